@@ -1,0 +1,405 @@
+//! The port of what holds queues.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::id::TaskId;
+use crate::message::Message;
+use crate::queue::QueueName;
+use crate::results::{ResultBackend, StoredResult};
+use crate::{BoxError, BoxFuture};
+
+/// Holds queues of messages between clients and workers.
+///
+/// Delivery is at least once. Order is kept within one queue and priority, but for messages that
+/// were delayed, given back or retried.
+pub trait Broker: fmt::Debug + Send + Sync {
+    /// Stores each message in its queue, all or none, and resolves once they are durable.
+    ///
+    /// A message whose `eta` is in the future is not delivered before. Publishing the same task id
+    /// twice stores it twice.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::TooLarge`] if a body is over the limit, [`BrokerError::Full`] if there is no
+    /// room, and [`BrokerError::Unavailable`] if no answer came: they are then stored or not.
+    ///
+    /// # Cancel safety
+    ///
+    /// None. A dropped future leaves the messages stored or not stored, never in part.
+    fn publish(
+        &self,
+        messages: Vec<(QueueName, Message)>,
+    ) -> BoxFuture<'_, Result<(), BrokerError>>;
+
+    /// Registers a consumer.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn consume(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Arc<dyn Consumer>, BrokerError>>;
+
+    /// Marks calls as revoked: they are not started any more, and those that run are interrupted.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn revoke<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// The result backend in the same store, if it has one.
+    fn results(&self) -> Option<Arc<dyn ResultBackend>>;
+
+    /// The queues there are, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, BrokerError>>;
+
+    /// The consumers whose lease has not lapsed.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn consumers(&self) -> BoxFuture<'_, Result<Vec<ConsumerInfo>, BrokerError>>;
+
+    /// Drops every message of `queue` that no consumer holds, delayed ones too, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn purge<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<u64, BrokerError>>;
+
+    /// Dead messages, newest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn dead(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadMessage>, BrokerError>>;
+
+    /// Puts dead messages back in their queues with their counts at zero, and says how many of
+    /// `numbers` there were. A quarantined message cannot be retried and stays.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn retry_dead<'a>(&'a self, numbers: &'a [i64]) -> BoxFuture<'a, Result<u64, BrokerError>>;
+
+    /// Deletes dead messages for good, and says how many of `numbers` there were.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn drop_dead<'a>(&'a self, numbers: &'a [i64]) -> BoxFuture<'a, Result<u64, BrokerError>>;
+}
+
+/// What a consumer asks for.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    /// The queues it takes from, in turn.
+    pub queues: Vec<QueueName>,
+    /// Its name, for people: `celeriac@host`.
+    pub consumer: String,
+    /// A message delivered this often without being settled is dead.
+    pub delivery_limit: NonZeroU32,
+    /// A consumer that has not been heard of for this long has lost what it holds.
+    pub lease: Duration,
+}
+
+impl Subscription {
+    /// A consumer of these queues, with a delivery limit of 5 and a lease of 10 s.
+    pub fn new(consumer: impl Into<String>, queues: Vec<QueueName>) -> Self {
+        Self {
+            queues,
+            consumer: consumer.into(),
+            delivery_limit: NonZeroU32::new(5).expect("5 is not zero"),
+            lease: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Takes messages from queues and settles them.
+///
+/// It renews its lease by itself while it lives. A dropped consumer gives back what it holds, now
+/// if it can and at the end of its lease if not.
+pub trait Consumer: fmt::Debug + Send + Sync {
+    /// Waits until a message is ready and claims at most `credit` of them, larger priorities
+    /// first, queues in turn.
+    ///
+    /// A message past the delivery limit is made dead instead, and one whose headers do not decode
+    /// is quarantined: neither is delivered. One waiting call at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; the consumer is still good after a transient one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what was claimed for a dropped call comes with the next.
+    fn receive(&self, credit: NonZeroUsize) -> BoxFuture<'_, Result<Vec<Delivery>, BrokerError>>;
+
+    /// Carries out `settlements`, each whole or not at all, and says how each went.
+    ///
+    /// A store that is broker and result backend in one does result, follow-ups and verdict in one
+    /// transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; each is then carried out or not, and may be tried again: the second time
+    /// gives [`Settled::LeaseLost`].
+    fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+    ) -> BoxFuture<'_, Result<Vec<Settled>, BrokerError>>;
+
+    /// Waits for calls that were revoked since the last time.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; the consumer is still good after a transient one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: news of a dropped call comes with the next.
+    fn revoked(&self) -> BoxFuture<'_, Result<Vec<TaskId>, BrokerError>>;
+
+    /// Gives back what is not settled, without counting it as delivered, and unregisters.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; the lease then lapses by itself.
+    fn close(&self) -> BoxFuture<'_, Result<(), BrokerError>>;
+}
+
+/// One handing-over of a message to one consumer.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// What the consumer settles it by.
+    pub tag: i64,
+    /// The queue it came from.
+    pub queue: QueueName,
+    /// How often it was delivered, this time included.
+    pub deliveries: u32,
+    /// Whether the call was revoked meanwhile.
+    pub revoked: bool,
+    /// The message.
+    pub message: Message,
+}
+
+/// How a delivery ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is done with.
+    Ack,
+    /// It goes back to its queue, to be delivered no sooner than the time if there is one.
+    Requeue {
+        /// When it may be delivered again.
+        eta: Option<Timestamp>,
+        /// Whether this delivery counts towards the limit; not if it never started.
+        counted: bool,
+    },
+    /// It goes to the dead messages.
+    Dead(DeadReason, String),
+}
+
+/// Everything that follows from one outcome, decided before any of it is done.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The delivery.
+    pub tag: i64,
+    /// How it ends.
+    pub verdict: Verdict,
+    /// The result to store first.
+    pub result: Option<StoredResult>,
+    /// The messages to publish next.
+    pub follow_ups: Vec<(QueueName, Message)>,
+}
+
+/// How a settlement went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Settled {
+    /// It was carried out.
+    Done,
+    /// The delivery is not ours any more, and nothing was done.
+    LeaseLost,
+}
+
+/// Why a message is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeadReason {
+    /// It was delivered too often without being settled.
+    DeliveryLimit,
+    /// Its headers do not decode; the bytes are kept.
+    Malformed,
+    /// Nobody has registered its task.
+    Unregistered,
+    /// Its arguments do not fit its task.
+    BadArguments,
+    /// Its retries are used up.
+    RetriesExhausted,
+}
+
+impl DeadReason {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [
+        Self::DeliveryLimit,
+        Self::Malformed,
+        Self::Unregistered,
+        Self::BadArguments,
+        Self::RetriesExhausted,
+    ];
+
+    /// The word stored and shown for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DeliveryLimit => "delivery_limit",
+            Self::Malformed => "malformed",
+            Self::Unregistered => "unregistered",
+            Self::BadArguments => "bad_arguments",
+            Self::RetriesExhausted => "retries_exhausted",
+        }
+    }
+}
+
+/// A message that will not be delivered any more, with its bytes.
+#[derive(Debug, Clone)]
+pub struct DeadMessage {
+    /// What it is called by.
+    pub number: i64,
+    /// The queue it came from.
+    pub queue: QueueName,
+    /// Why it is dead.
+    pub reason: DeadReason,
+    /// The particulars, for people.
+    pub detail: String,
+    /// When it died.
+    pub died_at: Timestamp,
+    /// How often it was delivered.
+    pub deliveries: u32,
+    /// Its headers as they were stored.
+    pub headers: Vec<u8>,
+    /// What its body is encoded in, a MIME type.
+    pub content_type: String,
+    /// Its body as it was stored.
+    pub body: Vec<u8>,
+}
+
+/// How full a queue is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueInfo {
+    /// Its name.
+    pub name: QueueName,
+    /// Messages that could be delivered now.
+    pub ready: u64,
+    /// Messages that wait for their time.
+    pub delayed: u64,
+    /// Messages some consumer holds.
+    pub held: u64,
+    /// Dead messages that came from it.
+    pub dead: u64,
+}
+
+/// A living consumer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerInfo {
+    /// Its name.
+    pub name: String,
+    /// Its process.
+    pub pid: u32,
+    /// The queues it takes from.
+    pub queues: Vec<QueueName>,
+    /// Messages it holds.
+    pub held: u64,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// How long ago it was last heard of.
+    pub silent_for: Duration,
+}
+
+/// Why a broker or result backend could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BrokerError {
+    /// No connection, or it was lost before the server answered, or another process holds the lock.
+    #[error("broker at {address} is unavailable")]
+    Unavailable {
+        /// Host and port, or file path.
+        address: String,
+        /// What the client library reported.
+        source: BoxError,
+    },
+    /// The store cannot be used as it is: another format, corrupt, newer, forbidden.
+    #[error("broker at {address} cannot be used: {reason}")]
+    Unusable {
+        /// Host and port, or file path.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What the user can do.
+        help: String,
+    },
+    /// There is no room.
+    #[error("broker at {address} is full: {reason}")]
+    Full {
+        /// Host and port, or file path.
+        address: String,
+        /// What is full.
+        reason: String,
+    },
+    /// A message is over the limit.
+    #[error("the body of {task} has {size_bytes} bytes, over the limit of {limit_bytes}")]
+    TooLarge {
+        /// The task.
+        task: String,
+        /// Its size.
+        size_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The consumer or broker was closed.
+    #[error("broker at {address} was closed")]
+    Closed {
+        /// Host and port, or file path.
+        address: String,
+    },
+    /// The driver cannot do this.
+    #[error("broker at {address} cannot {what}")]
+    Unsupported {
+        /// Host and port, or file path.
+        address: String,
+        /// What it cannot do, as a verb.
+        what: String,
+    },
+}
+
+impl BrokerError {
+    /// Whether the same call, made again later, may succeed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Full { .. })
+    }
+
+    /// What the user can do about it, if that is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Unavailable { .. } => Some(
+                "check that it is there and that nobody holds it locked, then try again".into(),
+            ),
+            Self::Unusable { help, .. } => Some(help.clone()),
+            Self::Full { .. } => Some("free some space; what was accepted is safe".into()),
+            Self::TooLarge { .. } => {
+                Some("raise the body limit, or store the data elsewhere and send its place".into())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The port of what runs invocations: threads, coroutines, child processes.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::BoxFuture;
+use crate::chunk::{Chunk, OutcomeChunk};
+use crate::context::{Context, Control};
+use crate::id::TaskId;
+use crate::outcome::TaskError;
+use crate::payload::ContentType;
+use crate::task::{Run, TaskDefinition};
+
+/// How long one attempt of one call may run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// After this long its context is interrupted.
+    pub soft: Option<Duration>,
+    /// After this long its outcome is a time-out, and what runs it is killed where that is
+    /// possible.
+    pub hard: Option<Duration>,
+}
+
+impl Limits {
+    /// No limits.
+    pub const NONE: Self = Self {
+        soft: None,
+        hard: None,
+    };
+
+    /// Whether there is any.
+    pub fn any(self) -> bool {
+        self.soft.is_some() || self.hard.is_some()
+    }
+
+    /// How long the task has in its own eyes: until the soft limit, or else the hard one.
+    pub fn first(self) -> Option<Duration> {
+        self.soft.or(self.hard)
+    }
+}
+
+/// A call whose arguments and result stay in this process.
+///
+/// It runs the call, or several, and hands the outcomes over itself. For an `async` task it returns
+/// the future that will.
+pub type LocalCall = Box<dyn FnOnce(&Context) -> Run<()> + Send>;
+
+/// What an invocation runs.
+pub enum Work {
+    /// A closure over typed values; only for executors in this process.
+    Local(LocalCall),
+    /// Encoded calls; every executor takes them.
+    Encoded(Chunk),
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(_) => formatter.write_str("Local"),
+            Self::Encoded(chunk) => chunk.fmt(formatter),
+        }
+    }
+}
+
+/// Takes the outcomes of one invocation.
+///
+/// Each call is answered once; what comes for a call that has its outcome is dropped. Methods may
+/// be called from any thread and must not block.
+pub trait Reply: Send + Sync {
+    /// The first call is about to run, or has been handed to the child that will run it next.
+    fn started(&self) {}
+
+    /// Outcomes of encoded calls.
+    fn outcomes(&self, outcomes: OutcomeChunk);
+
+    /// The outcome of every call that has none yet.
+    fn failed(&self, error: TaskError);
+}
+
+/// One call to run, or several of the same task sent together.
+pub struct Invocation {
+    /// The id of the first call; the others count on from it by [`TaskId::nth`].
+    pub id: TaskId,
+    /// The task.
+    pub task: &'static TaskDefinition,
+    /// Which attempt this is, counted from 1.
+    pub attempt: u32,
+    /// The time limits of each call.
+    pub limits: Limits,
+    /// The line to whoever waits.
+    pub control: Arc<Control>,
+    /// What to run.
+    pub work: Work,
+    /// Where the outcomes go.
+    pub reply: Arc<dyn Reply>,
+}
+
+impl fmt::Debug for Invocation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Invocation")
+            .field("id", &self.id)
+            .field("task", &self.task.name)
+            .field("attempt", &self.attempt)
+            .field("work", &self.work)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a pool or worker is shut down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShutdownMode {
+    /// What was submitted runs to its end.
+    Wait,
+    /// What has not started is answered with a [`Shutdown`](crate::ErrorKind::Shutdown) error;
+    /// what runs finishes.
+    CancelQueued,
+    /// What runs is ended too, as far as the place can.
+    Kill,
+}
+
+/// Runs invocations.
+///
+/// Every invocation ends in an outcome for each of its calls: a panic, a time-out and a lost child
+/// are outcomes too. Invocations start in the order they were submitted; they may end in any.
+pub trait Executor: fmt::Debug + Send + Sync {
+    /// How many calls run at once.
+    fn slots(&self) -> NonZeroUsize;
+
+    /// What arguments must be encoded in, or `None` if [`Work::Local`] is taken too.
+    fn content_type(&self) -> Option<ContentType>;
+
+    /// Queues `invocation`. Never blocks, and never fails: after a shutdown the outcome is a
+    /// [`Shutdown`](crate::ErrorKind::Shutdown) error.
+    ///
+    /// The queue has no bound of its own; whoever submits keeps count of what is under way.
+    fn submit(&self, invocation: Invocation);
+
+    /// Takes nothing more, and resolves when nothing runs and every thread and child is gone.
+    ///
+    /// A second call with a harder mode overtakes the first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the shutdown.
+    fn shutdown(&self, mode: ShutdownMode) -> BoxFuture<'_, ()>;
+}

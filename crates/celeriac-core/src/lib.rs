@@ -1,0 +1,60 @@
+//! The words and the ports of celeriac.
+//!
+//! A task's life is six values, each with one maker and one taker:
+//!
+//! ```text
+//!  client              broker              worker               executor
+//!  Signature ─encode─▶ Message ─deliver─▶ Delivery ─admit─▶ Invocation ─run─▶ Outcome
+//!                         ▲                  ▲                                   │
+//!                         └── follow-ups ── Settlement ◀──────── decide ─────────┘
+//! ```
+//!
+//! # Invariants
+//!
+//! - This crate does no I/O, spawns nothing and reads no clock: time is an argument.
+//! - Only the process that runs a task decodes its arguments; everybody else passes
+//!   [`Payload`] bytes on.
+#![forbid(unsafe_code)]
+
+pub mod broker;
+pub mod chunk;
+pub mod context;
+pub mod decide;
+pub mod executor;
+pub mod id;
+pub mod message;
+pub mod outcome;
+pub mod payload;
+pub mod place;
+pub mod policy;
+pub mod queue;
+pub mod registry;
+pub mod results;
+pub mod signature;
+pub mod task;
+
+pub use broker::{
+    Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, DeadReason, Delivery, QueueInfo,
+    Settled, Settlement, Verdict,
+};
+pub use chunk::{Chunk, OutcomeChunk};
+pub use context::{Context, Control, Interrupt, Interrupted, Progress};
+pub use decide::decide;
+pub use executor::{Executor, Invocation, Limits, Reply, ShutdownMode, Work};
+pub use id::TaskId;
+pub use message::{Headers, Message};
+pub use outcome::{ErrorKind, Outcome, Retry, RetryAdvice, TaskError};
+pub use payload::{ContentType, Payload, PayloadError};
+pub use place::{BrokerUrl, Place, PlaceError};
+pub use policy::{AckProfile, Backoff, RateLimit, ResultPolicy, RetryOn, RetryPolicy};
+pub use queue::{QueueName, QueueNameError};
+pub use registry::{Registry, RegistryError};
+pub use results::{ResultBackend, ResultState, StoredResult};
+pub use signature::{CallOptions, Signature};
+pub use task::{Run, Task, TaskDefinition, TaskOptions};
+
+/// A future that owns what it needs or borrows it for `'a`, boxed so that ports stay object-safe.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Any error, boxed: the source of an error that crosses a port.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,199 @@
+//! Encoded arguments and results: bytes, and the name of what they are encoded in.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What a [`Payload`] is encoded in.
+///
+/// Both are self-describing, so a type that works in one place works in all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ContentType {
+    /// JSON, the wire format of brokers.
+    Json,
+    /// MessagePack with named fields, used between a pool and its children.
+    Msgpack,
+}
+
+impl ContentType {
+    /// The MIME type under which a broker stores it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Msgpack => "application/x-msgpack",
+        }
+    }
+
+    /// The content type of a MIME type, if it is one of ours.
+    pub fn from_mime(mime: &str) -> Option<Self> {
+        [Self::Json, Self::Msgpack]
+            .into_iter()
+            .find(|known| known.as_str() == mime)
+    }
+
+    /// Appends the encoded `value` to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Encode`] if the value has no form in this content type, for example a map
+    /// in JSON whose keys are not text. `out` then ends where it ended before.
+    pub fn encode_into<T: Serialize + ?Sized>(
+        self,
+        value: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), PayloadError> {
+        let start = out.len();
+        let written = match self {
+            Self::Json => serde_json::to_writer(&mut *out, value).map_err(|e| e.to_string()),
+            Self::Msgpack => {
+                rmp_serde::encode::write_named(&mut *out, value).map_err(|e| e.to_string())
+            }
+        };
+        written.map_err(|reason| {
+            out.truncate(start);
+            PayloadError::Encode { reason }
+        })
+    }
+
+    /// Decodes `bytes`, all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Decode`] with the decoder's reason; never the bytes themselves.
+    pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, PayloadError> {
+        match self {
+            Self::Json => serde_json::from_slice(bytes).map_err(|e| e.to_string()),
+            Self::Msgpack => rmp_serde::from_slice(bytes).map_err(|e| e.to_string()),
+        }
+        .map_err(|reason| PayloadError::Decode {
+            reason,
+            size_bytes: bytes.len(),
+        })
+    }
+}
+
+/// Encoded arguments or an encoded result.
+///
+/// Cloning shares the bytes. `Debug` shows their number, never their content.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload {
+    /// What the bytes are encoded in.
+    pub content_type: ContentType,
+    /// The bytes as they travel.
+    pub bytes: Bytes,
+}
+
+/// Why a value could not become a payload, or a payload a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The value has no form in the content type.
+    #[error("cannot be encoded: {reason}")]
+    Encode {
+        /// What the encoder said.
+        reason: String,
+    },
+    /// The bytes are no value of the type.
+    #[error("{size_bytes} bytes cannot be decoded: {reason}")]
+    Decode {
+        /// What the decoder said.
+        reason: String,
+        /// How many bytes there were.
+        size_bytes: usize,
+    },
+    /// The bytes are more than allowed.
+    #[error(
+        "{size_bytes} bytes are over the limit of {limit_bytes}; raise the body limit or pass a reference to the data"
+    )]
+    TooLarge {
+        /// How many bytes there were.
+        size_bytes: usize,
+        /// How many are allowed.
+        limit_bytes: usize,
+    },
+}
+
+/// The largest body that is accepted unless configured otherwise: 16 MiB.
+pub const DEFAULT_BODY_LIMIT_BYTES: usize = 16 * 1024 * 1024;
+
+impl Payload {
+    /// Encodes `value`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ContentType::encode_into`].
+    pub fn encode<T: Serialize + ?Sized>(
+        content_type: ContentType,
+        value: &T,
+    ) -> Result<Self, PayloadError> {
+        let mut bytes = Vec::new();
+        content_type.encode_into(value, &mut bytes)?;
+        Ok(Self {
+            content_type,
+            bytes: bytes.into(),
+        })
+    }
+
+    /// Decodes the value.
+    ///
+    /// # Errors
+    ///
+    /// As [`ContentType::decode`].
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        self.content_type.decode(&self.bytes)
+    }
+
+    /// Refuses a payload of more than `limit_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::TooLarge`].
+    pub fn check_size(&self, limit_bytes: usize) -> Result<(), PayloadError> {
+        if self.bytes.len() > limit_bytes {
+            return Err(PayloadError::TooLarge {
+                size_bytes: self.bytes.len(),
+                limit_bytes,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "Payload({}, {} bytes)",
+            self.content_type.as_str(),
+            self.bytes.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn a_failed_encoding_leaves_no_bytes_behind() {
+        let mut out = b"kept".to_vec();
+        let bad: HashMap<(u8, u8), u8> = [((1, 2), 3)].into();
+        assert!(ContentType::Json.encode_into(&bad, &mut out).is_err());
+        assert_eq!(out, b"kept");
+    }
+
+    #[test]
+    fn a_decoding_error_does_not_repeat_the_bytes() {
+        let payload = Payload {
+            content_type: ContentType::Json,
+            bytes: "\"secret".into(),
+        };
+        let error = payload.decode::<String>().unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
+        assert!(!format!("{payload:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,140 @@
+//! The port of what keeps results.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::BoxFuture;
+use crate::broker::BrokerError;
+use crate::context::Progress;
+use crate::id::TaskId;
+use crate::outcome::{Outcome, TaskError};
+use crate::payload::Payload;
+
+/// How far a call has come, as its result backend knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ResultState {
+    /// A worker runs it.
+    Started,
+    /// It runs, and said how far it is.
+    Progress(Progress),
+    /// It failed and waits for another attempt.
+    Retry,
+    /// It returned.
+    Success,
+    /// It failed for good.
+    Failure,
+    /// It was cancelled, or expired.
+    Revoked,
+}
+
+impl ResultState {
+    /// Whether no other state can follow.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Success | Self::Failure | Self::Revoked)
+    }
+
+    /// The word for it in tables and JSON, as Celery has it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Started => "STARTED",
+            Self::Progress(_) => "PROGRESS",
+            Self::Retry => "RETRY",
+            Self::Success => "SUCCESS",
+            Self::Failure => "FAILURE",
+            Self::Revoked => "REVOKED",
+        }
+    }
+}
+
+/// What a result backend holds of one call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredResult {
+    /// The call.
+    pub id: TaskId,
+    /// The name of its task.
+    pub task: String,
+    /// How far it has come.
+    pub state: ResultState,
+    /// Its value, if it succeeded.
+    pub value: Option<Payload>,
+    /// Its error, if it failed, was revoked or waits for a retry.
+    pub error: Option<TaskError>,
+    /// The attempt this state is of, counted from 1.
+    pub attempt: u32,
+    /// When it was stored.
+    pub stored_at: Timestamp,
+    /// When it will be forgotten.
+    pub expires_at: Timestamp,
+}
+
+impl StoredResult {
+    /// The outcome, if the call has come to its end.
+    pub fn outcome(&self) -> Option<Outcome<Payload>> {
+        match (&self.state, &self.value, &self.error) {
+            (ResultState::Success, Some(value), _) => Some(Ok(value.clone())),
+            (state, _, Some(error)) if state.is_final() => Some(Err(error.clone())),
+            (state, _, _) if state.is_final() => Some(Err(TaskError::lost(
+                "its stored result holds neither value nor error",
+            ))),
+            _ => None,
+        }
+    }
+}
+
+/// Keeps the results of calls for those who wait for them.
+///
+/// A final state is never replaced by one that is not.
+pub trait ResultBackend: fmt::Debug + Send + Sync {
+    /// Stores `results`, all or none, and resolves when they are durable.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; after [`BrokerError::Unavailable`] they are stored or not.
+    fn store(&self, results: Vec<StoredResult>) -> BoxFuture<'_, Result<(), BrokerError>>;
+
+    /// What is held of each of `ids`, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn fetch<'a>(
+        &'a self,
+        ids: &'a [TaskId],
+    ) -> BoxFuture<'a, Result<Vec<Option<StoredResult>>, BrokerError>>;
+
+    /// Waits for news of any call watched with [`watch`](Self::watch), and returns what came:
+    /// each change of state at least once, newest state only if several came together.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: news of a dropped call comes with the next.
+    fn watch(&self) -> BoxFuture<'_, Result<Box<dyn ResultWatch>, BrokerError>>;
+
+    /// Forgets the results of `ids`.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn forget<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<(), BrokerError>>;
+}
+
+/// News of the results of some calls.
+pub trait ResultWatch: fmt::Debug + Send {
+    /// Watches these calls too; what is already held of them is news.
+    fn add(&mut self, ids: &[TaskId]);
+
+    /// Waits for news of a watched call. A call whose state is final is watched no more.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; the watch is still good after a transient one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: news of a dropped call comes with the next.
+    fn next(&mut self) -> BoxFuture<'_, Result<Vec<StoredResult>, BrokerError>>;
+}

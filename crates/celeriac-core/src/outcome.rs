@@ -25,8 +25,15 @@ pub type Outcome<V> = Result<V, TaskError>;
 /// assert_eq!(error.kind(), ErrorKind::Failed);
 /// assert_eq!(error.to_string(), "card refused");
 /// ```
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskError(
+    // Boxed, so that the outcomes of small values stay small.
+    Box<Particulars>,
+);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskError {
+struct Particulars {
     kind: ErrorKind,
     #[serde(default)]
     type_name: Cow<'static, str>,
@@ -176,21 +183,20 @@ impl std::error::Error for Retry {
 impl TaskError {
     /// An error of `kind` with a message.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
+        Self(Box::new(Particulars {
             kind,
             type_name: Cow::Borrowed(""),
             message: message.into(),
             causes: Vec::new(),
             advice: RetryAdvice::Policy,
-        }
+        }))
     }
 
     /// The task returned an error of the type `type_name`.
     pub fn failed(type_name: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
-            type_name: type_name.into(),
-            ..Self::new(ErrorKind::Failed, message.into())
-        }
+        let mut error = Self::new(ErrorKind::Failed, message.into());
+        error.0.type_name = type_name.into();
+        error
     }
 
     /// Takes the text of an error a task returned, and of its sources.
@@ -204,14 +210,14 @@ impl TaskError {
         let mut own = Self::failed(short_type_name::<E>(), error.to_string());
         let mut source = error.source();
         while let Some(cause) = source {
-            own.causes.push(cause.to_string());
+            own.0.causes.push(cause.to_string());
             source = cause.source();
         }
         if let Some(retry) = error.downcast_ref::<Retry>() {
-            own.advice = retry.advice;
+            own.0.advice = retry.advice;
         }
         if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
-            own.kind = interrupted.kind();
+            own.0.kind = interrupted.kind();
         }
         own
     }
@@ -255,42 +261,48 @@ impl TaskError {
     /// Sets what the attempt says about another one.
     #[must_use]
     pub fn with_advice(mut self, advice: RetryAdvice) -> Self {
-        self.advice = advice;
+        self.0.advice = advice;
         self
     }
 
     /// The sort of failure.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// The type of the error the task returned, such as `io::Error`; empty for other kinds.
     pub fn type_name(&self) -> &str {
-        &self.type_name
+        &self.0.type_name
     }
 
     /// The message of the error or panic.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The messages of the error's sources, nearest first.
     pub fn causes(&self) -> &[String] {
-        &self.causes
+        &self.0.causes
     }
 
     /// What the attempt said about another one.
     pub fn advice(&self) -> RetryAdvice {
-        self.advice
+        self.0.advice
     }
 }
 
 impl fmt::Display for TaskError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            ErrorKind::Panicked => write!(formatter, "panicked: {}", self.message),
-            _ => formatter.write_str(&self.message),
+        match self.0.kind {
+            ErrorKind::Panicked => write!(formatter, "panicked: {}", self.0.message),
+            _ => formatter.write_str(&self.0.message),
         }
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 

@@ -1,0 +1,261 @@
+//! Runs one invocation in this process: on the current thread, or as a future.
+//!
+//! # Invariants
+//!
+//! - A plain function cannot be stopped: at its hard limit its outcome is a time-out, and what it
+//!   returns later is dropped by the reply. A future is dropped at its next await.
+//! - Time limits hold for an invocation as a whole, so callers that set them send single calls.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use celeriac_core::task::EncodedCall;
+use celeriac_core::{
+    Chunk, Context, Control, Interrupt, Interrupted, Invocation, Limits, Outcome, OutcomeChunk,
+    Reply, Run, TaskDefinition, TaskError, Work,
+};
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+use crate::drive::{block_on, reactor};
+
+/// A future that runs longer than this without an await holds up its neighbours.
+const BLOCKING: Duration = Duration::from_millis(100);
+
+/// Runs `invocation` to its end on this thread; `on_hard_limit` is called, elsewhere, if that takes
+/// longer than its hard limit.
+pub(crate) fn run_here(invocation: Invocation, on_hard_limit: impl FnOnce() + Send + 'static) {
+    let Some(started) = Started::new(&invocation) else {
+        return;
+    };
+    let Invocation {
+        task,
+        work,
+        limits,
+        control,
+        reply,
+        ..
+    } = invocation;
+    if task.is_async {
+        return block_on(run_pending(
+            task,
+            work,
+            limits,
+            &control,
+            &*reply,
+            &started.context,
+        ));
+    }
+    let _alarm = Alarm::set(limits, &control, &reply, on_hard_limit);
+    match work {
+        Work::Local(call) => match call(&started.context) {
+            Run::Ready(()) => {}
+            Run::Pending(future) => block_on(future),
+        },
+        Work::Encoded(chunk) => {
+            reply.outcomes(run_chunk(task.call, &chunk, &control, &started.context));
+        }
+    }
+}
+
+/// Runs the invocation of an `async` task as a future.
+pub(crate) async fn run_as_future(invocation: Invocation) {
+    let Some(started) = Started::new(&invocation) else {
+        return;
+    };
+    let Invocation {
+        task,
+        work,
+        limits,
+        control,
+        reply,
+        ..
+    } = invocation;
+    run_pending(task, work, limits, &control, &*reply, &started.context).await;
+}
+
+/// An invocation that nobody called off before its start.
+struct Started {
+    context: Context,
+}
+
+impl Started {
+    fn new(invocation: &Invocation) -> Option<Self> {
+        let Invocation {
+            id,
+            attempt,
+            limits,
+            control,
+            reply,
+            ..
+        } = invocation;
+        if let Some(interrupt) = control.interrupted() {
+            reply.failed(stopped(interrupt));
+            return None;
+        }
+        reply.started();
+        let deadline = limits.first().map(|limit| Instant::now() + limit);
+        Some(Self {
+            context: Context::new(id.clone(), *attempt, deadline, control.clone()),
+        })
+    }
+}
+
+/// The outcome of a call that was stopped from outside.
+pub(crate) fn stopped(interrupt: Interrupt) -> TaskError {
+    match interrupt {
+        Interrupt::Cancelled => TaskError::cancelled(),
+        Interrupt::Shutdown => TaskError::shutdown(),
+        other => TaskError::from_error(Interrupted(other)),
+    }
+}
+
+/// Runs the calls of a plain function one after another.
+fn run_chunk(
+    call: EncodedCall,
+    chunk: &Chunk,
+    control: &Control,
+    context: &Context,
+) -> OutcomeChunk {
+    let start = Instant::now();
+    let mut outcomes = OutcomeChunk::new(chunk.content_type(), 0);
+    for (index, body) in chunk.iter().enumerate() {
+        outcomes.push(&match control.interrupted() {
+            Some(interrupt) if index > 0 => Err(stopped(interrupt)),
+            _ => match call(chunk.content_type(), body, &context.nth(index)) {
+                Run::Ready(outcome) => outcome,
+                Run::Pending(future) => block_on(future),
+            },
+        });
+    }
+    outcomes.finish(start.elapsed())
+}
+
+/// Runs the calls of an `async` function one after another, within their limits.
+async fn run_pending(
+    task: &'static TaskDefinition,
+    work: Work,
+    limits: Limits,
+    control: &Control,
+    reply: &dyn Reply,
+    context: &Context,
+) {
+    match work {
+        Work::Local(call) => {
+            if let Run::Pending(future) = call(context)
+                && let Err(error) = bounded(task, future, limits, control).await
+            {
+                reply.failed(error);
+            }
+        }
+        Work::Encoded(chunk) => {
+            let start = Instant::now();
+            let mut outcomes = OutcomeChunk::new(chunk.content_type(), 0);
+            for (index, body) in chunk.iter().enumerate() {
+                outcomes.push(
+                    &match (task.call)(chunk.content_type(), body, &context.nth(index)) {
+                        Run::Ready(outcome) => outcome,
+                        Run::Pending(future) => bounded(task, future, limits, control)
+                            .await
+                            .and_then(|outcome| outcome),
+                    },
+                );
+            }
+            reply.outcomes(outcomes.finish(start.elapsed()));
+        }
+    }
+}
+
+/// Polls `future` until it is done, cancelled or past its hard limit, whichever is first.
+async fn bounded<V>(
+    task: &'static TaskDefinition,
+    future: impl Future<Output = V>,
+    limits: Limits,
+    control: &Control,
+) -> Outcome<V> {
+    let soft = async {
+        match limits.soft {
+            Some(limit) => {
+                sleep(limit).await;
+                control.interrupt(Interrupt::SoftTimeLimit);
+                std::future::pending().await
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let hard = async {
+        match limits.hard {
+            Some(limit) => {
+                sleep(limit).await;
+                limit
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        value = timed(task, future) => Ok(value),
+        interrupt = control.wait_cancelled() => Err(stopped(interrupt)),
+        limit = hard => Err(TaskError::time_limit(limit)),
+        never = soft => never,
+    }
+}
+
+/// Polls `future` and warns of each poll that held its thread for long.
+async fn timed<V>(task: &'static TaskDefinition, future: impl Future<Output = V>) -> V {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| {
+        let start = Instant::now();
+        let poll = future.as_mut().poll(context);
+        let blocked = start.elapsed();
+        if blocked > BLOCKING {
+            tracing::warn!(
+                task.name = task.name,
+                blocked_ms = u64::try_from(blocked.as_millis()).unwrap_or(u64::MAX),
+                "task blocked its event loop; move the blocking part to `spawn_blocking`, or run \
+                 the task on threads or processes"
+            );
+        }
+        poll
+    })
+    .await
+}
+
+/// The time limits of a plain function, watched from outside until dropped.
+struct Alarm(Option<AbortHandle>);
+
+impl Alarm {
+    fn set(
+        limits: Limits,
+        control: &Arc<Control>,
+        reply: &Arc<dyn Reply>,
+        on_hard_limit: impl FnOnce() + Send + 'static,
+    ) -> Self {
+        if !limits.any() {
+            return Self(None);
+        }
+        let (control, reply) = (control.clone(), reply.clone());
+        let start = tokio::time::Instant::now();
+        let watch = reactor().spawn(async move {
+            if let Some(soft) = limits.soft {
+                tokio::time::sleep_until(start + soft).await;
+                control.interrupt(Interrupt::SoftTimeLimit);
+            }
+            if let Some(hard) = limits.hard {
+                tokio::time::sleep_until(start + hard).await;
+                reply.failed(TaskError::time_limit(hard));
+                control.interrupt(Interrupt::Cancelled);
+                on_hard_limit();
+            }
+        });
+        Self(Some(watch.abort_handle()))
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.0 {
+            watch.abort();
+        }
+    }
+}

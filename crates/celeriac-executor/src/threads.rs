@@ -1,0 +1,276 @@
+//! A pool of threads that steal work from each other.
+//!
+//! # Invariants
+//!
+//! - A thread takes from the shared queue in batches and others steal from its batch, so nothing
+//!   waits behind a long call while a thread is idle.
+//! - A thread stuck past a hard time limit is replaced at once and ends when its call returns, so
+//!   the pool keeps its number of slots.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
+
+use celeriac_core::{
+    BoxFuture, ContentType, Control, Executor, Interrupt, Invocation, Reply, ShutdownMode,
+    TaskError,
+};
+use crossbeam_deque::{Injector, Steal, Stealer, Worker};
+use tokio::sync::watch;
+
+use crate::attempt::run_here;
+
+/// How often an idle thread looks for work before it sleeps.
+const SPINS: u32 = 100;
+
+/// Runs each invocation on one of a fixed number of threads.
+///
+/// A panic is an outcome. A call that aborts or overflows its stack ends the whole program: give
+/// such tasks to processes.
+pub struct ThreadPool {
+    shared: Arc<Shared>,
+    slots: NonZeroUsize,
+}
+
+struct Shared {
+    queue: Injector<Invocation>,
+    stealers: RwLock<Vec<Stealer<Invocation>>>,
+    sleep: Mutex<Sleep>,
+    wake: Condvar,
+    sleepers: AtomicUsize,
+    alive: watch::Sender<usize>,
+    running: Mutex<Vec<(usize, Arc<Control>, Arc<dyn Reply>)>>,
+    names: AtomicUsize,
+}
+
+/// What threads look at before they sleep, and when they wake.
+#[derive(Default)]
+struct Sleep {
+    closing: Option<ShutdownMode>,
+}
+
+impl ThreadPool {
+    /// Starts `slots` threads.
+    ///
+    /// # Errors
+    ///
+    /// What the system says if it gives no thread; none is left behind.
+    pub fn start(slots: NonZeroUsize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Injector::new(),
+            stealers: RwLock::default(),
+            sleep: Mutex::default(),
+            wake: Condvar::new(),
+            sleepers: AtomicUsize::new(0),
+            alive: watch::Sender::new(0),
+            running: Mutex::default(),
+            names: AtomicUsize::new(0),
+        });
+        let pool = Self { shared, slots };
+        for _ in 0..slots.get() {
+            pool.shared.spawn()?;
+        }
+        Ok(pool)
+    }
+}
+
+impl Executor for ThreadPool {
+    fn slots(&self) -> NonZeroUsize {
+        self.slots
+    }
+
+    fn content_type(&self) -> Option<ContentType> {
+        None
+    }
+
+    fn submit(&self, invocation: Invocation) {
+        self.shared.queue.push(invocation);
+        // Pairs with the fence in `sleep`: either the sleeper sees the push or we see the sleeper.
+        fence(Ordering::SeqCst);
+        if self.shared.sleepers.load(Ordering::Relaxed) > 0 {
+            let _state = self.shared.lock();
+            self.shared.wake.notify_one();
+        }
+        if *self.shared.alive.borrow() == 0 {
+            self.shared.refuse_queued();
+        }
+    }
+
+    fn shutdown(&self, mode: ShutdownMode) -> BoxFuture<'_, ()> {
+        self.shared.close(mode);
+        Box::pin(async move {
+            let mut alive = self.shared.alive.subscribe();
+            if mode != ShutdownMode::Kill {
+                // The sender lives in `self`, so waiting cannot fail.
+                let _ = alive.wait_for(|&alive| alive == 0).await;
+            }
+            self.shared.refuse_queued();
+        })
+    }
+}
+
+impl Drop for ThreadPool {
+    /// Lets the threads finish what was submitted, without waiting for them.
+    fn drop(&mut self) {
+        self.shared.close(ShutdownMode::Wait);
+    }
+}
+
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ThreadPool")
+            .field("slots", &self.slots)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Sleep> {
+        self.sleep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<(usize, Arc<Control>, Arc<dyn Reply>)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(self: &Arc<Self>) -> std::io::Result<()> {
+        let number = self.names.fetch_add(1, Ordering::Relaxed);
+        let local = Worker::new_fifo();
+        let shared = self.clone();
+        let stealer = local.stealer();
+        self.alive.send_modify(|alive| *alive += 1);
+        let spawned = thread::Builder::new()
+            .name(format!("celeriac-{number}"))
+            .spawn(move || {
+                shared.work(number, &local);
+                // What a retiring thread still had goes back to the others.
+                while let Some(invocation) = local.pop() {
+                    shared.queue.push(invocation);
+                }
+                shared.wake.notify_all();
+                shared.alive.send_modify(|alive| *alive -= 1);
+            });
+        match spawned {
+            Ok(_) => {
+                let mut stealers = self
+                    .stealers
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                stealers.push(stealer);
+                Ok(())
+            }
+            Err(error) => {
+                self.alive.send_modify(|alive| *alive -= 1);
+                self.close(ShutdownMode::CancelQueued);
+                Err(error)
+            }
+        }
+    }
+
+    /// The life of one thread: until the pool closes, or its call outlived a hard limit.
+    fn work(self: &Arc<Self>, number: usize, local: &Worker<Invocation>) {
+        let retired = Arc::new(AtomicBool::new(false));
+        while let Some(invocation) = self.next(local) {
+            self.running()
+                .push((number, invocation.control.clone(), invocation.reply.clone()));
+            let (shared, retire) = (self.clone(), retired.clone());
+            run_here(invocation, move || {
+                retire.store(true, Ordering::Release);
+                if let Err(error) = shared.spawn() {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "no thread to replace a stuck one"
+                    );
+                }
+            });
+            self.running().retain(|(owner, ..)| *owner != number);
+            if retired.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for work; `None` if there will be none.
+    fn next(&self, local: &Worker<Invocation>) -> Option<Invocation> {
+        loop {
+            for _ in 0..SPINS {
+                if let Some(invocation) = self.find(local) {
+                    return Some(invocation);
+                }
+                std::hint::spin_loop();
+            }
+            let mut state = self.lock();
+            self.sleepers.fetch_add(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            let found = loop {
+                if let Some(invocation) = self.find(local) {
+                    break Some(invocation);
+                }
+                if state.closing.is_some() {
+                    break None;
+                }
+                state = self
+                    .wake
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            };
+            self.sleepers.fetch_sub(1, Ordering::Relaxed);
+            return found;
+        }
+    }
+
+    /// Looks for work: own batch, shared queue, the batches of others.
+    fn find(&self, local: &Worker<Invocation>) -> Option<Invocation> {
+        if let Some(invocation) = local.pop() {
+            return Some(invocation);
+        }
+        loop {
+            let stolen = self.queue.steal_batch_and_pop(local).or_else(|| {
+                let stealers = self.stealers.read().unwrap_or_else(PoisonError::into_inner);
+                stealers.iter().map(Stealer::steal).collect()
+            });
+            match stolen {
+                Steal::Success(invocation) => return Some(invocation),
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
+    fn close(&self, mode: ShutdownMode) {
+        {
+            let mut state = self.lock();
+            state.closing = Some(mode);
+        }
+        if mode != ShutdownMode::Wait {
+            self.refuse_queued();
+        }
+        if mode == ShutdownMode::Kill {
+            for (_, control, reply) in &*self.running() {
+                control.interrupt(Interrupt::Shutdown);
+                reply.failed(TaskError::shutdown());
+            }
+        }
+        self.wake.notify_all();
+    }
+
+    /// Answers what nobody will run any more.
+    fn refuse_queued(&self) {
+        let stealers = self.stealers.read().unwrap_or_else(PoisonError::into_inner);
+        let steal = || -> Steal<Invocation> {
+            self.queue
+                .steal()
+                .or_else(|| stealers.iter().map(Stealer::steal).collect())
+        };
+        loop {
+            match steal() {
+                Steal::Success(invocation) => invocation.reply.failed(TaskError::shutdown()),
+                Steal::Empty => return,
+                Steal::Retry => {}
+            }
+        }
+    }
+}

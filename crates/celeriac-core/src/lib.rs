@@ -21,6 +21,8 @@ pub mod chunk;
 pub mod context;
 pub mod decide;
 pub mod executor;
+#[doc(hidden)]
+pub mod expansion;
 pub mod id;
 pub mod message;
 pub mod outcome;

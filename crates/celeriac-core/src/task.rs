@@ -23,7 +23,8 @@ use crate::policy::{AckProfile, RateLimit, ResultPolicy, RetryPolicy};
 pub trait Task: Send + Sync + 'static {
     /// One call's arguments as `map` takes them: the argument itself if there is one, else a tuple.
     type Input: Send + 'static;
-    /// One call's arguments as they travel: a tuple.
+    /// One call's arguments as they travel: a tuple, and `[(); 0]` if there is none, because `()`
+    /// travels as null where Celery wants an empty list.
     type Args: Serialize + DeserializeOwned + Send + 'static;
     /// What it returns; the value of the `Ok` if it returns a `Result`.
     type Output: Serialize + DeserializeOwned + Send + 'static;

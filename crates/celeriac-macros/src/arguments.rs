@@ -130,12 +130,10 @@ fn lent(reference: &TypeReference, typed: &PatType) -> syn::Result<Passing> {
              value and return the changed one",
         );
     }
-    if let Some(lifetime) = &reference.lifetime {
-        if lifetime.ident != "_" {
-            return refuse(
-                "a task is lent its arguments only while it runs; leave the lifetime out",
-            );
-        }
+    if let Some(lifetime) = &reference.lifetime
+        && lifetime.ident != "_"
+    {
+        return refuse("a task is lent its arguments only while it runs; leave the lifetime out");
     }
     let (owned, converts) = match bare(&reference.elem) {
         Type::Slice(slice) => {
@@ -182,7 +180,7 @@ fn name(pattern: &Pat, inputs: &Punctuated<FnArg, Token![,]>) -> syn::Result<Ide
     }
 }
 
-/// `arg1` for the first parameter, with underscores in front if that is taken.
+/// `arg1` for the first parameter, with underscores behind if that is taken.
 fn made_up(wild: &syn::PatWild, inputs: &Punctuated<FnArg, Token![,]>) -> Ident {
     let position = inputs.iter().position(|input| match input {
         FnArg::Typed(typed) => matches!(&*typed.pat, Pat::Wild(other) if std::ptr::eq(other, wild)),
@@ -196,7 +194,7 @@ fn made_up(wild: &syn::PatWild, inputs: &Punctuated<FnArg, Token![,]>) -> Ident 
         })
     };
     while taken(&name) {
-        name = format_ident!("_{name}");
+        name = format_ident!("{name}_");
     }
     name
 }

@@ -14,7 +14,7 @@ const KNOWN: &given::Known = &[
 ];
 
 /// The expansion of `#[main]`: a `main` that calls the one written, or compile errors.
-pub(crate) fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn main(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let given = given::parse(attribute, KNOWN, &mut errors);
     let Some(function) = errors.take(syn::parse2::<ItemFn>(item.clone())) else {
@@ -24,6 +24,10 @@ pub(crate) fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
     refuse(&function, &given, &mut errors);
     let options = errors.take(Options::read(&given)).unwrap_or_default();
     if let Some(errors) = errors.into_compile_errors() {
+        if function.sig.ident == "main" {
+            // An `async fn main` left as it is would be one more error.
+            return quote!(fn main() {} #errors);
+        }
         return quote!(#item #errors);
     }
     expand(&function, &options)

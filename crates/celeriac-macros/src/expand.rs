@@ -13,7 +13,7 @@ use crate::pretty::pretty;
 use crate::task_type::{bare, last_segment, obstacle};
 
 /// The expansion of `#[task]`: the function as written, and a task or compile errors beside it.
-pub(crate) fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let options = Options::parse(attribute, &mut errors);
     let function = match syn::parse2::<ItemFn>(item.clone()) {
@@ -22,7 +22,7 @@ pub(crate) fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
             let error = if item.to_string().contains("fn ") {
                 error
             } else {
-                syn::Error::new_spanned(&item, "`#[task]` goes on a function: `fn` or `async fn`")
+                syn::Error::new_spanned(item, "`#[task]` goes on a function: `fn` or `async fn`")
             };
             errors.push(error);
             let errors = errors.into_compile_errors();
@@ -333,9 +333,10 @@ impl Expansion<'_> {
     fn types(&self) -> TokenStream {
         let core = self.options.core();
         let owned: Vec<_> = self.arguments().map(|argument| &argument.owned).collect();
-        let input = match &owned[..] {
-            [one] => one.to_token_stream(),
-            _ => quote!((#(#owned),*)),
+        let input = if let [one] = &owned[..] {
+            one.to_token_stream()
+        } else {
+            quote!((#(#owned),*))
         };
         let output = match self.returns {
             Returns::Nothing => quote!(()),
@@ -347,7 +348,10 @@ impl Expansion<'_> {
         let args = if owned.is_empty() {
             quote!([(); 0])
         } else {
-            quote!((#(#owned,)*))
+            // What is wrong with it is shown at the parameters.
+            let parameters = self.function.sig.paren_token.span.join();
+            let span = parameters.resolved_at(Span::call_site());
+            quote_spanned!(span=> (#(#owned,)*))
         };
         quote! {
             type Input = #input;
@@ -373,19 +377,22 @@ impl Expansion<'_> {
         let core = self.options.core();
         let call = self.plain_call();
         let run = if self.function.sig.asyncness.is_some() {
-            let outcome = self.outcome(quote!(#call.await));
+            let outcome = self.outcome(&quote!(#call.await));
             // The future owns the arguments, and the function borrows from it.
             let context = self
                 .parameters
                 .iter()
                 .any(|parameter| matches!(parameter, Parameter::Context { .. }))
                 .then(|| quote!(let __context = ::core::clone::Clone::clone(__context);));
+            // A future that cannot be sent is shown at the function's name.
+            let span = self.name().span().resolved_at(Span::call_site());
+            let future = quote_spanned!(span=> ::std::boxed::Box::pin(async move { #outcome }));
             quote! {
                 #context
-                #core::task::Run::Pending(::std::boxed::Box::pin(async move { #outcome }))
+                #core::task::Run::Pending(#future)
             }
         } else {
-            let outcome = self.outcome(call);
+            let outcome = self.outcome(&call);
             quote!(#core::task::Run::Ready(#outcome))
         };
         let locals = tuple(self.locals());
@@ -431,21 +438,30 @@ impl Expansion<'_> {
     }
 
     /// The outcome of what the function returned.
-    fn outcome(&self, returned: TokenStream) -> TokenStream {
+    fn outcome(&self, returned: &TokenStream) -> TokenStream {
         let core = self.options.core();
-        match (self.returns, &self.options.retry_if) {
-            (Returns::Nothing, _) => quote!({
-                #returned;
-                ::core::result::Result::Ok(())
-            }),
-            (Returns::Plain(_), _) => quote!(::core::result::Result::Ok(#returned)),
-            (Returns::Result(ty), None) => {
-                quote_spanned!(ty.span()=> #core::expansion::outcome(#returned))
+        let ty = match self.returns {
+            Returns::Nothing => {
+                return quote!({
+                    #returned;
+                    ::core::result::Result::Ok(())
+                });
             }
-            (Returns::Result(ty), Some(retry_if)) => quote_spanned! {ty.span()=>
-                #core::expansion::outcome_retried_if(#returned, #retry_if)
-            },
-        }
+            Returns::Plain(_) => return quote!(::core::result::Result::Ok(#returned)),
+            Returns::Result(ty) => ty,
+        };
+        // What is wrong with the error is shown at the return type.
+        let span = ty.span().resolved_at(Span::mixed_site());
+        let outcome = match &self.options.retry_if {
+            None => quote_spanned!(span=> #core::expansion::outcome(returned)),
+            Some(retry_if) => {
+                quote_spanned!(span=> #core::expansion::outcome_retried_if(returned, #retry_if))
+            }
+        };
+        quote_spanned!(span=> {
+            let returned = #returned;
+            #outcome
+        })
     }
 }
 
@@ -457,5 +473,26 @@ fn tuple<T: ToTokens>(items: impl IntoIterator<Item = T>) -> TokenStream {
         quote!([])
     } else {
         quote!((#(#items,)*))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variadic_function_is_refused() {
+        // No test of compile errors can show it: on stable, rustc refuses it too.
+        let function = quote!(
+            unsafe extern "C" fn sum(n: u64, rest: ...) {}
+        );
+        let expansion = task(TokenStream::new(), &function).to_string();
+        for reason in [
+            "fixed number of arguments",
+            "cannot be `unsafe`",
+            "calling convention",
+        ] {
+            assert!(expansion.contains(reason), "{expansion}");
+        }
     }
 }

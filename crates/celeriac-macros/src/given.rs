@@ -80,8 +80,9 @@ impl Given {
 /// Reads the options of an attribute; what is wrong with them is added to `errors`.
 pub(crate) fn parse(tokens: TokenStream, known: &Known, errors: &mut Errors) -> Vec<Given> {
     let mut options: Vec<Given> = Vec::new();
-    let list = |input: ParseStream<'_>| all(input, known);
-    for option in errors.take(list.parse2(tokens)).into_iter().flatten() {
+    let mut list = Vec::new();
+    errors.take((|input: ParseStream<'_>| all(input, known, &mut list)).parse2(tokens));
+    for option in list {
         match option {
             Err(error) => errors.push(error),
             Ok(option) if options.iter().any(|other| other.key == option.key) => {
@@ -96,32 +97,40 @@ pub(crate) fn parse(tokens: TokenStream, known: &Known, errors: &mut Errors) -> 
     options
 }
 
-fn all(input: ParseStream<'_>, known: &Known) -> syn::Result<Vec<syn::Result<Given>>> {
-    let mut options = Vec::new();
+fn all(
+    input: ParseStream<'_>,
+    known: &Known,
+    list: &mut Vec<syn::Result<Given>>,
+) -> syn::Result<()> {
     while !input.is_empty() {
-        options.push(one(input, known)?);
+        list.push(one(input, known)?);
         if !input.is_empty() {
             input.parse::<Token![,]>()?;
         }
     }
-    Ok(options)
+    Ok(())
 }
 
 /// One option: the outer error ends the reading, the inner one does not.
 fn one(input: ParseStream<'_>, known: &Known) -> syn::Result<syn::Result<Given>> {
-    let key = input.call(Ident::parse_any)?;
+    let key = input.call(Ident::parse_any).map_err(|error| {
+        syn::Error::new(
+            error.span(),
+            "expected an option, such as `".to_owned() + known[0].1 + "`",
+        )
+    })?;
     let example = known
         .iter()
         .find(|(name, _)| key.unraw() == name)
         .map(|(_, example)| *example);
     if !input.peek(Token![=]) {
-        return Err(match example {
+        return Ok(Err(match example {
             None => unknown(&key, known),
             Some(example) => syn::Error::new_spanned(
                 &key,
                 format!("`{}` needs a value, such as `{example}`", key.unraw()),
             ),
-        });
+        }));
     }
     input.parse::<Token![=]>()?;
     let value = input.parse()?;

@@ -67,7 +67,7 @@ use proc_macro::TokenStream;
 /// Durations are numbers with units: `500ms`, `30s`, `5m`, `1h30m`, `2d`.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand::task(options.into(), item.into()).into()
+    expand::task(options.into(), &item.into()).into()
 }
 
 /// Lets `fn main` or `async fn main` return any error and reports it in full.
@@ -87,5 +87,5 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// | `crate = "path"` | `::celeriac` | where celeriac is, if renamed |
 #[proc_macro_attribute]
 pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
-    entry::main(options.into(), item.into()).into()
+    entry::main(options.into(), &item.into()).into()
 }

@@ -85,13 +85,13 @@ impl Options {
         let retry = group(
             &self.retry,
             "retry",
-            quote!(#core::policy::RetryPolicy),
+            &quote!(#core::policy::RetryPolicy),
             "NONE",
         );
         let limits = group(
             &self.limits,
             "limits",
-            quote!(#core::executor::Limits),
+            &quote!(#core::executor::Limits),
             "NONE",
         );
         let rest = &self.rest;
@@ -177,7 +177,7 @@ fn some(value: impl ToTokens) -> TokenStream {
 }
 
 /// One field that is a struct of its own, if any of its fields is given.
-fn group(fields: &[TokenStream], name: &str, ty: TokenStream, rest: &str) -> Option<TokenStream> {
+fn group(fields: &[TokenStream], name: &str, ty: &TokenStream, rest: &str) -> Option<TokenStream> {
     let name = quote::format_ident!("{name}");
     let rest = quote::format_ident!("{rest}");
     (!fields.is_empty()).then(|| quote!(#name: #ty { #(#fields,)* ..#ty::#rest },))

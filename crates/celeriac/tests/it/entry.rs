@@ -92,7 +92,8 @@ mod by_default {
 
 #[test]
 fn main_ends_with_the_exit_code_of_what_it_returned() {
-    let ends: [(&str, fn() -> ExitCode, u8); 9] = [
+    type Main = fn() -> ExitCode;
+    let ends: [(&str, Main, u8); 9] = [
         ("plain", plain::main, 0),
         ("coded", coded::main, 7),
         ("failing", failing::main, 1),

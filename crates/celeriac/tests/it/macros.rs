@@ -116,6 +116,11 @@ mod functions {
     }
 
     #[celeriac::task]
+    #[allow(
+        clippy::many_single_char_names,
+        clippy::too_many_arguments,
+        reason = "the most there can be"
+    )]
     pub(super) fn many(
         a: u8,
         b: u8,
@@ -370,7 +375,7 @@ fn sixteen_arguments_and_a_context_are_taken() {
 fn parameters_have_names_and_made_up_ones_are_not_taken_twice() {
     assert_eq!(
         functions::patterns::DEFINITION.parameters,
-        ["first", "arg2", "arg4", "_arg4", "_unused"]
+        ["first", "arg2", "arg4", "arg4_", "_unused"]
     );
     assert_eq!(functions::r#match::DEFINITION.parameters, ["type"]);
     assert_eq!(run(functions::patterns::call(1, 2, 3, 4, "")), Ok(6));

@@ -1,4 +1,9 @@
 //! What users of the facade can rely on, a module per behaviour.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that unwraps nothing fails, as it should"
+)]
 
 mod entry;
 mod macros;
+mod strict;

@@ -1,0 +1,4 @@
+#[celeriac::task(queue = "a", retries = 1, queue = "b")]
+fn one() {}
+
+fn main() {}

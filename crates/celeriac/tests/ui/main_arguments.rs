@@ -1,0 +1,2 @@
+#[celeriac::main]
+async fn main(words: Vec<String>) {}

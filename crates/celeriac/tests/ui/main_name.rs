@@ -1,0 +1,4 @@
+#[celeriac::main]
+fn start() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[celeriac::main]
+fn main() -> u8 {
+    1
+}

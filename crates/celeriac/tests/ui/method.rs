@@ -1,0 +1,10 @@
+struct Shop;
+
+impl Shop {
+    #[celeriac::task]
+    fn charge(&self, order: u64) -> u64 {
+        order
+    }
+}
+
+fn main() {}

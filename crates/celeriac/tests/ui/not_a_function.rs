@@ -1,0 +1,7 @@
+#[celeriac::task]
+struct Charge;
+
+#[celeriac::task]
+mod tasks {}
+
+fn main() {}

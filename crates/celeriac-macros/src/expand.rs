@@ -302,6 +302,7 @@ impl Expansion<'_> {
             .any(|parameter| matches!(parameter, Parameter::Context { .. }));
         let options = self.options.expression();
         quote! {
+            #[allow(clippy::needless_update, reason = "every option may be given")]
             static __DEFINITION: #core::task::TaskDefinition = #core::task::TaskDefinition {
                 name: #task_name,
                 signature: #signature,

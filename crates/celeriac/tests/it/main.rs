@@ -1,5 +1,9 @@
 //! What users of the facade can rely on, a module per behaviour.
 #![allow(
+    clippy::unused_async,
+    reason = "an async task need not wait for anything"
+)]
+#![allow(
     clippy::unwrap_used,
     reason = "a test that unwraps nothing fails, as it should"
 )]

@@ -1,1 +1,64 @@
-//! stub
+//! The stores celeriac speaks to, one folder and one feature each, opened by URL.
+//!
+//! | scheme | store | other processes see it |
+//! | --- | --- | --- |
+//! | `sqlite:PATH` | one file: broker and result backend in one | yes, on the same machine |
+//! | `memory:NAME` | this process, shared by name: for tests and single programs | no |
+//!
+//! ```
+//! # use celeriac_drivers::{DriverOptions, open};
+//! # use celeriac_core::{Broker, Place};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let Place::Broker(url) = "memory:shop".parse()? else { panic!() };
+//! let broker = open(&url, &DriverOptions::default()).await?;
+//! assert!(broker.queues().await?.is_empty());
+//! # Ok(()) }) }
+//! ```
+#![forbid(unsafe_code)]
+
+mod headers;
+mod options;
+
+#[cfg(feature = "memory")]
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use celeriac_core::{Broker, BrokerError, BrokerUrl};
+
+pub use options::{DriverOptions, Durability};
+
+/// Schemes that mean a broker to people, but not to this build.
+const NOT_BUILT_IN: [&str; 6] = ["amqp", "amqps", "postgres", "postgresql", "redis", "rediss"];
+
+/// Opens the store at `url`.
+///
+/// Works on any executor: a driver brings the threads it needs.
+///
+/// # Errors
+///
+/// [`BrokerError::Unusable`] if this build does not speak the scheme, or the store cannot be used
+/// as it is; [`BrokerError::Unavailable`] if it cannot be reached.
+pub async fn open(
+    url: &BrokerUrl,
+    options: &DriverOptions,
+) -> Result<Arc<dyn Broker>, BrokerError> {
+    match url.scheme() {
+        #[cfg(feature = "memory")]
+        "memory" => Ok(memory::MemoryBroker::named(url.rest(), options)),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Ok(sqlite::open(std::path::Path::new(url.rest()), options).await?),
+        scheme => Err(BrokerError::Unusable {
+            address: url.to_string(),
+            reason: if NOT_BUILT_IN.contains(&scheme) {
+                format!("`{scheme}:` is a broker, but its driver is not part of this build")
+            } else {
+                format!("no driver knows the scheme `{scheme}:`")
+            },
+            help: "this build speaks sqlite:PATH and memory:NAME".to_owned(),
+        }),
+    }
+}

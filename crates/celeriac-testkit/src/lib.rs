@@ -1,1 +1,86 @@
-//! stub
+//! Conformance suites for the ports of celeriac.
+//!
+//! A driver passes [`broker_conformance!`] if it keeps every sentence of the docs of
+//! [`Broker`](celeriac_core::Broker), [`Consumer`](celeriac_core::Consumer) and
+//! [`ResultBackend`](celeriac_core::ResultBackend). Each test has a store of its own.
+#![forbid(unsafe_code)]
+
+pub mod broker;
+mod fixture;
+
+pub use fixture::{Fixture, block_on, call, message, queue, result, within};
+
+/// Runs the whole suite against a driver.
+///
+/// `connect` is a function from the test's name to a [`Fixture`] with an empty store of its own.
+///
+/// ```ignore
+/// celeriac_testkit::broker_conformance! { mod sqlite = connect_sqlite }
+/// ```
+#[macro_export]
+macro_rules! broker_conformance {
+    (mod $name:ident = $connect:path) => {
+        $crate::broker_conformance! { @suite $name, $connect,
+            publishing => [
+                what_is_published_is_received_whole
+                order_is_kept_within_a_priority
+                larger_priorities_come_first
+                larger_priorities_come_first_across_queues
+                queues_take_turns
+                a_delayed_message_comes_when_it_is_due_and_not_before
+                an_expired_message_is_delivered_with_its_header
+                publishing_is_all_or_none
+                one_id_published_twice_is_delivered_twice
+                odd_queue_names_are_kept_apart
+                a_body_over_the_limit_is_refused
+                a_waiting_consumer_is_woken_by_another_handle
+                queue_depths_are_exact
+                purge_drops_what_nobody_holds
+            ],
+            settling => [
+                an_acked_message_is_gone
+                a_settled_delivery_cannot_be_settled_again
+                follow_ups_and_result_come_with_the_ack
+                a_lost_lease_settles_nothing
+                a_requeued_message_comes_back_counted_or_not
+                a_requeued_message_waits_for_its_time
+                a_message_past_the_delivery_limit_dies_and_its_waiters_end
+                a_malformed_message_is_quarantined_with_its_bytes
+                dead_messages_are_listed_retried_and_dropped
+            ],
+            consuming => [
+                credit_is_never_exceeded
+                two_consumers_never_share_a_message
+                a_dropped_receive_loses_nothing
+                a_closed_consumer_gives_back_uncounted
+                a_dropped_consumer_gives_back
+                a_dead_consumers_messages_come_back_counted
+                consumers_are_listed_while_they_live
+                a_revoked_call_is_news_and_marked
+                a_dropped_call_for_revocations_loses_nothing
+            ],
+            results => [
+                a_result_is_fetched_as_it_was_stored
+                a_final_state_never_gives_way_to_a_passing_one
+                a_watch_tells_what_is_held_and_what_comes
+                a_watch_tells_every_change_until_the_end
+                a_dropped_watch_call_loses_nothing
+                a_forgotten_result_is_gone
+                an_expired_result_is_gone
+            ]
+        }
+    };
+    (@suite $name:ident, $connect:path, $($module:ident => [$($test:ident)*]),*) => {
+        mod $name {
+            $($(
+                #[test]
+                fn $test() {
+                    $crate::block_on(async {
+                        let fixture = $connect(stringify!($test)).await;
+                        $crate::broker::$module::$test(&fixture).await;
+                    });
+                }
+            )*)*
+        }
+    };
+}

@@ -1,0 +1,189 @@
+//! Claiming: ready messages become held, in one transaction.
+
+use std::num::NonZeroU32;
+
+use celeriac_core::{
+    DeadReason, ErrorKind, QueueName, ResultState, StoredResult, TaskError, TaskId,
+};
+use jiff::Timestamp;
+
+use super::failure::Failure;
+use super::messages::Standing;
+use super::results::Replace;
+use super::statements;
+use super::transaction::{News, Transaction, wall_ms};
+use crate::headers;
+
+/// How many delayed messages become ready in one transaction.
+const PROMOTED_AT_ONCE: i64 = 1000;
+
+/// How long the result of a message that died by its deliveries is kept.
+const KEEP_RESULT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+/// What one claim asks for.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// In the order of their turns.
+    pub(super) queues: Vec<QueueName>,
+    pub(super) credit: usize,
+    pub(super) delivery_limit: NonZeroU32,
+    pub(super) body_limit_bytes: usize,
+}
+
+/// A claimed message, as it was stored.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub(super) number: i64,
+    pub(super) queue: QueueName,
+    pub(super) priority: u8,
+    pub(super) deliveries: u32,
+    pub(super) revoked: bool,
+    pub(super) content_type: String,
+    pub(super) headers: Vec<u8>,
+    /// `None` if it is over the limit.
+    pub(super) body: Option<Vec<u8>>,
+    task: Option<String>,
+    task_id: Option<String>,
+}
+
+impl Transaction<'_> {
+    /// Claims at most `claim.credit` messages: larger priorities first, queues in turn, and no
+    /// queue more than its share as long as others of the same priority have messages.
+    pub(super) fn claim(&mut self, holder: i64, claim: &Claim) -> Result<Vec<Claimed>, Failure> {
+        self.promote(wall_ms())?;
+        let mut queues = Vec::with_capacity(claim.queues.len());
+        for name in &claim.queues {
+            queues.push((name, self.queue(name)?));
+        }
+        let share = claim.credit.div_ceil(queues.len().max(1));
+        let mut claimed = Vec::new();
+        while claimed.len() < claim.credit {
+            let mut best = None;
+            for (turn, (_, queue)) in queues.iter().enumerate() {
+                let rank: Option<i64> = self.value(statements::BEST_RANK, [queue])?;
+                best = best.into_iter().chain(rank.map(|rank| (rank, turn))).min();
+            }
+            let Some((rank, turn)) = best else { break };
+            let limit = share.min(claim.credit - claimed.len());
+            let (name, queue) = queues[turn];
+            self.claim_from(holder, claim, name, (queue, rank), limit, &mut claimed)?;
+            queues.rotate_left(turn + 1);
+        }
+        self.mark_revoked(&mut claimed)?;
+        Ok(claimed)
+    }
+
+    /// Makes delayed messages ready whose time has come.
+    pub(super) fn promote(&mut self, now_ms: i64) -> Result<(), Failure> {
+        let due: Option<i64> = self.value(statements::NEXT_DUE, [])?;
+        if due.is_none_or(|due_ms| due_ms > now_ms) {
+            return Ok(());
+        }
+        self.execute(statements::PROMOTE_DUE, (now_ms, PROMOTED_AT_ONCE))?;
+        self.execute(statements::DELETE_PROMOTED, (now_ms, PROMOTED_AT_ONCE))?;
+        // They may be for others.
+        self.announce(News::Messages);
+        Ok(())
+    }
+
+    /// Claims the oldest `limit` messages of one queue and rank.
+    fn claim_from(
+        &mut self,
+        holder: i64,
+        claim: &Claim,
+        name: &QueueName,
+        (queue, rank): (i64, i64),
+        limit: usize,
+        claimed: &mut Vec<Claimed>,
+    ) -> Result<(), Failure> {
+        let mut read = self.prepare(statements::READ_READY)?;
+        let mut rows =
+            read.query((queue, rank, integer(limit), integer(claim.body_limit_bytes)))?;
+        let mut last = None;
+        let mut over_limit = Vec::new();
+        while let Some(row) = rows.next()? {
+            let number = row.get(0)?;
+            last = Some(number);
+            let delivered: u32 = row.get(1)?;
+            let message = Claimed {
+                number,
+                queue: name.clone(),
+                priority: u8::try_from(9 - rank).unwrap_or(0).min(9),
+                deliveries: delivered.saturating_add(1),
+                revoked: false,
+                task_id: row.get(2)?,
+                task: row.get(3)?,
+                content_type: row.get(4)?,
+                headers: row.get(5)?,
+                body: row.get(6)?,
+            };
+            if delivered < claim.delivery_limit.get() {
+                claimed.push(message);
+            } else {
+                over_limit.push(message);
+            }
+        }
+        drop(rows);
+        let Some(last) = last else {
+            // The place is there and the message is not: the file is damaged.
+            return Err(Failure::Unusable(
+                "it is corrupt: a ready message has no content".to_owned(),
+                super::failure::RESTORE,
+            ));
+        };
+        self.execute(
+            statements::HOLD_READY,
+            (queue, rank, last, holder, claim.delivery_limit.get()),
+        )?;
+        self.execute(statements::DELETE_READY, (queue, rank, last))?;
+        for message in over_limit {
+            self.die_of_deliveries(&message, (queue, rank))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a message dead that was delivered too often, and ends the waiting of its callers.
+    fn die_of_deliveries(
+        &mut self,
+        message: &Claimed,
+        (queue, rank): (i64, i64),
+    ) -> Result<(), Failure> {
+        let deliveries = message.deliveries - 1;
+        let text = headers::delivery_limit_text(deliveries);
+        let standing = Standing {
+            queue,
+            rank,
+            deliveries: deliveries.into(),
+        };
+        self.bury(message.number, standing, DeadReason::DeliveryLimit, &text)?;
+        let (Some(id), Some(task)) = (&message.task_id, &message.task) else {
+            return Ok(());
+        };
+        let now = Timestamp::now();
+        let result = StoredResult {
+            id: TaskId::from(id.as_str()),
+            task: task.clone(),
+            state: ResultState::Failure,
+            value: None,
+            error: Some(TaskError::new(ErrorKind::DeliveryLimit, text)),
+            attempt: 1,
+            stored_at: now,
+            expires_at: celeriac_core::message::later(now, KEEP_RESULT),
+        };
+        self.store_result(&result, Replace::OnlyPassing)
+    }
+
+    fn mark_revoked(&mut self, claimed: &mut [Claimed]) -> Result<(), Failure> {
+        if claimed.is_empty() || self.value(statements::ANY_REVOKED, [])? != Some(true) {
+            return Ok(());
+        }
+        for message in claimed {
+            message.revoked = self.value(statements::IS_REVOKED, [&message.task_id])? == Some(true);
+        }
+        Ok(())
+    }
+}
+
+fn integer(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

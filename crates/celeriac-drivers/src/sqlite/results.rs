@@ -1,0 +1,165 @@
+//! Results as they are stored.
+
+use celeriac_core::{ContentType, Payload, Progress, ResultState, StoredResult, TaskId};
+use jiff::Timestamp;
+use rusqlite::{Connection, Row};
+
+use super::failure::{Failure, RESTORE};
+use super::statements;
+use super::transaction::{News, Transaction};
+
+/// What a result may replace. A final state never gives way to one that is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replace {
+    /// Any other.
+    Any,
+    /// Only one that is not final.
+    OnlyPassing,
+}
+
+impl Transaction<'_> {
+    /// Stores `result`, if it may replace what is there.
+    pub(super) fn store_result(
+        &mut self,
+        result: &StoredResult,
+        replace: Replace,
+    ) -> Result<(), Failure> {
+        let number = self.next_number();
+        let progress = match &result.state {
+            ResultState::Progress(progress) => Some(json(progress)?),
+            _ => None,
+        };
+        let error = result.error.as_ref().map(json).transpose()?;
+        let value = result.value.as_ref();
+        let stored = self.prepare(statements::STORE_RESULT)?.execute((
+            number,
+            result.id.to_string(),
+            &result.task,
+            result.state.as_str(),
+            result.state.is_final(),
+            result.attempt,
+            result.stored_at.as_microsecond(),
+            result.expires_at.as_microsecond(),
+            progress,
+            error,
+            value.map(|value| value.content_type.as_str()),
+            replace == Replace::Any,
+            value.map(|value| &value.bytes[..]),
+        ))?;
+        if stored > 0 {
+            self.announce(News::Results);
+        }
+        Ok(())
+    }
+
+    /// Forgets results.
+    pub(super) fn forget(&mut self, ids: &[String]) -> Result<(), Failure> {
+        for id in ids {
+            self.execute(statements::FORGET_RESULT, [id])?;
+        }
+        Ok(())
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::Other(error.to_string()))
+}
+
+/// What is held of each of `ids`, unless it has expired.
+pub(super) fn fetch(
+    connection: &Connection,
+    ids: &[TaskId],
+) -> Result<Vec<Option<StoredResult>>, Failure> {
+    let now_us = Timestamp::now().as_microsecond();
+    let mut statement = connection.prepare_cached(statements::FETCH_RESULT)?;
+    ids.iter()
+        .map(|id| {
+            let mut rows = statement.query((id.to_string(), now_us))?;
+            match rows.next()? {
+                Some(row) => Ok(Some(decode(row, id.clone())?)),
+                None => Ok(None),
+            }
+        })
+        .collect()
+}
+
+/// What was stored after `cursor` of the calls that `wanted` names, and the new cursor.
+///
+/// Values of other calls are passed over unread.
+pub(super) fn news(
+    connection: &Connection,
+    mut cursor: i64,
+    limit: u32,
+    wanted: impl Fn(&TaskId) -> bool,
+) -> Result<(Vec<StoredResult>, i64), Failure> {
+    let mut statement = connection.prepare_cached(statements::NEWS_OF_RESULTS)?;
+    let mut found = Vec::new();
+    loop {
+        let mut rows = statement.query((cursor, limit))?;
+        let mut seen = 0;
+        while let Some(row) = rows.next()? {
+            seen += 1;
+            cursor = row.get(0)?;
+            let id = TaskId::from(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?);
+            if wanted(&id) {
+                found.push(decode(row, id)?);
+            }
+        }
+        if seen < limit || !found.is_empty() {
+            return Ok((found, cursor));
+        }
+    }
+}
+
+fn decode(row: &Row<'_>, id: TaskId) -> Result<StoredResult, Failure> {
+    let state: String = row.get(3)?;
+    let progress: Option<String> = row.get(7)?;
+    let error: Option<String> = row.get(8)?;
+    let content_type: Option<String> = row.get(9)?;
+    Ok(StoredResult {
+        id,
+        task: row.get(2)?,
+        state: decode_state(&state, progress.as_deref())?,
+        attempt: row.get(4)?,
+        stored_at: time(row.get(5)?),
+        expires_at: time(row.get(6)?),
+        error: error.as_deref().map(from_json).transpose()?,
+        value: match content_type {
+            None => None,
+            Some(name) => Some(Payload {
+                content_type: ContentType::from_mime(&name).ok_or_else(|| damaged(&name))?,
+                bytes: row.get::<_, Vec<u8>>(10)?.into(),
+            }),
+        },
+    })
+}
+
+fn decode_state(state: &str, progress: Option<&str>) -> Result<ResultState, Failure> {
+    Ok(match state {
+        "STARTED" => ResultState::Started,
+        "PROGRESS" => ResultState::Progress(match progress {
+            Some(text) => from_json(text)?,
+            None => Progress::default(),
+        }),
+        "RETRY" => ResultState::Retry,
+        "SUCCESS" => ResultState::Success,
+        "FAILURE" => ResultState::Failure,
+        "REVOKED" => ResultState::Revoked,
+        other => return Err(damaged(other)),
+    })
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|_| damaged("JSON"))
+}
+
+fn time(us: i64) -> Timestamp {
+    Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn damaged(what: &str) -> Failure {
+    Failure::Unusable(
+        format!("it is corrupt: a result holds `{}`", what.escape_debug()),
+        RESTORE,
+    )
+}

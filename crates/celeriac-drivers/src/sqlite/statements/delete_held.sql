@@ -1,0 +1,1 @@
+DELETE FROM held WHERE number = ?1 AND holder = ?2

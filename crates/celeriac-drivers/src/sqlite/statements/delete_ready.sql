@@ -1,0 +1,1 @@
+DELETE FROM ready WHERE queue = ?1 AND rank = ?2 AND number <= ?3

@@ -1,0 +1,1 @@
+DELETE FROM revoked WHERE revoked_ms <= ?1

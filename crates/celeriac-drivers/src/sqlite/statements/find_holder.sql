@@ -1,0 +1,1 @@
+SELECT 1 FROM holder WHERE number = ?1

@@ -1,0 +1,1 @@
+SELECT number FROM queue WHERE name = ?1

@@ -1,0 +1,1 @@
+INSERT INTO ready (queue, rank, number, deliveries) VALUES (?1, ?2, ?3, ?4)

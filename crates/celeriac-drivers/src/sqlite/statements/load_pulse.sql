@@ -1,0 +1,1 @@
+SELECT sequence, messages, results, revoked FROM pulse

@@ -1,0 +1,1 @@
+SELECT due_ms FROM delayed ORDER BY due_ms LIMIT 1

@@ -1,0 +1,1 @@
+DELETE FROM message WHERE number IN (SELECT number FROM delayed WHERE queue = ?1)

@@ -1,0 +1,3 @@
+//! What the drivers promise, tested on the stores themselves.
+
+mod conformance;

@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO queue (name) VALUES (?1)

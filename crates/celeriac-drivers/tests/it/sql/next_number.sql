@@ -1,0 +1,1 @@
+UPDATE pulse SET sequence = sequence + 1, messages = messages + 1

@@ -1,0 +1,1 @@
+INSERT INTO message (number, content_type, headers, body) SELECT sequence, ?1, ?2, ?3 FROM pulse

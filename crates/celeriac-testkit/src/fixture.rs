@@ -1,0 +1,107 @@
+//! What a driver brings to its test, and what the tests make.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_core::{
+    BoxFuture, Broker, ContentType, Headers, Message, Payload, QueueName, ResultState,
+    StoredResult, TaskId,
+};
+use jiff::Timestamp;
+use serde_json::Map;
+
+/// One empty store, and the faults a suite puts it through.
+pub trait Fixture: Send + Sync {
+    /// Another handle to the store, as another process would open it. Bodies of more than 1 MiB
+    /// are over its limit.
+    fn open(&self) -> BoxFuture<'_, Arc<dyn Broker>>;
+
+    /// Puts a message in a queue whose headers are taken as they are.
+    fn insert_raw<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        headers: &'a [u8],
+        content_type: &'a str,
+        body: &'a [u8],
+    ) -> BoxFuture<'a, ()>;
+
+    /// Makes the store believe that the consumer of this name has died, though its handle lives.
+    fn kill<'a>(&'a self, consumer: &'a str) -> BoxFuture<'a, ()>;
+}
+
+/// Runs a test on a runtime of its own.
+pub fn block_on(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime needs no more than threads")
+        .block_on(test);
+}
+
+/// What `future` gives, which must not take longer than 20 s: far more than anything here needs.
+///
+/// # Panics
+///
+/// If it does.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future)
+        .await
+        .expect("it takes no longer than 20 s")
+}
+
+/// The queue of this name.
+pub fn queue(name: &str) -> QueueName {
+    QueueName::new(name).expect("tests use good names")
+}
+
+/// A message of `task` with a new id, priority 0 and the arguments `[number]`.
+pub fn call(task: &str, number: usize) -> Message {
+    message(TaskId::new(), task, number, 0)
+}
+
+/// A message with the arguments `[number]`.
+pub fn message(id: TaskId, task: &str, number: usize, priority: u8) -> Message {
+    let headers = Headers {
+        lang: "rs".to_owned(),
+        task: task.to_owned(),
+        id,
+        eta: None,
+        expires: None,
+        group: None,
+        retries: 0,
+        timelimit: None,
+        root_id: None,
+        parent_id: None,
+        origin: None,
+        ignore_result: None,
+        extra: Map::new(),
+    };
+    let body = Payload::encode(
+        ContentType::Json,
+        &((number,), Map::new(), serde_json::Value::Null),
+    )
+    .expect("numbers have a form in JSON");
+    Message {
+        headers,
+        priority,
+        body,
+    }
+}
+
+/// A result in `state`, which is kept for an hour.
+pub fn result(id: &TaskId, state: ResultState, attempt: u32) -> StoredResult {
+    let now = Timestamp::from_millisecond(Timestamp::now().as_millisecond())
+        .expect("it was a time before");
+    StoredResult {
+        id: id.clone(),
+        task: "shop.charge".to_owned(),
+        value: (state == ResultState::Success)
+            .then(|| Payload::encode(ContentType::Json, &attempt).expect("it is a number")),
+        error: None,
+        state,
+        attempt,
+        stored_at: now,
+        expires_at: celeriac_core::message::later(now, Duration::from_secs(3600)),
+    }
+}

@@ -87,6 +87,14 @@ impl Chunk {
         })
     }
 
+    /// The arguments of each call in turn as a payload that shares this chunk's bytes.
+    pub fn payloads(&self) -> impl Iterator<Item = Payload> {
+        self.iter().map(|record| Payload {
+            content_type: self.content_type,
+            bytes: self.bytes.slice_ref(record),
+        })
+    }
+
     /// The calls from number `first` on, as a chunk of their own.
     #[must_use]
     pub fn tail(&self, first: usize) -> Self {
@@ -148,6 +156,17 @@ impl ChunkBuilder {
         Ok(())
     }
 
+    /// Takes the last call back, if the chunk had `size_bytes` before it.
+    pub fn pop(&mut self, size_bytes: usize) {
+        self.bytes.truncate(size_bytes);
+        self.count -= 1;
+    }
+
+    /// What the arguments are encoded in.
+    pub fn content_type(&self) -> ContentType {
+        self.content_type
+    }
+
     /// How many bytes it holds so far.
     pub fn size_bytes(&self) -> usize {
         self.bytes.len()
@@ -189,8 +208,8 @@ const VALUE: u8 = 0;
 const ERROR: u8 = 1;
 
 impl OutcomeChunk {
-    /// An empty chunk whose first outcome will be that of call `first`.
-    pub fn new(content_type: ContentType, first: usize) -> OutcomeChunkBuilder {
+    /// Builds a chunk whose first outcome is that of call `first`.
+    pub fn builder(content_type: ContentType, first: usize) -> OutcomeChunkBuilder {
         OutcomeChunkBuilder {
             first,
             content_type,
@@ -396,7 +415,7 @@ mod tests {
 
     #[test]
     fn outcomes_keep_values_and_errors_apart() {
-        let mut builder = OutcomeChunk::new(ContentType::Json, 4);
+        let mut builder = OutcomeChunk::builder(ContentType::Json, 4);
         builder.push(&Ok(b"7".to_vec()));
         builder.push(&Err(TaskError::failed("Broken", "no disk")));
         let chunk = builder.finish(Duration::from_millis(2));

@@ -136,7 +136,7 @@ impl FromStr for Place {
         let text = text.trim();
         let place = || text.to_owned();
         if let Some((first, second)) = text.split_once('*') {
-            let (Some(children), Some(coroutines)) =
+            let (Counted::As(children), Counted::As(coroutines)) =
                 (counted(first, "processes")?, counted(second, "coroutines")?)
             else {
                 return Err(PlaceError::Misfit {
@@ -150,13 +150,13 @@ impl FromStr for Place {
                 coroutines,
             });
         }
-        if let Some(count) = counted(text, "threads")? {
+        if let Counted::As(count) = counted(text, "threads")? {
             return Ok(Self::Threads(count));
         }
-        if let Some(count) = counted(text, "coroutines")? {
+        if let Counted::As(count) = counted(text, "coroutines")? {
             return Ok(Self::Coroutines(count));
         }
-        if let Some(children) = counted(text, "processes")? {
+        if let Counted::As(children) = counted(text, "processes")? {
             return Ok(Self::Processes {
                 children,
                 coroutines: None,
@@ -187,21 +187,53 @@ impl FromStr for Place {
     }
 }
 
-/// Reads `unit` or `unit=N`; `None` if the text is about something else.
-fn counted(text: &str, unit: &'static str) -> Result<Option<Option<NonZeroUsize>>, PlaceError> {
+impl TryFrom<&str> for Place {
+    type Error = PlaceError;
+
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Place {
+    type Error = PlaceError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for Place {
+    type Error = PlaceError;
+
+    fn try_from(text: &String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// What a text says about one unit.
+enum Counted {
+    /// It is about it, with this number if it gives one.
+    As(Option<NonZeroUsize>),
+    /// It is about something else.
+    No,
+}
+
+/// Reads `unit` or `unit=N`.
+fn counted(text: &str, unit: &'static str) -> Result<Counted, PlaceError> {
     match text.trim().strip_prefix(unit) {
-        Some("") => Ok(Some(None)),
+        Some("") => Ok(Counted::As(None)),
         Some(rest) => match rest.strip_prefix('=') {
             Some(number) => number
                 .parse()
-                .map(|number| Some(Some(number)))
+                .map(|number| Counted::As(Some(number)))
                 .map_err(|_| PlaceError::BadNumber {
                     number: number.to_owned(),
                     unit,
                 }),
-            None => Ok(None),
+            None => Ok(Counted::No),
         },
-        None => Ok(None),
+        None => Ok(Counted::No),
     }
 }
 

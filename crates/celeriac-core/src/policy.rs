@@ -37,6 +37,10 @@ impl Backoff {
 
 /// Which kinds of failure are worth another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "it is a set of kinds, written as fields"
+)]
 pub struct RetryOn {
     /// The task returned an error.
     pub error: bool,

@@ -86,10 +86,10 @@ impl Registry {
         let mut registry = Self::default();
         let mut twice = None;
         for task in tasks {
-            if let Some(first) = registry.tasks.insert(task.name, task) {
-                if !std::ptr::eq(first, task) {
-                    twice.get_or_insert((first, task));
-                }
+            if let Some(first) = registry.tasks.insert(task.name, task)
+                && !std::ptr::eq(first, task)
+            {
+                twice.get_or_insert((first, task));
             }
         }
         match twice {

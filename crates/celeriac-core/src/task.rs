@@ -210,13 +210,17 @@ pub fn encode_body<A: Serialize>(
     Payload::encode(content_type, &Body(args, Empty {}, NO_EMBED))
 }
 
-/// Appends the body of one call to a chunk for children of this program.
+/// Appends the body of one call to a chunk: for brokers in Celery's shape to the letter, for children
+/// of this program as short as it decodes.
 ///
 /// # Errors
 ///
 /// [`PayloadError::Encode`] if an argument has no form in the chunk's content type.
 pub fn push_body<A: Serialize>(chunk: &mut ChunkBuilder, args: &A) -> Result<(), PayloadError> {
-    chunk.push(&(args, Empty {}, Empty {}))
+    match chunk.content_type() {
+        ContentType::Json => chunk.push(&Body(args, Empty {}, NO_EMBED)),
+        ContentType::Msgpack => chunk.push(&(args, Empty {}, Empty {})),
+    }
 }
 
 /// Whether a map is empty, without decoding what is in it.

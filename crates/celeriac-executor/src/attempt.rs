@@ -118,7 +118,7 @@ fn run_chunk(
     context: &Context,
 ) -> OutcomeChunk {
     let start = Instant::now();
-    let mut outcomes = OutcomeChunk::new(chunk.content_type(), 0);
+    let mut outcomes = OutcomeChunk::builder(chunk.content_type(), 0);
     for (index, body) in chunk.iter().enumerate() {
         outcomes.push(&match control.interrupted() {
             Some(interrupt) if index > 0 => Err(stopped(interrupt)),
@@ -150,7 +150,7 @@ async fn run_pending(
         }
         Work::Encoded(chunk) => {
             let start = Instant::now();
-            let mut outcomes = OutcomeChunk::new(chunk.content_type(), 0);
+            let mut outcomes = OutcomeChunk::builder(chunk.content_type(), 0);
             for (index, body) in chunk.iter().enumerate() {
                 outcomes.push(
                     &match (task.call)(chunk.content_type(), body, &context.nth(index)) {

@@ -46,7 +46,9 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     let _entered = Handle::try_current().is_err().then(|| reactor().enter());
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
+    // Inside a runtime, tokio's budget would be this thread's current task's; used up, it is only given
+    // back after a return to the runtime, which does not come before the future is done.
+    let mut future = pin!(tokio::task::unconstrained(future));
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(value) => return value,

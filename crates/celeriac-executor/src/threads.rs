@@ -41,8 +41,15 @@ struct Shared {
     wake: Condvar,
     sleepers: AtomicUsize,
     alive: watch::Sender<usize>,
-    running: Mutex<Vec<(usize, Arc<Control>, Arc<dyn Reply>)>>,
+    running: Mutex<Vec<Running>>,
     names: AtomicUsize,
+}
+
+/// An invocation that a thread runs.
+struct Running {
+    thread: usize,
+    control: Arc<Control>,
+    reply: Arc<dyn Reply>,
 }
 
 /// What threads look at before they sleep, and when they wake.
@@ -132,7 +139,7 @@ impl Shared {
         self.sleep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn running(&self) -> MutexGuard<'_, Vec<(usize, Arc<Control>, Arc<dyn Reply>)>> {
+    fn running(&self) -> MutexGuard<'_, Vec<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -174,8 +181,11 @@ impl Shared {
     fn work(self: &Arc<Self>, number: usize, local: &Worker<Invocation>) {
         let retired = Arc::new(AtomicBool::new(false));
         while let Some(invocation) = self.next(local) {
-            self.running()
-                .push((number, invocation.control.clone(), invocation.reply.clone()));
+            self.running().push(Running {
+                thread: number,
+                control: invocation.control.clone(),
+                reply: invocation.reply.clone(),
+            });
             let (shared, retire) = (self.clone(), retired.clone());
             run_here(invocation, move || {
                 retire.store(true, Ordering::Release);
@@ -186,7 +196,7 @@ impl Shared {
                     );
                 }
             });
-            self.running().retain(|(owner, ..)| *owner != number);
+            self.running().retain(|running| running.thread != number);
             if retired.load(Ordering::Acquire) {
                 return;
             }
@@ -195,31 +205,29 @@ impl Shared {
 
     /// Waits for work; `None` if there will be none.
     fn next(&self, local: &Worker<Invocation>) -> Option<Invocation> {
-        loop {
-            for _ in 0..SPINS {
-                if let Some(invocation) = self.find(local) {
-                    return Some(invocation);
-                }
-                std::hint::spin_loop();
+        for _ in 0..SPINS {
+            if let Some(invocation) = self.find(local) {
+                return Some(invocation);
             }
-            let mut state = self.lock();
-            self.sleepers.fetch_add(1, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
-            let found = loop {
-                if let Some(invocation) = self.find(local) {
-                    break Some(invocation);
-                }
-                if state.closing.is_some() {
-                    break None;
-                }
-                state = self
-                    .wake
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-            };
-            self.sleepers.fetch_sub(1, Ordering::Relaxed);
-            return found;
+            std::hint::spin_loop();
         }
+        let mut state = self.lock();
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let found = loop {
+            if let Some(invocation) = self.find(local) {
+                break Some(invocation);
+            }
+            if state.closing.is_some() {
+                break None;
+            }
+            state = self
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        };
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        found
     }
 
     /// Looks for work: own batch, shared queue, the batches of others.
@@ -249,9 +257,9 @@ impl Shared {
             self.refuse_queued();
         }
         if mode == ShutdownMode::Kill {
-            for (_, control, reply) in &*self.running() {
-                control.interrupt(Interrupt::Shutdown);
-                reply.failed(TaskError::shutdown());
+            for running in &*self.running() {
+                running.control.interrupt(Interrupt::Shutdown);
+                running.reply.failed(TaskError::shutdown());
             }
         }
         self.wake.notify_all();

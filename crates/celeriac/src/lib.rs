@@ -1,13 +1,78 @@
 //! One task, any scale.
+//!
+//! A task is a plain function. The same task runs inline, on threads, on processes, on coroutines
+//! or on other machines through a broker, and only one word changes:
+//!
+//! ```
+//! use celeriac::prelude::*;
+//!
+//! #[celeriac::task]
+//! fn is_prime(n: u64) -> bool {
+//!     n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+//! }
+//!
+//! # async fn example() -> celeriac::Result<()> {
+//! let app = App::on("threads").await?; // or "processes", "coroutines=500", "sqlite:jobs.db"
+//! let answers: Vec<bool> = app.map::<is_prime>(1..100).collect().await?;
+//! assert_eq!(answers.iter().filter(|prime| **prime).count(), 25);
+//!
+//! let one = app.send(is_prime::call(97)).await?.get().await?;
+//! assert!(one && is_prime(97));
+//! # Ok(())
+//! # }
+//! # celeriac::blocking::block_on(example()).unwrap();
+//! ```
+//!
+//! # Where things are
+//!
+//! - [`App`] opens a place; [`blocking::App`] is its face for programs without a runtime.
+//! - [`Handle`] is one call under way; [`Map`] a stream of them, with back-pressure.
+//! - [`gather`] and [`as_completed`] wait for several handles.
+//! - [`Context`] is what a running task can ask and tell.
+//! - `cli` lets any program carry celeriac's command line.
 #![forbid(unsafe_code)]
 
+pub mod blocking;
+pub mod report;
+//CLI#[cfg(feature = "cli")]
+//CLIpub mod cli;
+
+mod app;
+mod broker_client;
+mod call;
+mod chunker;
 #[cfg(feature = "macros")]
 mod entry;
-pub mod report;
+mod error;
+mod handle;
+mod launcher;
+mod map;
+mod slot;
+mod together;
 
-pub use celeriac_core::*;
+pub use bytes::Bytes;
+/// The words and the ports, for those who write drivers and executors.
+pub use celeriac_core as core;
+pub use celeriac_core::{
+    AckProfile, Backoff, BoxError, Context, ErrorKind, Interrupt, Interrupted, Outcome, Place,
+    Progress, QueueName, RateLimit, Registry, RegistryError, ResultPolicy, Retry, RetryPolicy,
+    ShutdownMode, Signature, Task, TaskDefinition, TaskError, TaskId, TaskOptions,
+};
 #[cfg(feature = "macros")]
-pub use celeriac_macros::*;
+pub use celeriac_macros::{main, task};
+pub use celeriac_worker as worker;
+
+pub use crate::app::{App, AppBuilder};
+pub use crate::error::{Error, Result};
+pub use crate::handle::Handle;
+pub use crate::map::Map;
+pub use crate::together::{AsCompleted, as_completed, gather};
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::{App, Context, Handle, Place, Retry, ShutdownMode, Task as _, TaskError};
+    pub use crate::{as_completed, gather};
+}
 
 /// What the expansions of the attributes name. No part of the interface.
 #[doc(hidden)]

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use celeriac_core::{BrokerError, PlaceError, RegistryError, TaskError};
 
 /// Exit code of an error nothing more is known of.
-const UNEXPECTED: u8 = 1;
+pub(crate) const UNEXPECTED: u8 = 1;
 /// Exit code of a setting that cannot be used.
-const CONFIGURATION: u8 = 3;
+pub(crate) const CONFIGURATION: u8 = 3;
 /// Exit code of a broker or result backend that could not be reached.
-const STORE_UNAVAILABLE: u8 = 4;
+pub(crate) const STORE_UNAVAILABLE: u8 = 4;
 /// Exit code of a task that has no value.
-const TASK_FAILED: u8 = 5;
+pub(crate) const TASK_FAILED: u8 = 5;
 
 /// What an error of celeriac tells the person at the terminal, beside its message.
 pub trait Report: Error {
@@ -47,6 +47,10 @@ impl Report for BrokerError {
         } else {
             UNEXPECTED
         }
+    }
+
+    fn help(&self) -> Option<String> {
+        Self::help(self)
     }
 }
 
@@ -110,7 +114,7 @@ pub fn write_error(
     for cause in chain(error).skip(1) {
         writeln!(output, "caused by: {cause}")?;
     }
-    if let Some(failed) = error.downcast_ref::<TaskError>() {
+    if let Some(failed) = task_error(error) {
         // It crossed a process or machine, and holds its causes as text.
         for cause in failed.causes() {
             writeln!(output, "caused by: {cause}")?;
@@ -138,12 +142,21 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     })
 }
 
+/// The task's error, if that is what ended the program.
+fn task_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TaskError> {
+    match error.downcast_ref::<crate::Error>() {
+        Some(crate::Error::Task(failed)) => Some(failed),
+        _ => error.downcast_ref(),
+    }
+}
+
 /// The error as one of celeriac's own, if it is. Every type that implements [`Report`] stands here.
 fn known<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Report> {
     fn of<'a, T: Report + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Report> {
         error.downcast_ref::<T>().map(|own| own as &dyn Report)
     }
     of::<TaskError>(error)
+        .or_else(|| of::<crate::Error>(error))
         .or_else(|| of::<BrokerError>(error))
         .or_else(|| of::<PlaceError>(error))
         .or_else(|| of::<RegistryError>(error))

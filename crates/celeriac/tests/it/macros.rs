@@ -10,9 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use celeriac::registry::TASKS;
-use celeriac::task::call_typed;
-use celeriac::{
+use celeriac::core::registry::TASKS;
+use celeriac::core::task::call_typed;
+use celeriac::core::{
     AckProfile, Backoff, ContentType, Context, Control, ErrorKind, Interrupt, Outcome, QueueName,
     RateLimit, Registry, ResultPolicy, Retry, RetryAdvice, RetryOn, Run, Signature, Task, TaskId,
     TaskOptions,
@@ -431,10 +431,10 @@ fn arguments_come_by_position_and_by_name() {
 #[test]
 fn no_arguments_travel_as_an_empty_list_in_both_content_types() {
     let args = functions::nothing::call().args;
-    let body = celeriac::task::encode_body(ContentType::Json, &args).unwrap();
+    let body = celeriac::core::task::encode_body(ContentType::Json, &args).unwrap();
     assert!(body.bytes.starts_with(b"[[],{},"), "{body:?}");
     for content_type in [ContentType::Json, ContentType::Msgpack] {
-        let body = celeriac::task::encode_body(content_type, &args).unwrap();
+        let body = celeriac::core::task::encode_body(content_type, &args).unwrap();
         let call = functions::nothing::DEFINITION.call;
         assert!(finish(call(content_type, &body.bytes, &context())).is_ok());
     }

@@ -10,4 +10,6 @@
 
 mod entry;
 mod macros;
+mod places;
 mod strict;
+mod support;

@@ -1,0 +1,267 @@
+//! The way in: an app opens a place and sends tasks there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
+use celeriac_core::task::encode_body;
+use celeriac_core::{
+    Broker, ContentType, Limits, Message, Place, QueueName, Registry, ShutdownMode, Signature,
+    Task, TaskId,
+};
+use jiff::Timestamp;
+
+use crate::broker_client::BrokerClient;
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::launcher::Launcher;
+use crate::map::{Inputs, Map};
+
+/// A place to run tasks, opened.
+///
+/// Cloning is cheap and gives the same place.
+#[derive(Debug, Clone)]
+pub struct App {
+    place: Place,
+    registry: Arc<Registry>,
+    body_limit_bytes: usize,
+    pub(crate) launcher: Arc<Launcher>,
+    broker: Option<Arc<BrokerClient>>,
+}
+
+/// Opens an [`App`] with settings other than the default.
+#[derive(Debug, Clone)]
+pub struct AppBuilder {
+    body_limit_bytes: usize,
+}
+
+impl Default for AppBuilder {
+    fn default() -> Self {
+        Self {
+            body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
+        }
+    }
+}
+
+impl AppBuilder {
+    /// The largest encoded body of a call or result, 16 MiB by default.
+    #[must_use]
+    pub fn body_limit_bytes(mut self, limit: usize) -> Self {
+        self.body_limit_bytes = limit;
+        self
+    }
+
+    /// Opens the place.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::on`].
+    pub async fn on<P>(self, place: P) -> Result<App>
+    where
+        P: TryInto<Place>,
+        Error: From<P::Error>,
+    {
+        let place = place.try_into()?;
+        let registry = Registry::collect()?;
+        registry.require_tasks()?;
+        let (launcher, broker) = match &place {
+            Place::Broker(url) => {
+                let options = celeriac_drivers::DriverOptions {
+                    body_limit_bytes: self.body_limit_bytes,
+                    ..celeriac_drivers::DriverOptions::default()
+                };
+                let client = BrokerClient::new(celeriac_drivers::open(url, &options).await?)?;
+                (Launcher::new(client.clone()), Some(client))
+            }
+            pool => (Launcher::new(celeriac_executor::open(pool)?), None),
+        };
+        Ok(App {
+            place,
+            registry: Arc::new(registry),
+            body_limit_bytes: self.body_limit_bytes,
+            launcher,
+            broker,
+        })
+    }
+}
+
+impl App {
+    /// Opens `place`: a text such as `"threads=4"` or `"sqlite:jobs.db"`, or a [`Place`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Place`] if the text is no place, [`Error::Registry`] if two tasks have one name or
+    /// there is none, [`Error::Executor`] or [`Error::Broker`] if the place cannot be opened.
+    pub async fn on<P>(place: P) -> Result<Self>
+    where
+        P: TryInto<Place>,
+        Error: From<P::Error>,
+    {
+        Self::builder().on(place).await
+    }
+
+    /// Settings to open a place with.
+    pub fn builder() -> AppBuilder {
+        AppBuilder::default()
+    }
+
+    /// The place this app opened.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The tasks of this program.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The broker, if the place is one.
+    pub fn broker(&self) -> Option<&Arc<dyn Broker>> {
+        self.broker.as_deref().map(BrokerClient::broker)
+    }
+
+    /// Sends one call. With a broker it resolves once the call is stored there for good.
+    ///
+    /// On a pool the call is queued at once, and a priority has no effect.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Arguments`] if the arguments cannot be encoded where they must be, or are over the
+    /// body limit; [`Error::Queue`]; [`Error::Broker`] if the broker did not store it.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: with a broker a dropped future has sent the call or not.
+    pub async fn send<T: Task>(&self, signature: Signature<T>) -> Result<Handle<T>> {
+        match &self.broker {
+            Some(broker) => self.publish(broker, signature).await,
+            None => self.launch(signature),
+        }
+    }
+
+    /// Runs the task on each of `inputs`, and gives the outcomes in the order of the inputs.
+    ///
+    /// Inputs are taken from the iterator only as the outcomes are, so it may be endless. A task of
+    /// one parameter takes the values themselves, others take tuples.
+    pub fn map<'a, T: Task>(
+        &self,
+        inputs: impl IntoIterator<Item = T::Input, IntoIter: Send + 'a>,
+    ) -> Map<'a, T> {
+        Map::new(self, Inputs::Iterator(Box::new(inputs.into_iter())), true)
+    }
+
+    /// As [`map`](Self::map), but gives the outcomes as they complete.
+    pub fn map_unordered<'a, T: Task>(
+        &self,
+        inputs: impl IntoIterator<Item = T::Input, IntoIter: Send + 'a>,
+    ) -> Map<'a, T> {
+        Map::new(self, Inputs::Iterator(Box::new(inputs.into_iter())), false)
+    }
+
+    /// As [`map`](Self::map), with the inputs from a stream.
+    pub fn map_stream<'a, T: Task>(
+        &self,
+        inputs: impl futures_util::Stream<Item = T::Input> + Send + 'a,
+    ) -> Map<'a, T> {
+        Map::new(self, Inputs::Stream(Box::pin(inputs)), true)
+    }
+
+    /// Takes no more calls, and resolves when the pool is gone. Workers elsewhere are not touched.
+    pub async fn shutdown(&self, mode: ShutdownMode) {
+        self.launcher.shutdown(mode).await;
+    }
+
+    pub(crate) fn body_limit_bytes(&self) -> usize {
+        self.body_limit_bytes
+    }
+
+    pub(crate) fn is_broker(&self) -> bool {
+        self.broker.is_some()
+    }
+
+    fn launch<T: Task>(&self, signature: Signature<T>) -> Result<Handle<T>> {
+        let options = signature.options;
+        let own = &T::DEFINITION.options;
+        let limits = Limits {
+            soft: options.soft_time_limit.or(own.limits.soft),
+            hard: options.time_limit.or(own.limits.hard),
+        };
+        let delay = match options.eta {
+            Some(eta) => {
+                Duration::try_from(eta.duration_since(Timestamp::now())).unwrap_or_default()
+            }
+            None => options.countdown.unwrap_or_default(),
+        };
+        let call = Call::<T>::launch(
+            &self.launcher,
+            options.id.unwrap_or_default(),
+            signature.args,
+            limits,
+            delay,
+            self.body_limit_bytes,
+        )
+        .map_err(|source| Error::Arguments {
+            task: T::DEFINITION.name,
+            source,
+        })?;
+        if let Some(expires) = options.expires.or(own.expires) {
+            call.expire_after(expires);
+        }
+        Ok(Handle::new(call, None))
+    }
+
+    async fn publish<T: Task>(
+        &self,
+        broker: &Arc<BrokerClient>,
+        signature: Signature<T>,
+    ) -> Result<Handle<T>> {
+        let own = &T::DEFINITION.options;
+        let options = &signature.options;
+        let queue = match options.queue.as_deref().or(own.queue) {
+            Some(queue) => QueueName::new(queue)?,
+            None => QueueName::default(),
+        };
+        let body = encode_body(ContentType::Json, &signature.args)
+            .and_then(|body| body.check_size(self.body_limit_bytes).map(|()| body))
+            .map_err(|source| Error::Arguments {
+                task: T::DEFINITION.name,
+                source,
+            })?;
+        let message = Message::new(T::DEFINITION.name, body, options, own, Timestamp::now());
+        let ignored = message.headers.ignore_result == Some(true);
+        let call = Call::<T>::elsewhere(message.headers.id.clone());
+        broker.publish(vec![(queue, message)]).await?;
+        broker.follow(
+            call.id.clone(),
+            call.reply(1),
+            0,
+            call.control.clone(),
+            ignored,
+        );
+        Ok(Handle::new(call, Some(broker.clone())))
+    }
+
+    /// The handle of a call that was sent before, here or elsewhere, by its id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broker`] if the place is no broker: a pool keeps no results.
+    pub fn handle<T: Task>(&self, id: impl Into<TaskId>) -> Result<Handle<T>> {
+        let Some(broker) = &self.broker else {
+            return Err(Error::Broker(celeriac_core::BrokerError::Unsupported {
+                address: self.place.to_string(),
+                what: "find a call by its id; only a broker keeps results".to_owned(),
+            }));
+        };
+        let call = Call::<T>::elsewhere(id.into());
+        broker.follow(
+            call.id.clone(),
+            call.reply(1),
+            0,
+            call.control.clone(),
+            false,
+        );
+        Ok(Handle::new(call, Some(broker.clone())))
+    }
+}

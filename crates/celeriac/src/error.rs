@@ -1,0 +1,74 @@
+//! Why an app could not do what was asked, before any task's own outcome.
+
+use celeriac_core::{
+    BrokerError, PayloadError, PlaceError, QueueNameError, RegistryError, TaskError,
+};
+use celeriac_executor::ExecutorError;
+
+use crate::report::{CONFIGURATION, Report, UNEXPECTED};
+
+/// What most functions of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an app could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is no place.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The program's tasks cannot be served.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The pool could not be started.
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    /// The broker or result backend refused or is away.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The text is no queue name.
+    #[error(transparent)]
+    Queue(#[from] QueueNameError),
+    /// The arguments cannot be encoded, or are too large.
+    #[error("the arguments of `{task}` cannot be sent")]
+    Arguments {
+        /// The task.
+        task: &'static str,
+        /// What is wrong with them.
+        source: PayloadError,
+    },
+    /// A task failed; only where a task's outcome ends the whole call, as in
+    /// [`Map::collect`](crate::Map::collect).
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// The app was shut down.
+    #[error("the app was shut down")]
+    Closed,
+}
+
+impl Report for Error {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Place(error) => error.exit_code(),
+            Self::Registry(error) => error.exit_code(),
+            Self::Broker(error) => error.exit_code(),
+            Self::Task(error) => error.exit_code(),
+            Self::Executor(_) | Self::Queue(_) => CONFIGURATION,
+            Self::Arguments { .. } | Self::Closed => UNEXPECTED,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::Broker(error) => error.help(),
+            Self::Closed => Some("open another one with `App::on`".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

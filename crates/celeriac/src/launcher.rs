@@ -1,0 +1,73 @@
+//! Submits invocations to an executor: now, after a delay, or as a rate limit allows.
+//!
+//! # Invariants
+//!
+//! - What waits here counts as submitted: a shutdown waits for it or answers it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use celeriac_core::policy::Pacer;
+use celeriac_core::{Executor, Invocation, ShutdownMode, TaskError};
+use celeriac_executor::drive::reactor;
+use tokio::sync::watch;
+
+/// The way into an executor.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    pub(crate) executor: Arc<dyn Executor>,
+    pacers: Mutex<HashMap<&'static str, Pacer>>,
+    delayed: watch::Sender<usize>,
+    closing: watch::Sender<Option<ShutdownMode>>,
+}
+
+impl Launcher {
+    pub(crate) fn new(executor: Arc<dyn Executor>) -> Arc<Self> {
+        Arc::new(Self {
+            executor,
+            pacers: Mutex::default(),
+            delayed: watch::Sender::new(0),
+            closing: watch::Sender::new(None),
+        })
+    }
+
+    /// Submits `invocation` after `delay`, or later if its task's rate limit says so.
+    pub(crate) fn launch(self: &Arc<Self>, invocation: Invocation, delay: Duration) {
+        let delay = delay + self.pace(&invocation, delay);
+        if delay.is_zero() {
+            return self.executor.submit(invocation);
+        }
+        self.delayed.send_modify(|delayed| *delayed += 1);
+        let this = self.clone();
+        reactor().spawn(async move {
+            let mut closing = this.closing.subscribe();
+            let cancelled = closing.wait_for(|mode| matches!(mode, Some(mode) if *mode != ShutdownMode::Wait));
+            tokio::select! {
+                () = tokio::time::sleep(delay) => this.executor.submit(invocation),
+                _ = invocation.control.wait_cancelled() => invocation.reply.failed(TaskError::cancelled()),
+                _ = cancelled => invocation.reply.failed(TaskError::shutdown()),
+            }
+            this.delayed.send_modify(|delayed| *delayed -= 1);
+        });
+    }
+
+    pub(crate) async fn shutdown(&self, mode: ShutdownMode) {
+        self.closing.send_replace(Some(mode));
+        let mut delayed = self.delayed.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = delayed.wait_for(|&delayed| delayed == 0).await;
+        self.executor.shutdown(mode).await;
+    }
+
+    fn pace(&self, invocation: &Invocation, delay: Duration) -> Duration {
+        let Some(limit) = invocation.task.options.rate_limit else {
+            return Duration::ZERO;
+        };
+        let mut pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
+        let pacer = pacers
+            .entry(invocation.task.name)
+            .or_insert_with(|| Pacer::new(limit));
+        pacer.reserve(Instant::now() + delay)
+    }
+}

@@ -1,0 +1,57 @@
+//! What the tests of places share.
+
+use std::time::Duration;
+
+use celeriac::{App, Place};
+
+/// A place opened for a test, with what it needs around it.
+pub(crate) struct Site {
+    app: App,
+}
+
+impl Site {
+    pub(crate) async fn open(place: &str) -> Self {
+        Self {
+            app: App::on(place).await.unwrap(),
+        }
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
+    pub(crate) fn is_broker(&self) -> bool {
+        matches!(self.app.place(), Place::Broker(_))
+    }
+
+    /// Whether calls run somewhere else than in the caller.
+    pub(crate) fn runs_elsewhere(&self) -> bool {
+        *self.app.place() != Place::Inline
+    }
+
+    /// Whether arguments leave this process.
+    pub(crate) fn encodes(&self) -> bool {
+        matches!(self.app.place(), Place::Broker(_) | Place::Processes { .. })
+    }
+
+    /// At most so many chunks are under way.
+    pub(crate) fn slots(&self) -> usize {
+        match self.app.place() {
+            Place::Broker(_) => 16,
+            Place::Coroutines(_) => 8,
+            _ => 2,
+        }
+    }
+}
+
+/// A piece of work of about a millisecond.
+pub(crate) fn nap() {
+    std::thread::sleep(Duration::from_millis(1));
+}
+
+/// Fails a test that hangs instead of letting it hang.
+pub(crate) async fn in_time<T>(test: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), test)
+        .await
+        .expect("the test ends within a minute")
+}

@@ -99,6 +99,16 @@ pub fn decide(
     }
 }
 
+/// The result to store while `delivery` runs or waits, unless none is kept of it.
+pub fn interim(
+    delivery: &Delivery,
+    options: &TaskOptions,
+    now: Timestamp,
+    state: ResultState,
+) -> Option<StoredResult> {
+    stored(delivery, options, now, state, None, None)
+}
+
 /// The result to store, unless the message or the task says that none is kept.
 fn stored(
     delivery: &Delivery,

@@ -1,1 +1,33 @@
-//! stub
+//! Consumes, dispatches and settles: the celeriac worker.
+//!
+//! A [`Worker`] takes deliveries from a [`Broker`](celeriac_core::Broker), has them run by an
+//! [`Executor`](celeriac_core::Executor) and carries out what core decides follows from each
+//! outcome. It knows no driver and no kind of pool.
+//!
+//! # Invariants
+//!
+//! - Each delivery is settled once, or given back by closing the consumer.
+//! - No content of a message, and no outcome, ends a worker.
+//! - While the broker is away outcomes are kept and nothing more is fetched.
+#![forbid(unsafe_code)]
+
+mod admit;
+mod backoff;
+mod dispatcher;
+mod held;
+mod linux;
+mod observer;
+mod pace;
+mod prefetch;
+mod reply;
+mod report;
+mod settings;
+mod settle;
+mod shutdown;
+mod worker;
+
+pub use observer::{Finish, Observer, TaskRef};
+pub use report::WorkerReport;
+pub use settings::{Prefetch, WorkerSettings, worker_name};
+pub use shutdown::Shutdown;
+pub use worker::{RunningWorker, Stopper, Worker};

@@ -1,0 +1,39 @@
+//! Whether a delivery may run here: a pure function.
+
+use celeriac_core::{Delivery, ErrorKind, Limits, Registry, TaskDefinition, TaskError};
+use jiff::Timestamp;
+
+/// The task that `delivery` is a call of and its time limits, or why it does not run.
+///
+/// A limit the message does not carry is the task's own.
+pub(crate) fn admit(
+    delivery: &Delivery,
+    registry: &Registry,
+    now: Timestamp,
+) -> Result<(&'static TaskDefinition, Limits), TaskError> {
+    if delivery.revoked {
+        return Err(TaskError::cancelled());
+    }
+    let message = &delivery.message;
+    let task = registry
+        .get(&message.headers.task)
+        .map_err(|error| TaskError::new(ErrorKind::Unregistered, error.to_string()))?;
+    check_expiry(delivery, now)?;
+    let sent = message.limits();
+    let limits = Limits {
+        soft: sent.soft.or(task.options.limits.soft),
+        hard: sent.hard.or(task.options.limits.hard),
+    };
+    Ok((task, limits))
+}
+
+/// Refuses a delivery that is no longer worth starting.
+pub(crate) fn check_expiry(delivery: &Delivery, now: Timestamp) -> Result<(), TaskError> {
+    if delivery.message.is_expired(now) {
+        return Err(TaskError::new(
+            ErrorKind::Expired,
+            "it was not started before it expired",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Deliveries on their way in: admitted, paced, submitted, revoked.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use celeriac_core::{
+    AckProfile, BrokerError, Chunk, Delivery, Interrupt, Invocation, TaskError, TaskId, Work,
+};
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::Dispatcher;
+use crate::admit::{admit, check_expiry};
+use crate::held::{Held, Stage, call_of};
+use crate::pace::Turn;
+use crate::reply::{DeliveryReply, Event};
+use crate::report::add;
+
+impl Dispatcher {
+    pub(super) fn on_received(&mut self, received: Result<Vec<Delivery>, BrokerError>) {
+        let now = Instant::now();
+        self.idle_since = now;
+        match received {
+            Ok(deliveries) => {
+                self.receive_retry.succeeded();
+                add(&self.counters.received, deliveries.len());
+                let wall = Timestamp::now();
+                for delivery in deliveries {
+                    self.admit(delivery, now, wall);
+                }
+            }
+            Err(error) if error.is_transient() => {
+                let retry_in = self.receive_retry.failed(now);
+                warn!(
+                    error = &error as &dyn Error,
+                    ?retry_in,
+                    "cannot fetch, will try again"
+                );
+            }
+            Err(error) => self.give_up(error),
+        }
+    }
+
+    /// Runs a delivery, lets it wait, or settles it at once.
+    pub(super) fn admit(&mut self, delivery: Delivery, now: Instant, wall: Timestamp) {
+        if self.ending.is_some() {
+            return self.give_back(&delivery, None);
+        }
+        if let Some(observer) = &self.observer {
+            observer.received(call_of(&delivery));
+        }
+        let (task, limits) = match admit(&delivery, &self.registry, wall) {
+            Ok(admitted) => admitted,
+            Err(error) => return self.conclude(&delivery, Err(error), None),
+        };
+        let turn = task
+            .options
+            .rate_limit
+            .map_or(Turn::Now, |limit| self.pace.turn(task, limit, now));
+        let tag = delivery.tag;
+        match turn {
+            Turn::Now => {
+                self.submit(Held::new(delivery, task, limits));
+            }
+            Turn::At(at) => {
+                self.pace.wait(at, tag);
+                self.paced += 1;
+                let stage = Stage::Paced;
+                let held = Held {
+                    stage,
+                    ..Held::new(delivery, task, limits)
+                };
+                self.held.insert(tag, held);
+            }
+            Turn::After(delay) => self.give_back(&delivery, Some(delay)),
+        }
+    }
+
+    /// Starts a delivery whose turn has come, if it still waits.
+    pub(super) fn start_paced(&mut self, tag: i64) {
+        let Some(held) = self.take_paced(tag) else {
+            return;
+        };
+        match check_expiry(&held.delivery, Timestamp::now()) {
+            Ok(()) => self.submit(Held {
+                stage: Stage::Submitted,
+                ..held
+            }),
+            Err(error) => self.conclude(&held.delivery, Err(error), None),
+        }
+    }
+
+    /// Takes out a delivery that waits for its rate limit; not one that was revoked meanwhile.
+    pub(super) fn take_paced(&mut self, tag: i64) -> Option<Held> {
+        self.held
+            .get(&tag)
+            .filter(|held| held.stage == Stage::Paced)?;
+        self.paced -= 1;
+        self.held.remove(&tag)
+    }
+
+    pub(super) fn submit(&mut self, held: Held) {
+        let tag = held.delivery.tag;
+        let tell_start = self.settings.track_started
+            || self.observer.is_some()
+            || held.task.options.ack == AckProfile::Early;
+        if held.task.wants_context {
+            let (slot, events) = (held.progress.clone(), self.events.clone());
+            held.control.on_progress(move |progress| {
+                if slot.put(progress) {
+                    let _ = events.send(Event::Progressed(tag));
+                }
+            });
+        }
+        let message = &held.delivery.message;
+        let invocation = Invocation {
+            id: message.headers.id.clone(),
+            task: held.task,
+            attempt: message.attempt(),
+            limits: held.limits,
+            control: held.control.clone(),
+            work: Work::Encoded(Chunk::single(&message.body)),
+            reply: Arc::new(DeliveryReply::new(tag, tell_start, self.events.clone())),
+        };
+        self.held.insert(tag, held);
+        self.executor.submit(invocation);
+    }
+
+    pub(super) fn on_revoked(&mut self, revoked: Result<Vec<TaskId>, BrokerError>) {
+        match revoked {
+            Ok(ids) => {
+                self.revocations_retry.succeeded();
+                self.revoke(&ids);
+            }
+            Err(error) if error.is_transient() => {
+                let retry_in = self.revocations_retry.failed(Instant::now());
+                warn!(
+                    error = &error as &dyn Error,
+                    ?retry_in,
+                    "cannot hear revocations"
+                );
+            }
+            Err(error) => {
+                self.hears_revocations = false;
+                warn!(
+                    error = &error as &dyn Error,
+                    "revocations will not be heard"
+                );
+            }
+        }
+    }
+
+    pub(super) fn revoke(&mut self, ids: &[TaskId]) {
+        let mut waiting = Vec::new();
+        for (tag, held) in &self.held {
+            if ids.contains(&held.delivery.message.headers.id) {
+                held.control.interrupt(Interrupt::Cancelled);
+                waiting.push(*tag);
+            }
+        }
+        for tag in waiting {
+            if let Some(held) = self.take_paced(tag) {
+                self.conclude(&held.delivery, Err(TaskError::cancelled()), None);
+            }
+        }
+    }
+}

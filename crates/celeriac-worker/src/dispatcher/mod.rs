@@ -1,0 +1,269 @@
+//! Turns deliveries into invocations, and outcomes into settlements.
+//!
+//! The dispatcher is one coroutine and the only owner of the deliveries a worker holds. Brokers
+//! and executors never meet; both talk to it.
+//!
+//! # Invariants
+//!
+//! - A delivery is in `held` from its admission until its outcome is decided, then with the
+//!   settler until that is carried out. What is in neither was settled, or is given back when the
+//!   consumer is closed.
+//! - Nothing here waits but the one `select!` in [`Dispatcher::run`].
+
+mod deliveries;
+mod ending;
+mod outcomes;
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use celeriac_core::{
+    BoxFuture, Broker, BrokerError, Consumer, Delivery, Executor, QueueName, Registry, TaskId,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use self::ending::Ending;
+use crate::backoff::RetryTimer;
+use crate::held::Held;
+use crate::observer::Observer;
+use crate::pace::Pace;
+use crate::prefetch::{Credit, Load};
+use crate::reply::Event;
+use crate::report::Counters;
+use crate::settings::WorkerSettings;
+use crate::settle::Settler;
+use crate::shutdown::Shutdown;
+use crate::worker::Worker;
+
+/// The most events handled before the dispatcher looks up again.
+const BULK: usize = 1024;
+
+type Waiting<T> = Option<BoxFuture<'static, Result<T, BrokerError>>>;
+
+/// See the module.
+pub(crate) struct Dispatcher {
+    broker: Arc<dyn Broker>,
+    consumer: Arc<dyn Consumer>,
+    executor: Arc<dyn Executor>,
+    registry: Registry,
+    settings: WorkerSettings,
+    observer: Option<Arc<dyn Observer>>,
+    counters: Arc<Counters>,
+
+    held: HashMap<i64, Held>,
+    paced: usize,
+    pace: Pace,
+    credit: Credit,
+    settler: Settler,
+    events: mpsc::UnboundedSender<Event>,
+    inbox: mpsc::UnboundedReceiver<Event>,
+    progressed: Vec<i64>,
+    store_progress_at: Option<Instant>,
+
+    receiving: Waiting<Vec<Delivery>>,
+    receive_retry: RetryTimer,
+    revocations: Waiting<Vec<TaskId>>,
+    revocations_retry: RetryTimer,
+    /// Whether the driver tells of revocations at all.
+    hears_revocations: bool,
+    looking: Waiting<bool>,
+    idle_since: Instant,
+
+    ending: Option<Ending>,
+    fatal: Option<BrokerError>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        worker: Worker,
+        consumer: Arc<dyn Consumer>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let (events, inbox) = mpsc::unbounded_channel();
+        counters.ready.store(true, Ordering::Relaxed);
+        Self {
+            credit: Credit::new(worker.settings.prefetch, worker.executor.slots().get()),
+            settler: Settler::new(worker.broker.clone(), consumer.clone()),
+            broker: worker.broker,
+            consumer,
+            executor: worker.executor,
+            registry: worker.registry,
+            settings: worker.settings,
+            observer: worker.observer,
+            counters,
+            held: HashMap::new(),
+            paced: 0,
+            pace: Pace::default(),
+            events,
+            inbox,
+            progressed: Vec::new(),
+            store_progress_at: None,
+            receiving: None,
+            receive_retry: RetryTimer::default(),
+            revocations: None,
+            revocations_retry: RetryTimer::default(),
+            hears_revocations: true,
+            looking: None,
+            idle_since: Instant::now(),
+            ending: None,
+            fatal: None,
+        }
+    }
+
+    /// Works until it is asked to stop, or the broker cannot be used any more.
+    pub(crate) async fn run(
+        mut self,
+        mut orders: watch::Receiver<Option<Shutdown>>,
+    ) -> Result<(), BrokerError> {
+        let mut events = Vec::with_capacity(BULK);
+        while !self.has_ended() {
+            let now = Instant::now();
+            self.start_what_may_start(now);
+            let timer = self.next_timer(now);
+            tokio::select! {
+                _ = self.inbox.recv_many(&mut events, BULK) => {
+                    for event in events.drain(..) {
+                        self.on_event(event);
+                    }
+                }
+                carried = self.settler.next() => self.on_carried(carried),
+                received = ready(&mut self.receiving) => self.on_received(received),
+                revoked = ready(&mut self.revocations) => self.on_revoked(revoked),
+                empty = ready(&mut self.looking) => self.on_looked(empty),
+                mode = next_order(&mut orders) => self.stop(mode),
+                () = at(timer) => self.on_timer(),
+            }
+        }
+        self.end().await
+    }
+
+    /// Starts whatever the state now allows: settling, fetching, listening, looking for the end.
+    fn start_what_may_start(&mut self, now: Instant) {
+        if self.fatal.is_none() {
+            self.settler.start(now);
+        }
+        let ready =
+            self.fatal.is_none() && !self.settler.is_failing() && !self.receive_retry.is_failing();
+        self.counters.ready.store(ready, Ordering::Relaxed);
+        self.counters
+            .held
+            .store(self.held.len() as u64, Ordering::Relaxed);
+
+        if self.receiving.is_none()
+            && self.ending.is_none()
+            && !self.settler.is_failing()
+            && self.receive_retry.is_due(now)
+            && let Some(credit) = NonZeroUsize::new(self.credit.wanted(self.load()))
+        {
+            let consumer = self.consumer.clone();
+            self.receiving = Some(Box::pin(async move { consumer.receive(credit).await }));
+        }
+        if self.revocations.is_none()
+            && self.hears_revocations
+            && self.revocations_retry.is_due(now)
+        {
+            let consumer = self.consumer.clone();
+            self.revocations = Some(Box::pin(async move { consumer.revoked().await }));
+        }
+        if self.looking.is_none() && self.idle_until().is_some_and(|until| until <= now) {
+            self.looking = Some(Box::pin(are_empty(
+                self.broker.clone(),
+                self.settings.queues.clone(),
+            )));
+        }
+    }
+
+    fn load(&self) -> Load {
+        Load {
+            active: self.held.len() - self.paced,
+            paced: self.paced,
+            unsettled: self.settler.len(),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.settler.len() == 0
+    }
+
+    /// When it has been idle for long enough to stop, if it should.
+    fn idle_until(&self) -> Option<Instant> {
+        let after = self.settings.stop_when_idle?;
+        (self.ending.is_none() && self.is_idle()).then(|| self.idle_since + after)
+    }
+
+    /// When to look up if nothing else happens. What could have been tried again at `now` waits
+    /// for something else.
+    fn next_timer(&self, now: Instant) -> Option<Instant> {
+        let retries = [
+            self.receive_retry.at(),
+            self.revocations_retry.at(),
+            self.settler.retry_at(),
+        ];
+        let retry = retries.into_iter().flatten().filter(|at| *at > now).min();
+        let idle = self.idle_until().filter(|_| self.looking.is_none());
+        [
+            retry,
+            idle,
+            self.pace.next(),
+            self.store_progress_at,
+            self.ending.as_ref().and_then(Ending::next_timer),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn on_timer(&mut self) {
+        let now = Instant::now();
+        while let Some(tag) = self.pace.due(now) {
+            self.start_paced(tag);
+        }
+        if self.store_progress_at.is_some_and(|at| at <= now) {
+            self.store_progress_at = None;
+            self.store_progress();
+        }
+        self.on_ending_timer(now);
+    }
+}
+
+/// Waits for what `slot` waits for and empties it; for ever if it is empty. Cancel safe.
+async fn ready<T>(slot: &mut Waiting<T>) -> Result<T, BrokerError> {
+    let Some(waiting) = slot else {
+        return pending().await;
+    };
+    let result = waiting.await;
+    *slot = None;
+    result
+}
+
+/// Waits until `time`, for ever if there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+/// Waits for the next order to stop. Cancel safe.
+async fn next_order(orders: &mut watch::Receiver<Option<Shutdown>>) -> Shutdown {
+    while orders.changed().await.is_ok() {
+        if let Some(mode) = *orders.borrow_and_update() {
+            return mode;
+        }
+    }
+    // Nobody is left who could ask; the owner's last word has been heard already.
+    pending().await
+}
+
+/// Whether nothing is left in `queues`.
+async fn are_empty(broker: Arc<dyn Broker>, queues: Vec<QueueName>) -> Result<bool, BrokerError> {
+    let all = broker.queues().await?;
+    Ok(all
+        .iter()
+        .filter(|queue| queues.contains(&queue.name))
+        .all(|queue| queue.ready + queue.delayed + queue.held == 0))
+}

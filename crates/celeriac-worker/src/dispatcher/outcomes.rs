@@ -1,0 +1,273 @@
+//! Outcomes on their way out: decided, counted, handed to the settler.
+
+use std::error::Error;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use celeriac_core::decide::interim;
+use celeriac_core::message::later;
+use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
+use celeriac_core::{
+    AckProfile, Delivery, ErrorKind, Outcome, Payload, ResultState, Settlement, TaskError,
+    TaskOptions, Verdict, decide,
+};
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::Dispatcher;
+use crate::backoff::random;
+use crate::held::{Held, Stage, call_of};
+use crate::observer::Finish;
+use crate::reply::Event;
+use crate::report::{add, count};
+use crate::settle::Carried;
+use crate::shutdown::Shutdown;
+
+/// Progress reports are stored no more often than this.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+impl Dispatcher {
+    pub(super) fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Started(tag) => self.on_started(tag),
+            Event::Progressed(tag) => {
+                self.progressed.push(tag);
+                self.store_progress_at
+                    .get_or_insert_with(|| Instant::now() + PROGRESS);
+            }
+            Event::Ended(tag, outcome, busy) => self.on_ended(tag, outcome, busy),
+        }
+    }
+
+    pub(super) fn on_started(&mut self, tag: i64) {
+        let Some(held) = self.held.get_mut(&tag) else {
+            return;
+        };
+        if let Some(observer) = &self.observer {
+            observer.started(call_of(&held.delivery));
+        }
+        let options = &held.task.options;
+        if self.settings.track_started
+            && let Some(result) = interim(
+                &held.delivery,
+                options,
+                Timestamp::now(),
+                ResultState::Started,
+            )
+        {
+            self.settler.store(result);
+        }
+        if options.ack == AckProfile::Early && !held.acked {
+            held.acked = true;
+            self.settler.settle(plain(tag, Verdict::Ack));
+        }
+    }
+
+    pub(super) fn store_progress(&mut self) {
+        let now = Timestamp::now();
+        for tag in std::mem::take(&mut self.progressed) {
+            if let Some(held) = self.held.get(&tag)
+                && let Some(progress) = held.progress.take()
+                && let Some(result) = interim(
+                    &held.delivery,
+                    &held.task.options,
+                    now,
+                    ResultState::Progress(progress),
+                )
+            {
+                self.settler.store(result);
+            }
+        }
+    }
+
+    pub(super) fn on_ended(&mut self, tag: i64, outcome: Outcome<Payload>, busy: Option<Duration>) {
+        let Some(held) = self.held.remove(&tag) else {
+            return;
+        };
+        self.idle_since = Instant::now();
+        if let Some(busy) = busy {
+            self.credit.measure(busy);
+        }
+        if held.stage == Stage::Disowned {
+            return;
+        }
+        let outcome = outcome.and_then(check_size);
+        let outcome = match &self.ending {
+            Some(ending) => ending.excuse(outcome),
+            None => outcome,
+        };
+        if held.acked {
+            self.conclude_acked(&held, outcome, busy);
+        } else {
+            self.conclude(&held.delivery, outcome, busy);
+        }
+    }
+
+    /// Decides what follows from `outcome` and has it carried out.
+    pub(super) fn conclude(
+        &mut self,
+        delivery: &Delivery,
+        outcome: Outcome<Payload>,
+        busy: Option<Duration>,
+    ) {
+        let task = self.registry.get(&delivery.message.headers.task).ok();
+        let options = task.map_or(&TaskOptions::DEFAULT, |task| &task.options);
+        let error = outcome.as_ref().err().cloned();
+        let limit = self.settings.delivery_limit;
+        let settlement = decide(
+            delivery,
+            outcome,
+            options,
+            limit,
+            Timestamp::now(),
+            random(),
+        );
+        self.tell(delivery, error.as_ref(), &settlement, busy);
+        self.settler.settle(settlement);
+    }
+
+    /// The same for a delivery that was acknowledged when it started: there is only a result left
+    /// to store, and a retry to send.
+    pub(super) fn conclude_acked(
+        &mut self,
+        held: &Held,
+        outcome: Outcome<Payload>,
+        busy: Option<Duration>,
+    ) {
+        let delivery = &held.delivery;
+        let shut_down = |error: &TaskError| error.kind() == ErrorKind::Shutdown;
+        if outcome.as_ref().is_err_and(shut_down) && held.control.interrupted().is_none() {
+            let ending = self.ending.as_ref();
+            if ending.is_some_and(|ending| ending.mode() == Shutdown::Warm) {
+                // It was taken back before it ran, only its child had been told of it.
+                let again = (delivery.queue.clone(), delivery.message.clone());
+                return self.settler.publish([again]);
+            }
+        }
+        let outcome = outcome.map_err(|error| {
+            if shut_down(&error) {
+                TaskError::lost("the worker was shut down, and it was acknowledged at its start")
+            } else {
+                error
+            }
+        });
+        let error = outcome.as_ref().err().cloned();
+        let options = &held.task.options;
+        // The broker has forgotten the message, so it cannot be delivered again.
+        let limit = NonZeroU32::MIN;
+        let settlement = decide(
+            delivery,
+            outcome,
+            options,
+            limit,
+            Timestamp::now(),
+            random(),
+        );
+        self.tell(delivery, error.as_ref(), &settlement, busy);
+        if let Some(result) = settlement.result {
+            self.settler.store(result);
+        }
+        self.settler.publish(settlement.follow_ups);
+    }
+
+    /// Gives a delivery back uncounted, to come again no sooner than after `delay`.
+    pub(super) fn give_back(&mut self, delivery: &Delivery, delay: Option<Duration>) {
+        let eta = delay.map(|delay| later(Timestamp::now(), delay));
+        let settlement = plain(
+            delivery.tag,
+            Verdict::Requeue {
+                eta,
+                counted: false,
+            },
+        );
+        if delay.is_none() {
+            self.tell(delivery, None, &settlement, None);
+        }
+        self.settler.settle(settlement);
+    }
+
+    /// Counts, logs and tells the observer what was decided.
+    pub(super) fn tell(
+        &self,
+        delivery: &Delivery,
+        error: Option<&TaskError>,
+        settlement: &Settlement,
+        runtime: Option<Duration>,
+    ) {
+        let call = call_of(delivery);
+        let kind = error.map(TaskError::kind);
+        let retried = !settlement.follow_ups.is_empty();
+        let how = match (&settlement.verdict, kind) {
+            (Verdict::Requeue { .. }, _) => Finish::GivenBack,
+            (_, Some(kind)) => Finish::Failed(kind),
+            (_, None) => Finish::Succeeded,
+        };
+        let counters = &self.counters;
+        count(match (how, kind) {
+            _ if retried => &counters.retried,
+            (Finish::GivenBack, _) => &counters.given_back,
+            (Finish::Succeeded, _) => &counters.succeeded,
+            (_, Some(ErrorKind::Cancelled | ErrorKind::Expired)) => &counters.revoked,
+            _ => &counters.failed,
+        });
+        let (id, task, attempt) = (call.id, call.task, call.attempt);
+        match error {
+            None => debug!(task.id = %id, task.name = task, ?runtime, ?how, "task ended"),
+            Some(error) => warn!(
+                task.id = %id,
+                task.name = task,
+                task.attempt = attempt,
+                error = error as &dyn Error,
+                retried,
+                ?how,
+                "task failed"
+            ),
+        }
+        match (&self.observer, kind) {
+            (Some(observer), Some(kind)) if retried => observer.retried(call, kind),
+            (Some(observer), _) => observer.finished(call, how, runtime),
+            (None, _) => {}
+        }
+    }
+
+    pub(super) fn on_carried(&mut self, carried: Carried) {
+        for tag in carried.lost {
+            count(&self.counters.lease_lost);
+            warn!(
+                delivery = tag,
+                "the lease was lost, another worker has the message"
+            );
+            // Only one that was acknowledged at its start is still held.
+            if let Some(held) = self.held.get_mut(&tag) {
+                held.stage = Stage::Disowned;
+            }
+        }
+        add(&self.counters.unsettled, carried.refused);
+        self.idle_since = Instant::now();
+        if let Some(error) = carried.fatal {
+            self.give_up(error);
+        }
+    }
+}
+
+/// A settlement with nothing but its verdict.
+fn plain(tag: i64, verdict: Verdict) -> Settlement {
+    Settlement {
+        tag,
+        verdict,
+        result: None,
+        follow_ups: Vec::new(),
+    }
+}
+
+/// Refuses a result that is too large to store.
+fn check_size(value: Payload) -> Outcome<Payload> {
+    match value.check_size(DEFAULT_BODY_LIMIT_BYTES) {
+        Ok(()) => Ok(value),
+        Err(error) => Err(TaskError::new(
+            ErrorKind::BadResult,
+            format!("its result of {error}"),
+        )),
+    }
+}

@@ -1,0 +1,46 @@
+//! What a worker tells whoever watches it in the same process.
+
+use std::fmt;
+use std::time::Duration;
+
+use celeriac_core::{ErrorKind, TaskId};
+
+/// Which execution something is said of.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskRef<'a> {
+    /// The call.
+    pub id: &'a TaskId,
+    /// The name of its task, as it was sent.
+    pub task: &'a str,
+    /// Which attempt it is, counted from 1.
+    pub attempt: u32,
+}
+
+/// How a call came to its end in a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finish {
+    /// It returned.
+    Succeeded,
+    /// It failed for good.
+    Failed(ErrorKind),
+    /// It was given back for another worker to run.
+    GivenBack,
+}
+
+/// Hears of each step of each call, for progress displays and metrics.
+///
+/// Methods are called by the dispatcher, between two deliveries: they must not block.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// It was fetched.
+    fn received(&self, _call: TaskRef<'_>) {}
+
+    /// It is about to run. Said only by executors that know, and maybe late.
+    fn started(&self, _call: TaskRef<'_>) {}
+
+    /// It failed and will be run again.
+    fn retried(&self, _call: TaskRef<'_>, _why: ErrorKind) {}
+
+    /// It has come to its end here. `runtime` is how long it ran, if it did.
+    fn finished(&self, _call: TaskRef<'_>, _how: Finish, _runtime: Option<Duration>) {}
+}

@@ -1,0 +1,235 @@
+//! Carries out what was decided, in batches, until it is done.
+//!
+//! One batch is under way at a time and the next one gathers meanwhile, so a store that commits
+//! slowly gets large ones. What a transient error stopped is kept and tried again.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::future::pending;
+use std::sync::Arc;
+
+use celeriac_core::{
+    BoxFuture, Broker, BrokerError, Consumer, Message, QueueName, ResultBackend, Settled,
+    Settlement, StoredResult,
+};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use crate::backoff::RetryTimer;
+
+/// The most settlements in one batch.
+const MOST: usize = 1000;
+
+/// Results to store, messages to publish and deliveries to settle, in this order.
+#[derive(Debug, Default)]
+struct Batch {
+    results: Vec<StoredResult>,
+    messages: Vec<(QueueName, Message)>,
+    settlements: Vec<Settlement>,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.results.len() + self.messages.len() + self.settlements.len()
+    }
+
+    /// At most [`MOST`] of each, from the front.
+    fn split(&mut self) -> Self {
+        fn front<T>(items: &mut Vec<T>) -> Vec<T> {
+            let rest = items.split_off(items.len().min(MOST));
+            std::mem::replace(items, rest)
+        }
+        Self {
+            results: front(&mut self.results),
+            messages: front(&mut self.messages),
+            settlements: front(&mut self.settlements),
+        }
+    }
+
+    /// A batch for each item, to find the one that the store refuses.
+    fn singles(self) -> impl Iterator<Item = Self> {
+        let results = self.results.into_iter().map(|result| Self {
+            results: vec![result],
+            ..Self::default()
+        });
+        let messages = self.messages.into_iter().map(|message| Self {
+            messages: vec![message],
+            ..Self::default()
+        });
+        let settlements = self.settlements.into_iter().map(|settlement| Self {
+            settlements: vec![settlement],
+            ..Self::default()
+        });
+        results.chain(messages).chain(settlements)
+    }
+}
+
+/// Where a batch is carried out.
+#[derive(Debug, Clone)]
+struct Store {
+    broker: Arc<dyn Broker>,
+    consumer: Arc<dyn Consumer>,
+    results: Option<Arc<dyn ResultBackend>>,
+}
+
+impl Store {
+    /// Carries out `batch`; what is done is taken out of it even if a later step fails.
+    async fn carry_out(&self, batch: &mut Batch) -> Result<Vec<Settled>, BrokerError> {
+        if let Some(results) = &self.results
+            && !batch.results.is_empty()
+        {
+            results.store(batch.results.clone()).await?;
+        }
+        batch.results.clear();
+        if !batch.messages.is_empty() {
+            self.broker.publish(batch.messages.clone()).await?;
+            batch.messages.clear();
+        }
+        if batch.settlements.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.consumer.settle(batch.settlements.clone()).await
+    }
+}
+
+type Carrying = BoxFuture<'static, (Batch, Result<Vec<Settled>, BrokerError>)>;
+
+/// Carries out what was decided.
+pub(crate) struct Settler {
+    store: Store,
+    gathering: Batch,
+    /// Batches that failed, to be tried again before anything new.
+    again: VecDeque<Batch>,
+    carrying: Option<Carrying>,
+    carrying_len: usize,
+    retry: RetryTimer,
+}
+
+/// What came of one batch.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// The deliveries that were not ours any more.
+    pub(crate) lost: Vec<i64>,
+    /// How many items the store refuses for good.
+    pub(crate) refused: usize,
+    /// The error after which the broker cannot be used at all.
+    pub(crate) fatal: Option<BrokerError>,
+}
+
+impl Settler {
+    pub(crate) fn new(broker: Arc<dyn Broker>, consumer: Arc<dyn Consumer>) -> Self {
+        let results = broker.results();
+        Self {
+            store: Store {
+                broker,
+                consumer,
+                results,
+            },
+            gathering: Batch::default(),
+            again: VecDeque::new(),
+            carrying: None,
+            carrying_len: 0,
+            retry: RetryTimer::default(),
+        }
+    }
+
+    /// Settles a delivery.
+    pub(crate) fn settle(&mut self, settlement: Settlement) {
+        self.gathering.settlements.push(settlement);
+    }
+
+    /// Stores a result apart from any settlement.
+    pub(crate) fn store(&mut self, result: StoredResult) {
+        self.gathering.results.push(result);
+    }
+
+    /// Publishes messages apart from any settlement.
+    pub(crate) fn publish(&mut self, messages: impl IntoIterator<Item = (QueueName, Message)>) {
+        self.gathering.messages.extend(messages);
+    }
+
+    /// How much is not done yet.
+    pub(crate) fn len(&self) -> usize {
+        let again: usize = self.again.iter().map(Batch::len).sum();
+        self.gathering.len() + again + self.carrying_len
+    }
+
+    /// Whether the last try failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.retry.is_failing()
+    }
+
+    /// When [`start`](Self::start) will have something to do.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.retry.at().filter(|_| self.carrying.is_none())
+    }
+
+    /// Starts the next batch unless one is under way, or it is too soon after a failure.
+    pub(crate) fn start(&mut self, now: Instant) {
+        if self.carrying.is_some() || self.len() == 0 || !self.retry.is_due(now) {
+            return;
+        }
+        let mut batch = self
+            .again
+            .pop_front()
+            .unwrap_or_else(|| self.gathering.split());
+        let store = self.store.clone();
+        self.carrying_len = batch.len();
+        self.carrying = Some(Box::pin(async move {
+            let settled = store.carry_out(&mut batch).await;
+            (batch, settled)
+        }));
+    }
+
+    /// Waits for the batch under way, for ever if there is none. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Carried {
+        let Some(carrying) = &mut self.carrying else {
+            return pending().await;
+        };
+        let (batch, settled) = carrying.await;
+        self.carrying = None;
+        self.carrying_len = 0;
+        match settled {
+            Ok(settled) => {
+                let tags = batch.settlements.iter().map(|settlement| settlement.tag);
+                let lost = tags
+                    .zip(settled)
+                    .filter(|(_, how)| *how == Settled::LeaseLost);
+                self.retry.succeeded();
+                Carried {
+                    lost: lost.map(|(tag, _)| tag).collect(),
+                    ..Carried::default()
+                }
+            }
+            Err(error) => self.failed(batch, error),
+        }
+    }
+
+    fn failed(&mut self, batch: Batch, error: BrokerError) -> Carried {
+        let mut carried = Carried::default();
+        if error.is_transient() {
+            let retry_in = self.retry.failed(Instant::now());
+            warn!(
+                error = &error as &dyn Error,
+                ?retry_in,
+                "cannot settle, will try again"
+            );
+            self.again.push_front(batch);
+        } else if matches!(
+            error,
+            BrokerError::Closed { .. } | BrokerError::Unusable { .. }
+        ) {
+            self.again.push_front(batch);
+            carried.fatal = Some(error);
+        } else if batch.len() == 1 {
+            error!(
+                error = &error as &dyn Error,
+                "cannot settle, the message will come again"
+            );
+            carried.refused = 1;
+        } else {
+            self.again.extend(batch.singles());
+        }
+        carried
+    }
+}

@@ -1,0 +1,144 @@
+//! A worker, before it starts and while it runs.
+
+use std::sync::Arc;
+
+use celeriac_core::broker::Subscription;
+use celeriac_core::{Broker, BrokerError, Executor, Registry};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::dispatcher::Dispatcher;
+use crate::observer::Observer;
+use crate::report::{Counters, WorkerReport};
+use crate::settings::WorkerSettings;
+use crate::shutdown::Shutdown;
+
+/// Takes deliveries from a broker, has them run and settles them.
+#[derive(Debug)]
+pub struct Worker {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) registry: Registry,
+    pub(crate) settings: WorkerSettings,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+}
+
+impl Worker {
+    /// A worker that has not started. It shuts `executor` down when it stops, so the executor
+    /// should be its own.
+    pub fn new(
+        broker: Arc<dyn Broker>,
+        executor: Arc<dyn Executor>,
+        registry: Registry,
+        settings: WorkerSettings,
+    ) -> Self {
+        Self {
+            broker,
+            executor,
+            registry,
+            settings,
+            observer: None,
+        }
+    }
+
+    /// Tells `observer` of each step of each call.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Registers as a consumer and begins to take deliveries. Needs a tokio runtime with time.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`] if the broker refuses the consumer or is not there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a dropped call has taken nothing.
+    pub async fn start(self) -> Result<RunningWorker, BrokerError> {
+        let mut subscription =
+            Subscription::new(self.settings.name.as_str(), self.settings.queues.clone());
+        subscription.delivery_limit = self.settings.delivery_limit;
+        subscription.lease = self.settings.lease;
+        let consumer = self.broker.consume(subscription).await?;
+        info!(
+            worker = self.settings.name,
+            slots = self.executor.slots(),
+            queues = ?self.settings.queues,
+            "worker is ready"
+        );
+        let counters = Arc::new(Counters::default());
+        let (order, orders) = watch::channel(None);
+        let dispatcher = Dispatcher::new(self, consumer, counters.clone());
+        Ok(RunningWorker {
+            order,
+            counters,
+            dispatching: tokio::spawn(dispatcher.run(orders)),
+        })
+    }
+}
+
+/// A worker that takes deliveries. Dropping it is a cold shutdown.
+#[derive(Debug)]
+pub struct RunningWorker {
+    order: watch::Sender<Option<Shutdown>>,
+    counters: Arc<Counters>,
+    dispatching: JoinHandle<Result<(), BrokerError>>,
+}
+
+impl RunningWorker {
+    /// Asks it to stop. A mode no harder than one asked for before changes nothing.
+    pub fn shutdown(&self, mode: Shutdown) {
+        self.stopper().shutdown(mode);
+    }
+
+    /// What can ask it to stop while somebody else waits for its end.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.order.clone())
+    }
+
+    /// What it has done so far.
+    pub fn report(&self) -> WorkerReport {
+        self.counters.report()
+    }
+
+    /// Waits until it has stopped and everything is settled or given back.
+    ///
+    /// # Errors
+    ///
+    /// The [`BrokerError`] that made it stop by itself.
+    pub async fn wait(mut self) -> Result<WorkerReport, BrokerError> {
+        match (&mut self.dispatching).await {
+            Ok(ended) => ended.map(|()| self.counters.report()),
+            Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
+            // Only a runtime that is going away cancels it; the consumer gives back what it holds.
+            Err(_) => Ok(self.counters.report()),
+        }
+    }
+}
+
+impl Drop for RunningWorker {
+    fn drop(&mut self) {
+        self.shutdown(Shutdown::Cold);
+    }
+}
+
+/// Asks a worker to stop, from anywhere.
+#[derive(Debug, Clone)]
+pub struct Stopper(watch::Sender<Option<Shutdown>>);
+
+impl Stopper {
+    /// Asks it to stop. A mode no harder than one asked for before changes nothing.
+    pub fn shutdown(&self, mode: Shutdown) {
+        self.0.send_if_modified(|current| {
+            let harder = *current < Some(mode);
+            if harder {
+                *current = Some(mode);
+            }
+            harder
+        });
+    }
+}

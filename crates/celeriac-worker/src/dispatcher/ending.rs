@@ -45,13 +45,12 @@ impl Ending {
         self.mode
     }
 
-    pub(super) fn next_timer(&self) -> Option<Instant> {
-        let now = Instant::now();
-        Some(if self.linger > now {
+    pub(super) fn next_timer(&self, now: Instant) -> Instant {
+        if self.linger > now {
             self.linger.min(self.deadline)
         } else {
             self.deadline
-        })
+        }
     }
 
     /// What we killed ourselves did not fail.

@@ -210,7 +210,7 @@ impl Dispatcher {
             idle,
             self.pace.next(),
             self.store_progress_at,
-            self.ending.as_ref().and_then(Ending::next_timer),
+            self.ending.as_ref().map(|ending| ending.next_timer(now)),
         ]
         .into_iter()
         .flatten()

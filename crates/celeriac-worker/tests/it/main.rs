@@ -1,0 +1,11 @@
+//! The worker's rules, on a broker and an executor that the test plays itself.
+
+mod admission;
+mod broker;
+mod early_ack;
+mod harness;
+mod pools;
+mod prefetch;
+mod settling;
+mod shutdown;
+mod stage;

@@ -33,9 +33,9 @@
 #![forbid(unsafe_code)]
 
 pub mod blocking;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod report;
-//CLI#[cfg(feature = "cli")]
-//CLIpub mod cli;
 
 mod app;
 mod broker_client;

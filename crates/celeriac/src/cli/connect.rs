@@ -1,0 +1,54 @@
+//! The broker that a command speaks to.
+
+use std::sync::Arc;
+
+use celeriac_core::{Broker, BrokerError, BrokerUrl, Place, ResultBackend};
+use celeriac_drivers::DriverOptions;
+
+use super::GlobalArgs;
+use super::exit::{Exit, Failure};
+
+/// Opens the broker that `--on` names, or makes it if it is a file that is not there.
+pub(super) async fn open_or_create(global: &GlobalArgs) -> Result<Arc<dyn Broker>, Failure> {
+    let options = DriverOptions::default();
+    Ok(celeriac_drivers::open(&url(global)?, &options).await?)
+}
+
+/// Opens the broker that `--on` names, which must be there.
+pub(super) async fn open(global: &GlobalArgs) -> Result<Arc<dyn Broker>, Failure> {
+    open_existing(&url(global)?).await
+}
+
+pub(super) async fn open_existing(url: &BrokerUrl) -> Result<Arc<dyn Broker>, Failure> {
+    let options = DriverOptions {
+        create: false,
+        ..DriverOptions::default()
+    };
+    Ok(celeriac_drivers::open(url, &options).await?)
+}
+
+/// The broker that `--on` names.
+pub(super) fn url(global: &GlobalArgs) -> Result<BrokerUrl, Failure> {
+    let help = "name it with `--on sqlite:jobs.db`, or in the environment as CELERIAC_ON";
+    let Some(on) = &global.on else {
+        return Err(Failure::new(Exit::Usage, "this command needs a broker").help(help));
+    };
+    match on.parse()? {
+        Place::Broker(url) => Ok(url),
+        place => {
+            let message = format!("`{place}` is a pool of this process, and no broker");
+            Err(Failure::new(Exit::Usage, message).help(help))
+        }
+    }
+}
+
+/// The results kept in `broker`.
+pub(super) fn results(broker: &dyn Broker) -> Result<Arc<dyn ResultBackend>, Failure> {
+    broker.results().ok_or_else(|| {
+        BrokerError::Unsupported {
+            address: "`--on`".to_owned(),
+            what: "keep results".to_owned(),
+        }
+        .into()
+    })
+}

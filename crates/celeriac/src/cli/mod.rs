@@ -1,0 +1,181 @@
+//! The command line that any app can carry.
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     celeriac::cli::main()
+//! }
+//! ```
+//!
+//! The program's own tasks are what its `worker` serves; the other commands need none, and the
+//! `celeriac` command is this module with no task at all.
+//!
+//! What people and programs read goes to standard output, logs and errors to standard error. Tables
+//! are for people; `--json` prints one JSON document instead. [`Exit`] lists the exit codes.
+
+mod ask;
+mod completions;
+mod connect;
+#[cfg(feature = "sqlite")]
+mod db;
+mod dead;
+mod duration;
+mod exit;
+mod logs;
+mod output;
+mod place;
+mod pool;
+mod purge;
+mod queues;
+mod result;
+mod send;
+mod status;
+mod tasks;
+mod wait;
+mod worker;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Builder;
+
+pub use self::exit::Exit;
+use self::exit::Failure;
+use self::logs::LogArgs;
+use self::output::Output;
+
+/// Runs tasks: serves them, sends them, and looks after their queues.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = exit::HELP,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct GlobalArgs {
+    /// The broker: sqlite:PATH, or another that this build speaks
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHERE",
+        env = "CELERIAC_ON",
+        hide_env_values = true
+    )]
+    on: Option<String>,
+    /// Prints one JSON document instead of text for people
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    logs: LogArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Takes calls from queues and runs them, until it is told to stop
+    Worker(worker::WorkerArgs),
+    /// Sends a call of a task and prints its id
+    Send(send::SendArgs),
+    /// Prints what has become of a call
+    Result(result::ResultArgs),
+    /// Lists the workers that are alive
+    Status,
+    /// Lists the queues and how full they are
+    Queues,
+    /// Looks after messages that will not be delivered any more
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
+    /// Drops every message of a queue that no worker holds
+    Purge(purge::PurgeArgs),
+    /// Lists the tasks of this program
+    Tasks,
+    /// Tries out places where tasks run
+    #[command(subcommand)]
+    Place(place::PlaceCommand),
+    /// Looks after SQLite files
+    #[cfg(feature = "sqlite")]
+    #[command(subcommand)]
+    Db(db::DbCommand),
+    /// Prints a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs the command line that the process was given.
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+/// Runs a command line, whose first word is the name of the program.
+pub fn run(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done about a closed terminal; the code says the rest.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .into();
+        }
+    };
+    match execute(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(&mut io::stderr().lock()).into(),
+    }
+}
+
+fn execute(cli: Cli) -> Result<Exit, Failure> {
+    let Cli { global, command } = cli;
+    let is_worker = matches!(command, Command::Worker(_));
+    global.logs.install(is_worker);
+    let output = Output::new(global.json);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Unexpected, "cannot start a runtime").because(error))?;
+    let done = runtime.block_on(dispatch(command, &global, &output));
+    // A thread that is stuck in a task, or in a system call, does not keep the process.
+    runtime.shutdown_background();
+    done
+}
+
+async fn dispatch(command: Command, global: &GlobalArgs, output: &Output) -> Result<Exit, Failure> {
+    match command {
+        Command::Worker(args) => worker::run(args, global).await,
+        Command::Send(args) => send::run(args, global, output).await,
+        Command::Result(args) => result::run(args, global, output).await,
+        Command::Status => status::run(global, output).await,
+        Command::Queues => queues::run(global, output).await,
+        Command::Dead(command) => dead::run(command, global, output).await,
+        Command::Purge(args) => purge::run(args, global, output).await,
+        Command::Tasks => tasks::run(output),
+        Command::Place(command) => place::run(command, output).await,
+        #[cfg(feature = "sqlite")]
+        Command::Db(command) => db::run(command, output),
+        Command::Completions(args) => Ok(completions::run(args)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

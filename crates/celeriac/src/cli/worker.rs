@@ -1,0 +1,182 @@
+//! `worker`: takes calls from queues and runs them.
+//!
+//! SIGTERM begins a warm shutdown, however often it comes. SIGINT climbs one step each time: warm,
+//! soft, cold. SIGQUIT is cold.
+
+use std::io::{self, Write as _};
+use std::num::NonZeroU32;
+use std::thread;
+use std::time::Duration;
+
+use celeriac_core::{Place, QueueName, Registry};
+use celeriac_worker::{Shutdown, Stopper, Worker, WorkerSettings, worker_name};
+use clap::Args;
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use super::duration::{duration, show};
+use super::exit::{Exit, Failure};
+use super::pool::PoolArgs;
+use super::{GlobalArgs, connect, pool};
+
+/// A worker as it is asked for.
+#[derive(Debug, Args)]
+pub(super) struct WorkerArgs {
+    /// The queues it takes from, in turn, separated by commas
+    #[arg(
+        long,
+        short = 'Q',
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = QueueName::DEFAULT
+    )]
+    queues: Vec<QueueName>,
+    #[command(flatten)]
+    pool: PoolArgs,
+    /// What it is called; %h is the host, %n the host without its domain, %d the domain
+    #[arg(long, short = 'n', value_name = "NAME", default_value = "celeriac@%h")]
+    hostname: String,
+    /// How long calls may go on after SIGTERM before they are killed and given back
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration)]
+    grace: Duration,
+    /// How often a call may be delivered, if its child dies each time, before it is dead
+    #[arg(long, value_name = "N", default_value = "5")]
+    delivery_limit: NonZeroU32,
+    /// The fewest calls to hold ahead for each slot
+    #[arg(long, value_name = "N", default_value = "1")]
+    prefetch_multiplier: usize,
+    /// Tells the result backend when a call starts
+    #[arg(long)]
+    track_started: bool,
+    /// Stops once there has been nothing to do for this long and the queues are empty
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    stop_when_idle: Option<Duration>,
+}
+
+impl WorkerArgs {
+    fn settings(&self) -> WorkerSettings {
+        let mut settings = WorkerSettings::default();
+        settings.name = worker_name(&self.hostname);
+        settings.queues.clone_from(&self.queues);
+        settings.prefetch.multiplier = self.prefetch_multiplier;
+        settings.delivery_limit = self.delivery_limit;
+        settings.grace = self.grace;
+        settings.stop_when_idle = self.stop_when_idle;
+        settings.track_started = self.track_started;
+        settings
+    }
+}
+
+pub(super) async fn run(args: WorkerArgs, global: &GlobalArgs) -> Result<Exit, Failure> {
+    let registry = Registry::collect()?;
+    registry.require_tasks()?;
+    let settings = args.settings();
+    let place = args.pool.place()?;
+    let url = connect::url(global)?;
+    let broker = connect::open_or_create(global).await?;
+    let executor = pool::open(&place)?;
+    if global.logs.is_text() {
+        // The banner is a courtesy; a closed standard error is no reason not to work.
+        let text = banner(&settings, &url.to_string(), &place, &registry);
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+    // Before the start, so that no signal finds the worker without its handlers.
+    let (mut signals, listening) = listen()?;
+    let worker = Worker::new(broker, executor, registry, settings)
+        .start()
+        .await?;
+    let stopper = worker.stopper();
+    let listener = thread::Builder::new()
+        .name("celeriac-signals".to_owned())
+        .spawn(move || obey(&mut signals, &stopper))
+        .map_err(|error| {
+            Failure::new(Exit::Unexpected, "cannot listen to signals").because(error)
+        })?;
+    let ended = worker.wait().await;
+    listening.close();
+    // It only forwards signals, and was told to end.
+    let _ = listener.join();
+    ended?;
+    Ok(Exit::Done)
+}
+
+fn listen() -> Result<(Signals, Handle), Failure> {
+    let signals = Signals::new([SIGTERM, SIGINT, SIGQUIT]).map_err(|error| {
+        Failure::new(Exit::Unexpected, "cannot listen to signals").because(error)
+    })?;
+    let handle = signals.handle();
+    Ok((signals, handle))
+}
+
+/// Passes signals on until the listening ends.
+fn obey(signals: &mut Signals, stopper: &Stopper) {
+    let mut mode = None;
+    for signal in signals.forever() {
+        let next = climb(mode, signal);
+        mode = Some(next);
+        stopper.shutdown(next);
+    }
+}
+
+/// The mode after one more signal.
+fn climb(mode: Option<Shutdown>, signal: i32) -> Shutdown {
+    match (signal, mode) {
+        (SIGQUIT, _) => Shutdown::Cold,
+        (SIGINT, Some(mode)) => mode.harder(),
+        (_, mode) => mode.unwrap_or(Shutdown::Warm),
+    }
+}
+
+fn banner(settings: &WorkerSettings, broker: &str, place: &Place, registry: &Registry) -> String {
+    let queues: Vec<_> = settings.queues.iter().map(ToString::to_string).collect();
+    let mut lines = vec![
+        format!("{}  celeriac {}", settings.name, env!("CARGO_PKG_VERSION")),
+        String::new(),
+        format!("  broker    {broker}"),
+        format!("  queues    {}", queues.join(", ")),
+        format!("  pool      {place}"),
+        format!("  delivery  at most {} times", settings.delivery_limit),
+        format!("  grace     {}", show(settings.grace)),
+        String::new(),
+        "  tasks".to_owned(),
+    ];
+    lines.extend(
+        registry
+            .iter()
+            .map(|task| match task.signature.strip_prefix(task.name) {
+                Some(_) => format!("    {}", task.signature),
+                None => format!("    {}: {}", task.name, task.signature),
+            }),
+    );
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(signals: &[i32]) -> Option<Shutdown> {
+        signals
+            .iter()
+            .fold(None, |mode, &signal| Some(climb(mode, signal)))
+    }
+
+    #[test]
+    fn the_ladder_is_the_documented_one() {
+        use Shutdown::{Cold, Soft, Warm};
+        for (signals, mode) in [
+            (&[SIGTERM][..], Warm),
+            (&[SIGTERM, SIGTERM, SIGTERM], Warm),
+            (&[SIGINT], Warm),
+            (&[SIGINT, SIGINT], Soft),
+            (&[SIGINT, SIGINT, SIGINT], Cold),
+            (&[SIGTERM, SIGINT], Soft),
+            (&[SIGINT, SIGINT, SIGTERM], Soft),
+            (&[SIGQUIT], Cold),
+            (&[SIGTERM, SIGQUIT, SIGINT], Cold),
+        ] {
+            assert_eq!(after(signals), Some(mode), "{signals:?}");
+        }
+    }
+}

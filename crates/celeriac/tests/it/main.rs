@@ -8,6 +8,7 @@
     reason = "a test that unwraps nothing fails, as it should"
 )]
 
+mod cli;
 mod entry;
 mod macros;
 mod places;

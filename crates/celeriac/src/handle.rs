@@ -77,6 +77,8 @@ impl<T: Task> Handle<T> {
     }
 
     /// How far the task has come, if it said.
+    ///
+    /// A broker passes on a report every 100 ms at most, and none once the call has ended.
     pub fn progress(&self) -> Option<Progress> {
         self.call.control.progress()
     }

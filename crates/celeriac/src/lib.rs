@@ -46,6 +46,7 @@ mod entry;
 mod error;
 mod handle;
 mod launcher;
+mod local_worker;
 mod map;
 mod slot;
 mod together;
@@ -65,6 +66,7 @@ pub use celeriac_worker as worker;
 pub use crate::app::{App, AppBuilder};
 pub use crate::error::{Error, Result};
 pub use crate::handle::Handle;
+pub use crate::local_worker::LocalWorker;
 pub use crate::map::Map;
 pub use crate::together::{AsCompleted, as_completed, gather};
 

@@ -84,7 +84,7 @@ impl Playing {
     }
 
     pub(crate) fn returns_after(&self, value: &str, busy: Duration) {
-        let mut outcome = OutcomeChunk::new(ContentType::Json, 0);
+        let mut outcome = OutcomeChunk::builder(ContentType::Json, 0);
         outcome.push(&Ok(value.as_bytes().to_vec()));
         self.0.reply.outcomes(outcome.finish(busy));
     }

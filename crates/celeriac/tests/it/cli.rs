@@ -61,7 +61,11 @@ impl Shop {
     /// How many calls of `queue` are ready and held.
     fn counts(&self, queue: &str) -> (u64, u64) {
         let queues = self.document(&["queues"]);
-        let queue = queues.as_array().unwrap().iter().find(|info| info["queue"] == queue);
+        let queue = queues
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|info| info["queue"] == queue);
         let count = |name: &str| queue.map_or(0, |info| info[name].as_u64().unwrap());
         (count("ready") + count("delayed"), count("held"))
     }
@@ -103,7 +107,13 @@ impl Worker {
 
     fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Waits for its end: exit code, how long it took from now, and its log.
@@ -125,7 +135,11 @@ impl Drop for Worker {
 /// The example, which `cargo test` builds beside the tests.
 fn app() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
-    let app = tests.parent().and_then(Path::parent).unwrap().join("examples/app");
+    let app = tests
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("examples/app");
     assert!(app.exists(), "build it first: cargo build --example app");
     app
 }
@@ -152,7 +166,9 @@ fn until<R>(what: &str, mut ready: impl FnMut() -> Option<R>) -> R {
 }
 
 fn until_exists(path: &Path) {
-    until(&format!("{} exists", path.display()), || path.exists().then_some(()));
+    until(&format!("{} exists", path.display()), || {
+        path.exists().then_some(())
+    });
 }
 
 // What it prints
@@ -181,7 +197,11 @@ fn tasks_are_listed_with_what_is_set_about_them() {
 #[test]
 fn errors_say_what_caused_them_and_what_to_do() {
     let shop = Shop::new();
-    fs::write(shop.path("text.db"), "this is no database, however long it may be\n").unwrap();
+    fs::write(
+        shop.path("text.db"),
+        "this is no database, however long it may be\n",
+    )
+    .unwrap();
     let mut report = String::new();
     for (code, words) in [
         (2, &["send", "add", "[1,", "2"][..]),
@@ -195,16 +215,35 @@ fn errors_say_what_caused_them_and_what_to_do() {
         (3, &["--on", "redis://user:secret@host", "queues"]),
         (3, &["--on", "sqlight:x", "queues"]),
         (2, &["--on", "threads", "queues"]),
-        (2, &["--on", "sqlite:new.db", "worker", "-P", "threads=2", "-c", "3"]),
+        (
+            2,
+            &[
+                "--on",
+                "sqlite:new.db",
+                "worker",
+                "-P",
+                "threads=2",
+                "-c",
+                "3",
+            ],
+        ),
         (3, &["worker", "-P", "prefork"]),
         (3, &["place", "check", "process"]),
     ] {
         let ran = shop.run(words);
-        assert_eq!((ran.code, ran.out.as_str()), (code, ""), "{words:?}: {}", ran.err);
+        assert_eq!(
+            (ran.code, ran.out.as_str()),
+            (code, ""),
+            "{words:?}: {}",
+            ran.err
+        );
         report += &format!("$ app {}\n{}[{code}]\n\n", words.join(" "), ran.err);
     }
     insta::assert_snapshot!("errors", report);
-    assert!(!shop.path("jobs.db").exists(), "a refused command leaves no file");
+    assert!(
+        !shop.path("jobs.db").exists(),
+        "a refused command leaves no file"
+    );
 }
 
 #[test]
@@ -219,7 +258,16 @@ fn without_a_broker_the_option_is_named() {
 fn queues_are_a_table_or_a_document() {
     let shop = Shop::new();
     shop.done(&["send", "add", "1", "2"]);
-    shop.done(&["send", "add", "1", "2", "--countdown", "1h", "--queue", "später"]);
+    shop.done(&[
+        "send",
+        "add",
+        "1",
+        "2",
+        "--countdown",
+        "1h",
+        "--queue",
+        "später",
+    ]);
     assert_eq!(
         shop.done(&["queues"]),
         "QUEUE   READY  DELAYED  HELD  DEAD\n\
@@ -237,7 +285,10 @@ fn completions_are_for_the_program_that_carries_them() {
     let shop = Shop::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = shop.done(&["completions", shell]);
-        assert!(script.contains("app") && script.contains("queues"), "{shell}");
+        assert!(
+            script.contains("app") && script.contains("queues"),
+            "{shell}"
+        );
     }
 }
 
@@ -248,7 +299,10 @@ fn places_are_tried_out() {
     assert_eq!((&pool["is"], &pool["slots"]), (&json!("pool"), &json!(3)));
     shop.done(&["send", "add", "1", "2"]);
     let broker = shop.document(&["place", "check", "sqlite:jobs.db"]);
-    assert_eq!((&broker["is"], &broker["messages"]), (&json!("broker"), &json!(1)));
+    assert_eq!(
+        (&broker["is"], &broker["messages"]),
+        (&json!("broker"), &json!(1))
+    );
     let missing = shop.run(&["place", "check", "sqlite:other.db"]);
     assert_eq!(missing.code, 3);
     assert!(!shop.path("other.db").exists(), "a check makes no file");
@@ -259,7 +313,10 @@ fn a_file_is_looked_over() {
     let shop = Shop::new();
     shop.done(&["send", "add", "1", "2"]);
     let sound = shop.document(&["db", "check", "jobs.db"]);
-    assert_eq!((&sound["ok"], &sound["messages"]), (&json!(true), &json!(1)));
+    assert_eq!(
+        (&sound["ok"], &sound["messages"]),
+        (&json!(true), &json!(1))
+    );
     fs::write(shop.path("text.db"), "this is no database").unwrap();
     let broken = shop.run(&["db", "check", "text.db"]);
     assert_eq!(broken.code, 3);
@@ -272,15 +329,25 @@ fn a_file_is_looked_over() {
 fn a_call_is_sent_run_and_its_result_printed() {
     let shop = Shop::new();
     let worker = shop.worker(&[]);
-    assert!(worker.log().contains("add(a: i64, b: i64) -> i64"), "{}", worker.log());
-    assert_eq!(shop.done(&["send", "add", "40", "-k", "b=2", "--wait"]), "42");
+    assert!(
+        worker.log().contains("add(a: i64, b: i64) -> i64"),
+        "{}",
+        worker.log()
+    );
+    assert_eq!(
+        shop.done(&["send", "add", "40", "-k", "b=2", "--wait"]),
+        "42"
+    );
     assert_eq!(shop.done(&["send", "forget", "a bare word"]).len(), 36);
 
     let id = shop.done(&["send", "add", "1", "2"]);
     assert_eq!(shop.done(&["result", &id, "--wait"]), "3");
     let document = shop.document(&["result", &id]);
     assert_eq!(document["state"], "SUCCESS");
-    assert_eq!((&document["task"], &document["result"]), (&json!("add"), &json!(3)));
+    assert_eq!(
+        (&document["task"], &document["result"]),
+        (&json!("add"), &json!(3))
+    );
     worker.signal("TERM");
     assert_eq!(worker.ended().0, Some(0));
 }
@@ -304,7 +371,11 @@ fn a_result_that_is_not_there_is_exit_code_6() {
     let shop = Shop::new();
     let ran = shop.run(&["send", "add", "1", "2", "--wait", "--timeout", "50ms"]);
     assert_eq!(ran.code, 6);
-    assert!(ran.err.contains("it is not lost; ask later with `result "), "{}", ran.err);
+    assert!(
+        ran.err.contains("it is not lost; ask later with `result "),
+        "{}",
+        ran.err
+    );
     let ran = shop.run(&["result", "nobody"]);
     assert_eq!((ran.code, ran.out.as_str()), (6, "PENDING\n"));
     let ran = shop.run(&["result", "nobody", "--wait", "--timeout", "50ms", "--json"]);
@@ -344,14 +415,21 @@ fn dead_messages_are_listed_shown_retried_and_dropped() {
     let number = dead[0]["number"].to_string();
     let shown = shop.document(&["dead", "show", &number]);
     assert_eq!(shown["body"][0], json!([7]));
-    assert!(shop.done(&["dead", "show", &number]).contains("reason      unregistered"));
+    assert!(
+        shop.done(&["dead", "show", &number])
+            .contains("reason      unregistered")
+    );
     assert!(shop.done(&["dead", "list"]).contains("nobody.knows"));
 
     assert_eq!(shop.done(&["dead", "retry", &number]), "retried 1");
     assert_eq!(shop.counts("celery"), (1, 0));
     let ran = shop.run(&["dead", "retry", &number]);
     assert_eq!(ran.code, 1, "it is dead no more");
-    assert_eq!(shop.run(&["dead", "drop", "--all"]).code, 2, "nobody is there to ask");
+    assert_eq!(
+        shop.run(&["dead", "drop", "--all"]).code,
+        2,
+        "nobody is there to ask"
+    );
     assert_eq!(shop.done(&["dead", "drop", "--all", "--yes"]), "dropped 1");
     assert_eq!(shop.done(&["dead", "list"]), "no message is dead");
     assert_eq!(shop.run(&["dead", "show", "99"]).code, 1);
@@ -381,9 +459,15 @@ fn a_worker_that_may_stop_when_idle_leaves_nothing_behind() {
         shop.done(&["send", "add", &n.to_string(), "1"]);
     }
     shop.done(&["send", "fail", "once more", "--countdown", "300ms"]);
-    let (code, _, log) = shop.worker(&["--stop-when-idle", "100ms", "--log-format", "json"]).ended();
+    let (code, _, log) = shop
+        .worker(&["--stop-when-idle", "100ms", "--log-format", "json"])
+        .ended();
     assert_eq!(code, Some(0));
-    assert_eq!(shop.counts("celery"), (0, 0), "the delayed call and its retry ran too");
+    assert_eq!(
+        shop.counts("celery"),
+        (0, 0),
+        "the delayed call and its retry ran too"
+    );
     for line in log.lines() {
         serde_json::from_str::<Value>(line).expect("each line of the log is an object");
     }
@@ -409,8 +493,14 @@ fn on_sigterm_it_gives_back_at_once_what_has_not_started_and_finishes_the_rest()
     let (worker, first) = busy(&shop, "shop.nap", 3000, &[]);
     worker.signal("TERM");
     let start = Instant::now();
-    until("the rest is given back", || (shop.counts("slow") == (3, 1)).then_some(()));
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    until("the rest is given back", || {
+        (shop.counts("slow") == (3, 1)).then_some(())
+    });
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
     // The same signal again changes nothing.
     worker.signal("TERM");
     let (code, _, log) = worker.ended();

@@ -330,6 +330,10 @@ pub(crate) async fn a_countdown_delays_the_start(site: Site) {
 }
 
 pub(crate) async fn progress_reaches_the_sender(site: Site) {
+    if site.is_broker() {
+        // What a broker passes on of progress ends with the call; see the running call above.
+        return;
+    }
     let mut handle = site.app().send(counting::call(5)).await.unwrap();
     handle.get().await.unwrap();
     let progress = handle.progress().unwrap();
@@ -450,4 +454,5 @@ suite! {
     inline = "inline";
     threads = "threads=2";
     coroutines = "coroutines=8";
+    sqlite = "sqlite:FOLDER/jobs.db";
 }

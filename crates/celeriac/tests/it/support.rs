@@ -2,17 +2,29 @@
 
 use std::time::Duration;
 
-use celeriac::{App, Place};
+use celeriac::{App, LocalWorker, Place};
 
 /// A place opened for a test, with what it needs around it.
 pub(crate) struct Site {
     app: App,
+    _worker: Option<LocalWorker>,
+    _folder: tempfile::TempDir,
 }
 
 impl Site {
+    /// Opens `place`; a broker in a folder of its own, with a worker on two threads.
     pub(crate) async fn open(place: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place.replace("FOLDER", folder.path().to_str().unwrap());
+        let app = App::on(&place).await.unwrap();
+        let worker = match app.place() {
+            Place::Broker(_) => Some(app.start_worker("threads=2").await.unwrap()),
+            _ => None,
+        };
         Self {
-            app: App::on(place).await.unwrap(),
+            app,
+            _worker: worker,
+            _folder: folder,
         }
     }
 

@@ -20,7 +20,6 @@ use std::str::FromStr;
 /// # Ok::<(), celeriac_core::PlaceError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Place {
     /// In the caller.
     Inline,

@@ -454,5 +454,7 @@ suite! {
     inline = "inline";
     threads = "threads=2";
     coroutines = "coroutines=8";
+    processes = "processes=2";
+    processes_of_coroutines = "processes=2*coroutines=4";
     sqlite = "sqlite:FOLDER/jobs.db";
 }

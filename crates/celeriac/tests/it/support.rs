@@ -50,7 +50,11 @@ impl Site {
     pub(crate) fn slots(&self) -> usize {
         match self.app.place() {
             Place::Broker(_) => 16,
-            Place::Coroutines(_) => 8,
+            Place::Coroutines(_)
+            | Place::Processes {
+                coroutines: Some(_),
+                ..
+            } => 8,
             _ => 2,
         }
     }

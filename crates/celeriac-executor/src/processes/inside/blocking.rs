@@ -1,0 +1,156 @@
+//! A child that runs one call after another.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use celeriac_core::outcome::{Outcome, TaskError};
+use celeriac_core::task::Run;
+use celeriac_core::{BoxFuture, Context, Control, Interrupt};
+use futures_util::future::{Either, select};
+use tokio::runtime::{Builder, Runtime};
+
+use super::super::arena::CallName;
+use super::super::clock;
+use super::super::wire::{Fields, RUN, RunHeader};
+use super::input::Input;
+use super::{Inside, Order, begin, records};
+
+/// Runs what comes until the parent hangs up.
+pub(super) fn serve(inside: &Arc<Inside>, socket: OwnedFd) -> io::Result<()> {
+    let mut input = Input::new(socket);
+    let mut server = Server {
+        inside,
+        body: Vec::new(),
+        runtime: None,
+        idle: Control::new(),
+    };
+    loop {
+        while let Some(frame) = input.next()? {
+            server.frame(frame)?;
+        }
+        inside.outbox.flush();
+        if !input.fill()? {
+            return Ok(());
+        }
+    }
+}
+
+struct Server<'a> {
+    inside: &'a Arc<Inside>,
+    body: Vec<u8>,
+    runtime: Option<Runtime>,
+    /// For tasks that cannot listen.
+    idle: Arc<Control>,
+}
+
+impl Server<'_> {
+    fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
+        let unknown = || io::Error::other("its parent sent a frame it does not know");
+        let mut fields = Fields(frame);
+        if fields.u8() != Some(RUN) {
+            return Err(unknown());
+        }
+        let header = RunHeader::read(&mut fields).ok_or_else(unknown)?;
+        let order = Order::new(&header).ok_or_else(unknown)?;
+        let arena = self.inside.arena;
+        // From here on a death is the first call's: reading its arguments may be what kills.
+        arena.begin(0, name(&order, 0), self.stamp(&order));
+        if !arena.claim(header.seat, header.serial) {
+            return Ok(());
+        }
+        let mut buffer = std::mem::take(&mut self.body);
+        let chunk = self.inside.body(&header, fields.0, &mut buffer)?;
+        self.chunk(&order, chunk);
+        self.body = buffer;
+        Ok(())
+    }
+
+    fn stamp(&self, order: &Order) -> Option<u64> {
+        order.hard.map(|_| clock::now())
+    }
+
+    fn chunk(&mut self, order: &Order, chunk: &[u8]) {
+        let mut control = self.idle.clone();
+        for (index, record) in (0..order.count).zip(records(chunk)) {
+            self.inside
+                .arena
+                .begin(0, name(order, index), self.stamp(order));
+            if let Some(error) = self.inside.unwanted(order) {
+                self.inside.answer(order, index, Err(error));
+                continue;
+            }
+            // With a soft limit each call has one of its own, since it begins anew with each.
+            if order.listens() && (index == 0 || order.soft.is_some()) {
+                control = self.control(order, index);
+            }
+            if self.inside.outbox.is_pending() {
+                self.inside.watch.arm();
+            }
+            let context = order.context(index, control.clone());
+            let outcome = match begin(order, record, &context) {
+                Run::Ready(outcome) => outcome,
+                Run::Pending(future) => self.block_on(future, &context),
+            };
+            self.inside.answer(order, index, outcome);
+            if order.listens() && (index + 1 == order.count || order.soft.is_some()) {
+                let listener = if order.soft.is_some() { index } else { 0 };
+                self.inside.watch.unlisten(name(order, listener));
+            }
+        }
+    }
+
+    /// A control that hears the parent and tells it of progress.
+    fn control(&self, order: &Order, index: u32) -> Arc<Control> {
+        let control = Control::new();
+        let inside = self.inside.clone();
+        let about = order.about(index);
+        control.on_progress(move |progress| {
+            inside.outbox.progress(about, progress);
+            inside.watch.arm();
+        });
+        self.inside.watch.listen(
+            self.inside.arena,
+            order.ticket.seat,
+            name(order, index),
+            &control,
+            order.soft,
+        );
+        control
+    }
+
+    /// Runs an async task to its end, or until it is cancelled.
+    fn block_on(
+        &mut self,
+        future: BoxFuture<'static, Outcome<Vec<u8>>>,
+        context: &Context,
+    ) -> Outcome<Vec<u8>> {
+        if self.runtime.is_none() {
+            match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => self.runtime = Some(runtime),
+                Err(error) => {
+                    return Err(TaskError::lost(format!(
+                        "its child could not make a runtime: {error}"
+                    )));
+                }
+            }
+        }
+        let runtime = self.runtime.as_ref().expect("it was just made");
+        let ended = Box::pin(context.control().wait_cancelled());
+        let run = || runtime.block_on(select(future, ended));
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Either::Left((outcome, _))) => outcome,
+            Ok(Either::Right((Interrupt::Shutdown, _))) => Err(TaskError::shutdown()),
+            Ok(Either::Right(_)) => Err(TaskError::cancelled()),
+            Err(panic) => Err(TaskError::from_panic(&*panic)),
+        }
+    }
+}
+
+fn name(order: &Order, index: u32) -> CallName {
+    CallName {
+        serial: order.ticket.serial,
+        index,
+    }
+}

@@ -1,0 +1,326 @@
+//! The stream of outcomes to the parent, kept in the black box until it is sent.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use celeriac_core::Progress;
+use celeriac_core::chunk::push_outcome;
+use celeriac_core::outcome::{ErrorKind, Outcome, TaskError};
+use memmap2::MmapMut;
+
+use super::super::arena::{Arena, INLINE_BYTES, RING_BYTES};
+use super::super::wire::{
+    About, BUSY_AT, HELLO, LARGE, OUTCOMES, OUTCOMES_HEADER, PROGRESS, VERSION, begin_frame,
+    end_frame,
+};
+use crate::os;
+
+/// So many bytes are sent without waiting for more.
+const FULL_BYTES: u64 = 64 * 1024;
+
+/// What is kept of the text of an error that is too long.
+const TEXT_BYTES: usize = 16 * 1024;
+
+/// The longest progress message that is passed on.
+const MESSAGE_BYTES: usize = 4096;
+
+/// A chunk this child has been given.
+pub(super) struct Ticket {
+    pub(super) seat: u32,
+    pub(super) serial: u32,
+    pub(super) nonce: u64,
+    /// How much of the seat's outbox is in use.
+    outbox_used: AtomicU64,
+    since: Instant,
+}
+
+impl Ticket {
+    pub(super) fn new(seat: u32, serial: u32, nonce: u64) -> Self {
+        Self {
+            seat,
+            serial,
+            nonce,
+            outbox_used: AtomicU64::new(0),
+            since: Instant::now(),
+        }
+    }
+
+    /// How long ago it was begun with, in nanoseconds.
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The sending end of the socket, shared by the threads of a child.
+pub(super) struct Outbox {
+    arena: &'static Arena,
+    stream: Mutex<Stream>,
+}
+
+struct Stream {
+    arena: &'static Arena,
+    socket: OwnedFd,
+    ring: MmapMut,
+    /// Bytes put into the ring so far, and bytes of them the socket has taken.
+    produced: u64,
+    sent: u64,
+    /// What was sent when the watch last looked.
+    sent_at_tick: u64,
+    open: Option<Open>,
+    /// Kept for their memory.
+    record: Vec<u8>,
+    frame: Vec<u8>,
+}
+
+/// A frame of outcomes that may still grow.
+struct Open {
+    at: u64,
+    next: About,
+    since: Instant,
+}
+
+impl Outbox {
+    pub(super) fn new(socket: OwnedFd, arena: &'static Arena) -> io::Result<Self> {
+        let ring = os::map_own(arena.file(), arena.ring_at(), RING_BYTES)?;
+        Ok(Self {
+            arena,
+            stream: Mutex::new(Stream {
+                arena,
+                socket,
+                ring,
+                produced: 0,
+                sent: 0,
+                sent_at_tick: 0,
+                open: None,
+                record: Vec::new(),
+                frame: Vec::new(),
+            }),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stream> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the parent that this child is ready.
+    pub(super) fn hello(&self) {
+        let mut stream = self.lock();
+        stream.frame(HELLO, |out| out.extend_from_slice(&VERSION.to_le_bytes()));
+        stream.flush();
+    }
+
+    /// Appends the outcome of one call.
+    ///
+    /// On return it is in the black box: should the process die now, the parent still gets it.
+    pub(super) fn outcome(&self, ticket: &Ticket, about: About, outcome: &Outcome<Vec<u8>>) {
+        match outcome {
+            Ok(value) if value.len() > INLINE_BYTES => self.large(ticket, about, value),
+            Ok(value) => self.lock().outcome(about, Ok(value)),
+            Err(error) => self.lock().outcome(about, Err(error)),
+        }
+    }
+
+    /// Puts a value into the outbox of its seat and only its place into the stream.
+    fn large(&self, ticket: &Ticket, about: About, value: &[u8]) {
+        match self.write_outbox(ticket, value) {
+            Ok((offset, len)) => {
+                self.lock().frame(LARGE, |out| {
+                    about.write(out);
+                    for number in [ticket.elapsed(), offset, len] {
+                        out.extend_from_slice(&number.to_le_bytes());
+                    }
+                });
+            }
+            Err(error) => {
+                let reason = format!("its result found no memory to travel in: {error}");
+                let error = TaskError::new(ErrorKind::BadResult, reason);
+                self.lock().outcome(about, Err(&error));
+            }
+        }
+    }
+
+    /// Writes the record of a value; returns where it begins and how long it is.
+    fn write_outbox(&self, ticket: &Ticket, value: &[u8]) -> io::Result<(u64, u64)> {
+        let mut head = Vec::new();
+        push_outcome(&mut head, Ok(&[]));
+        let len = u32::try_from(value.len()).map_err(io::Error::other)?;
+        head[1..].copy_from_slice(&len.to_le_bytes());
+        let size = (head.len() + value.len()) as u64;
+        let offset = ticket.outbox_used.fetch_add(size, Ordering::Relaxed);
+        self.arena.write_outbox(ticket.seat, offset, &head)?;
+        self.arena
+            .write_outbox(ticket.seat, offset + head.len() as u64, value)?;
+        Ok((offset, size))
+    }
+
+    /// Appends a progress report.
+    pub(super) fn progress(&self, about: About, progress: &Progress) {
+        let end = progress.message.floor_char_boundary(MESSAGE_BYTES);
+        let mut stream = self.lock();
+        stream.frame(PROGRESS, |out| {
+            about.write(out);
+            out.extend_from_slice(&progress.done.to_le_bytes());
+            out.extend_from_slice(&progress.total.to_le_bytes());
+            out.extend_from_slice(&progress.message.as_bytes()[..end]);
+        });
+    }
+
+    /// Sends everything.
+    pub(super) fn flush(&self) {
+        self.lock().flush();
+    }
+
+    /// Whether something waits to be sent.
+    pub(super) fn is_pending(&self) -> bool {
+        let stream = self.lock();
+        stream.produced != stream.sent
+    }
+
+    /// Sends what has been waiting since the last tick; says whether anything waits now.
+    pub(super) fn tick(&self) -> bool {
+        let mut stream = self.lock();
+        if stream.produced != stream.sent && stream.sent == stream.sent_at_tick {
+            stream.flush();
+        }
+        stream.sent_at_tick = stream.sent;
+        stream.produced != stream.sent
+    }
+}
+
+/// An error whose text is short enough to travel.
+fn shortened(error: &TaskError) -> TaskError {
+    let end = error.message().floor_char_boundary(TEXT_BYTES);
+    let message = format!(
+        "{}… ({} bytes in all)",
+        &error.message()[..end],
+        error.message().len()
+    );
+    let short = match error.kind() {
+        ErrorKind::Failed => TaskError::failed(error.type_name().to_owned(), message),
+        kind => TaskError::new(kind, message),
+    };
+    short.with_advice(error.advice())
+}
+
+impl Stream {
+    /// Appends an outcome whose value is not large.
+    fn outcome(&mut self, about: About, outcome: Result<&Vec<u8>, &TaskError>) {
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        push_outcome(&mut record, outcome.map(Vec::as_slice));
+        if let Err(error) = outcome
+            && record.len() > INLINE_BYTES
+        {
+            record.clear();
+            push_outcome(&mut record, Err(&shortened(error)));
+        }
+        self.record(about, &record);
+        self.record = record;
+    }
+
+    /// Appends one outcome to the open frame, or opens one for it.
+    fn record(&mut self, about: About, record: &[u8]) {
+        let need = (record.len() + OUTCOMES_HEADER) as u64;
+        if self.produced + need - self.sent > RING_BYTES as u64 {
+            self.flush();
+        }
+        if self.open.as_ref().is_none_or(|open| open.next != about) {
+            self.close();
+            self.open(about);
+        }
+        let at = self.end();
+        self.write_ring(at, record);
+        if let Some(open) = &mut self.open {
+            open.next.index += 1;
+        }
+        self.publish(at + record.len() as u64);
+        if self.produced - self.sent >= FULL_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Where the next byte goes: after the header of a frame just opened.
+    fn end(&self) -> u64 {
+        match &self.open {
+            Some(open) if open.at == self.produced => open.at + OUTCOMES_HEADER as u64,
+            _ => self.produced,
+        }
+    }
+
+    fn publish(&mut self, end: u64) {
+        self.produced = end;
+        self.arena.set_produced(end);
+    }
+
+    fn open(&mut self, about: About) {
+        let mut header = std::mem::take(&mut self.frame);
+        header.clear();
+        begin_frame(&mut header, OUTCOMES);
+        about.write(&mut header);
+        header.extend_from_slice(&[0; 8]);
+        let at = self.produced;
+        self.write_ring(at, &header);
+        self.frame = header;
+        self.arena.set_open_at(Some(at));
+        self.open = Some(Open {
+            at,
+            next: about,
+            since: Instant::now(),
+        });
+    }
+
+    /// Fills in the length and the time of the open frame.
+    fn close(&mut self) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        let busy = u64::try_from(open.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.write_ring(open.at + BUSY_AT as u64, &busy.to_le_bytes());
+        let length = u32::try_from(self.produced - open.at - 4).expect("frames are short");
+        self.write_ring(open.at, &length.to_le_bytes());
+        self.arena.set_open_at(None);
+    }
+
+    /// Appends a whole frame of another kind.
+    fn frame(&mut self, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) {
+        self.close();
+        let mut frame = std::mem::take(&mut self.frame);
+        frame.clear();
+        begin_frame(&mut frame, kind);
+        fill(&mut frame);
+        end_frame(&mut frame, 0);
+        if self.produced + frame.len() as u64 - self.sent > RING_BYTES as u64 {
+            self.flush();
+        }
+        let at = self.produced;
+        self.write_ring(at, &frame);
+        self.publish(at + frame.len() as u64);
+        self.frame = frame;
+    }
+
+    fn write_ring(&mut self, at: u64, bytes: &[u8]) {
+        let start = (at % RING_BYTES as u64) as usize;
+        let (first, second) = bytes.split_at(bytes.len().min(RING_BYTES - start));
+        self.ring[start..start + first.len()].copy_from_slice(first);
+        self.ring[..second.len()].copy_from_slice(second);
+    }
+
+    /// Sends everything. Waits for the parent if the socket is full; the parent always reads.
+    #[expect(clippy::exit, reason = "there is nobody left to serve")]
+    fn flush(&mut self) {
+        self.close();
+        while self.sent < self.produced {
+            let start = (self.sent % RING_BYTES as u64) as usize;
+            let len = usize::try_from(self.produced - self.sent).expect("it fits the ring");
+            let piece = &self.ring[start..RING_BYTES.min(start + len)];
+            match rustix::io::retry_on_intr(|| rustix::io::write(&self.socket, piece)) {
+                Ok(written) => self.sent += written as u64,
+                // The parent hung up.
+                Err(_) => std::process::exit(0),
+            }
+        }
+    }
+}

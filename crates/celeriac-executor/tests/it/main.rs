@@ -1,0 +1,3 @@
+//! Tests of the places where tasks run.
+
+mod processes;

@@ -1,0 +1,78 @@
+//! This test binary run again, as a parent that can be killed or whose file can be replaced.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::harness::*;
+use super::tasks::*;
+
+const PATH: &str = "TEST_LEDGER";
+
+/// Runs one of the helpers below in a process of its own.
+pub(crate) fn start(name: &str, path: &str, binary: Option<&Path>) -> Child {
+    let own = std::env::current_exe().unwrap();
+    Command::new(binary.unwrap_or(&own))
+        .args([
+            "--exact",
+            &format!("processes::helper::{name}"),
+            "--ignored",
+        ])
+        .env(PATH, path)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "it is run by the test that kills it"]
+fn children_for_a_killed_parent() {
+    let Ok(path) = std::env::var(PATH) else {
+        return;
+    };
+    let pool = pool(2);
+    let calls: Vec<_> = (0..2)
+        .map(|_| one::<noted_early>(&pool, (path.clone(), 60_000)))
+        .collect();
+    for calls in calls {
+        calls.only::<noted_early>().unwrap();
+    }
+}
+
+#[test]
+#[ignore = "it is run by the test that gives it a file of its own"]
+fn replacement_after_the_binary_changed() {
+    let Ok(path) = std::env::var(PATH) else {
+        return;
+    };
+    let own = std::env::current_exe().unwrap();
+    let pool = pool(1);
+    let first = call::<who>(&pool, (0,)).unwrap();
+    std::fs::remove_file(&own).unwrap();
+    std::fs::write(&own, "#!/bin/sh\nexit 1\n").unwrap();
+    call::<noted>(&pool, ("/dev/null".into(), 1, 1, "kill".into())).unwrap_err();
+    assert_ne!(call::<who>(&pool, (0,)).unwrap(), first);
+    note(&path, "the same version");
+}
+
+#[test]
+#[ignore = "it takes away its own right to open files"]
+fn no_replacement_to_be_had() {
+    let Ok(path) = std::env::var(PATH) else {
+        return;
+    };
+    let pool = pool(1);
+    call::<add>(&pool, (1, 1)).unwrap();
+    let resource = rustix::process::Resource::Nofile;
+    let before = rustix::process::getrlimit(resource);
+    let none = rustix::process::Rlimit {
+        current: Some(3),
+        ..before
+    };
+    rustix::process::setrlimit(resource, none).unwrap();
+    call::<die_now>(&pool, ("kill".into(),)).unwrap_err();
+    let error = call::<add>(&pool, (1, 1)).unwrap_err();
+    let late = call::<add>(&pool, (1, 1)).unwrap_err();
+    rustix::process::setrlimit(resource, before).unwrap();
+    assert_eq!(error, late);
+    note(&path, error);
+}

@@ -1,0 +1,9 @@
+//! What the process pool promises, against real children that really die.
+
+mod deaths;
+mod harness;
+mod helper;
+mod limits;
+mod lives;
+mod tasks;
+mod work;

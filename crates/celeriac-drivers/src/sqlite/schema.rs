@@ -23,7 +23,9 @@ pub(super) const APPLICATION_ID: i32 = 0x6365_6c72;
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
 
 /// The version this build reads and writes.
-pub(super) const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
+pub(super) const SCHEMA_VERSION: i32 = 1;
+
+const _: () = assert!(MIGRATIONS.len() == SCHEMA_VERSION.unsigned_abs() as usize);
 
 /// How long another process's lock is waited for.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -300,12 +300,11 @@ impl Writer {
 
     /// Makes sure there is a connection, set to `keep`.
     fn prepare(&mut self, keep: Keep) -> Result<(), Failure> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                self.synchronous = Keep::Durably;
-                reopen(&self.place)?
-            }
+        let connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            self.synchronous = Keep::Durably;
+            reopen(&self.place)?
         };
         let connection = self.connection.insert(connection);
         if self.synchronous != keep {

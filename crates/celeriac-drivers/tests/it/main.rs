@@ -1,3 +1,8 @@
 //! What the drivers promise, tested on the stores themselves.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod conformance;
+mod damage;
+mod files;
+mod processes;
+mod schemes;

@@ -1,0 +1,325 @@
+//! Several processes on one file, and what becomes of it when they die.
+//!
+//! Each test starts its own program again with the name of a part to play; the child finds the part
+//! at the top of the same test. What it says is a line that begins with `> `.
+
+#![allow(clippy::print_stdout, reason = "children tell their parent through it")]
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use celeriac_core::broker::Subscription;
+use celeriac_core::{
+    Broker, Consumer, Delivery, ResultState, Settled, Settlement, TaskId, Verdict,
+};
+use celeriac_drivers::DriverOptions;
+use celeriac_drivers::sqlite::{self, SqliteStore, check};
+use celeriac_testkit::{block_on, call, message, queue, result, within};
+
+const PART: &str = "CELERIAC_TEST_PART";
+
+/// The part this process is to play, and the file.
+fn part() -> Option<(String, PathBuf)> {
+    let value = std::env::var(PART).ok()?;
+    let (part, path) = value.split_once(':')?;
+    Some((part.to_owned(), path.into()))
+}
+
+/// A child process, killed when dropped.
+struct Player {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Player {
+    fn start(test: &str, part: &str, path: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env(PART, format!("{part}:{}", path.display()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The next thing it says; `None` once it is dead. A half line counts as not said.
+    fn says(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).unwrap() == 0 || !line.ends_with('\n') {
+                return None;
+            }
+            if let Some((_, said)) = line.split_once("> ") {
+                return Some(said.trim_end().to_owned());
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn open(path: &Path) -> Arc<SqliteStore> {
+    within(sqlite::open(path, &DriverOptions::default()))
+        .await
+        .unwrap()
+}
+
+async fn consume(store: &SqliteStore, name: &str, lease: Duration) -> Arc<dyn Consumer> {
+    let subscription = Subscription {
+        lease,
+        delivery_limit: 1000.try_into().unwrap(),
+        ..Subscription::new(name, vec![queue("jobs")])
+    };
+    within(store.consume(subscription)).await.unwrap()
+}
+
+async fn receive(consumer: &Arc<dyn Consumer>, credit: usize) -> Vec<Delivery> {
+    let credit = NonZeroUsize::new(credit).unwrap();
+    within(consumer.receive(credit)).await.unwrap()
+}
+
+fn succeed(delivery: &Delivery) -> Settlement {
+    Settlement {
+        tag: delivery.tag,
+        verdict: Verdict::Ack,
+        result: Some(result(
+            &delivery.message.headers.id,
+            ResultState::Success,
+            1,
+        )),
+        follow_ups: Vec::new(),
+    }
+}
+
+const LONG: Duration = Duration::from_secs(600);
+
+#[test]
+fn a_killed_holders_messages_come_back_at_once() {
+    if let Some((_, path)) = part() {
+        return block_on(async {
+            let store = open(&path).await;
+            let consumer = consume(&store, "child", LONG).await;
+            println!("> holds {}", receive(&consumer, 3).await.len());
+            std::future::pending::<()>().await;
+        });
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    block_on(async {
+        let store = open(&path).await;
+        let batch = (0..3).map(|n| (queue("jobs"), call("t", n)));
+        store.publish(batch.collect()).await.unwrap();
+        let test = "processes::a_killed_holders_messages_come_back_at_once";
+        let mut child = Player::start(test, "hold", &path);
+        assert_eq!(child.says().as_deref(), Some("holds 3"));
+        let heir = consume(&store, "heir", LONG).await;
+        let died = Instant::now();
+        // Not waited for: a zombie is dead too.
+        child.child.kill().unwrap();
+        let got = receive(&heir, 10).await;
+        assert_eq!(got.len(), 3);
+        assert!(got.iter().all(|it| it.deliveries == 2));
+        assert!(
+            died.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            died.elapsed()
+        );
+        assert_eq!(store.consumers().await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn a_frozen_holder_finds_its_lease_lost() {
+    let second = Duration::from_secs(1);
+    if let Some((_, path)) = part() {
+        return block_on(async {
+            let store = open(&path).await;
+            let consumer = consume(&store, "child", second).await;
+            let got = receive(&consumer, 1).await;
+            println!("> holds");
+            // Another message is the sign that it was thawed.
+            let sign = receive(&consumer, 1).await;
+            let settled = consumer.settle(vec![succeed(&got[0]), succeed(&sign[0])]);
+            println!("> {:?}", within(settled).await.unwrap());
+        });
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    block_on(async {
+        let store = open(&path).await;
+        let first = call("t", 1);
+        let id = first.headers.id.clone();
+        store.publish(vec![(queue("jobs"), first)]).await.unwrap();
+        let test = "processes::a_frozen_holder_finds_its_lease_lost";
+        let mut child = Player::start(test, "hold", &path);
+        assert_eq!(child.says().as_deref(), Some("holds"));
+        let heir = consume(&store, "heir", LONG).await;
+        child.signal("-STOP");
+        let got = receive(&heir, 1).await;
+        assert_eq!(got[0].message.headers.id, id);
+        heir.settle(vec![succeed(&got[0])]).await.unwrap();
+        heir.close().await.unwrap();
+        store
+            .publish(vec![(queue("jobs"), call("sign", 2))])
+            .await
+            .unwrap();
+        child.signal("-CONT");
+        let said = child.says();
+        assert_eq!(said.as_deref(), Some("[LeaseLost, Done]"));
+    });
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_processes_are_killed() {
+    const KILLS: u64 = 12;
+    if let Some((part, path)) = part() {
+        return block_on(async {
+            let store = open(&path).await;
+            if part == "produce" {
+                loop {
+                    let id = TaskId::new();
+                    let sent = message(id.clone(), "t", 0, 0);
+                    store.publish(vec![(queue("jobs"), sent)]).await.unwrap();
+                    println!("> {id}");
+                }
+            }
+            let consumer = consume(&store, "child", LONG).await;
+            loop {
+                let got = receive(&consumer, 5).await;
+                let settled = consumer.settle(got.iter().map(succeed).collect()).await;
+                for (delivery, settled) in got.iter().zip(settled.unwrap()) {
+                    assert_eq!(settled, Settled::Done);
+                    println!("> {}", delivery.message.headers.id);
+                }
+            }
+        });
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    let test = "processes::nothing_acknowledged_is_lost_when_processes_are_killed";
+    let (mut sent, mut settled) = (HashSet::new(), Vec::new());
+    for round in 0..KILLS {
+        let mut producer = Player::start(test, "produce", &path);
+        let mut consumer = Player::start(test, "consume", &path);
+        // Killed after so many acknowledgements: at any point of what comes next.
+        for _ in 0..20 + round * 7 % 50 {
+            sent.insert(producer.says().unwrap());
+            settled.extend(consumer.says());
+        }
+        producer.child.kill().unwrap();
+        consumer.child.kill().unwrap();
+        while let Some(id) = producer.says() {
+            sent.insert(id);
+        }
+        while let Some(id) = consumer.says() {
+            settled.push(id);
+        }
+    }
+    assert_eq!(check(&path).problems, [""; 0]);
+    block_on(async {
+        let store = open(&path).await;
+        let ids: Vec<TaskId> = settled.iter().map(|id| id.as_str().into()).collect();
+        let results = store.results().unwrap().fetch(&ids).await.unwrap();
+        assert!(
+            results.iter().all(Option::is_some),
+            "a settled result is lost"
+        );
+
+        let consumer = consume(&store, "last", LONG).await;
+        while store.queues().await.unwrap()[0].ready + store.queues().await.unwrap()[0].held > 0 {
+            let got = receive(&consumer, 1000).await;
+            consumer
+                .settle(got.iter().map(succeed).collect())
+                .await
+                .unwrap();
+        }
+        let ids: Vec<TaskId> = sent.iter().map(|id| id.as_str().into()).collect();
+        let results = store.results().unwrap().fetch(&ids).await.unwrap();
+        let lost = results.iter().filter(|it| it.is_none()).count();
+        assert_eq!(lost, 0, "of {} acknowledged sends", ids.len());
+        drop(consumer);
+    });
+    let unique: HashSet<_> = settled.iter().collect();
+    assert_eq!(unique.len(), settled.len(), "none was settled twice");
+    assert_eq!(check(&path).problems, [""; 0]);
+}
+
+#[test]
+fn many_processes_share_one_file_without_errors() {
+    const EACH: usize = 100;
+    const PRODUCERS: usize = 4;
+    if let Some((part, path)) = part() {
+        return block_on(async {
+            let store = open(&path).await;
+            if part == "produce" {
+                for n in 0..EACH {
+                    store
+                        .publish(vec![(queue("jobs"), call("t", n))])
+                        .await
+                        .unwrap();
+                }
+                println!("> done");
+                return;
+            }
+            let consumer = consume(&store, "child", LONG).await;
+            loop {
+                let got = receive(&consumer, 10).await;
+                let settled = consumer.settle(got.iter().map(succeed).collect()).await;
+                assert!(settled.unwrap().iter().all(|it| *it == Settled::Done));
+            }
+        });
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    let test = "processes::many_processes_share_one_file_without_errors";
+    block_on(async {
+        let store = open(&path).await;
+        let mut consumers: Vec<_> = (0..3)
+            .map(|_| Player::start(test, "consume", &path))
+            .collect();
+        let mut producers: Vec<_> = (0..PRODUCERS)
+            .map(|_| Player::start(test, "produce", &path))
+            .collect();
+        for producer in &mut producers {
+            assert_eq!(producer.says().as_deref(), Some("done"));
+            assert!(producer.child.wait().unwrap().success());
+        }
+        let drained = async {
+            loop {
+                let info = &store.queues().await.unwrap()[0];
+                if info.ready + info.held == 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within(drained).await;
+        for consumer in &mut consumers {
+            assert!(
+                consumer.child.try_wait().unwrap().is_none(),
+                "it still works"
+            );
+        }
+        consumers.clear();
+        let counts = check(&path).counts.unwrap();
+        assert_eq!(counts.results, (EACH * PRODUCERS) as u64);
+        assert_eq!(counts.messages, 0);
+    });
+}

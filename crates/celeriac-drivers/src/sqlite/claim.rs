@@ -42,8 +42,14 @@ pub(super) struct Claimed {
     pub(super) headers: Vec<u8>,
     /// `None` if it is over the limit.
     pub(super) body: Option<Vec<u8>>,
-    task: Option<String>,
+}
+
+/// A message that was delivered too often.
+struct Exhausted {
+    number: i64,
+    deliveries: u32,
     task_id: Option<String>,
+    task: Option<String>,
 }
 
 impl Transaction<'_> {
@@ -100,28 +106,30 @@ impl Transaction<'_> {
         let mut rows =
             read.query((queue, rank, integer(limit), integer(claim.body_limit_bytes)))?;
         let mut last = None;
-        let mut over_limit = Vec::new();
+        let mut exhausted = Vec::new();
         while let Some(row) = rows.next()? {
             let number = row.get(0)?;
             last = Some(number);
-            let delivered: u32 = row.get(1)?;
-            let message = Claimed {
+            let deliveries: u32 = row.get(1)?;
+            if deliveries >= claim.delivery_limit.get() {
+                exhausted.push(Exhausted {
+                    number,
+                    deliveries,
+                    task_id: row.get(2)?,
+                    task: row.get(3)?,
+                });
+                continue;
+            }
+            claimed.push(Claimed {
                 number,
                 queue: name.clone(),
                 priority: u8::try_from(9 - rank).unwrap_or(0).min(9),
-                deliveries: delivered.saturating_add(1),
+                deliveries: deliveries + 1,
                 revoked: false,
-                task_id: row.get(2)?,
-                task: row.get(3)?,
                 content_type: row.get(4)?,
                 headers: row.get(5)?,
                 body: row.get(6)?,
-            };
-            if delivered < claim.delivery_limit.get() {
-                claimed.push(message);
-            } else {
-                over_limit.push(message);
-            }
+            });
         }
         drop(rows);
         let Some(last) = last else {
@@ -136,7 +144,7 @@ impl Transaction<'_> {
             (queue, rank, last, holder, claim.delivery_limit.get()),
         )?;
         self.execute(statements::DELETE_READY, (queue, rank, last))?;
-        for message in over_limit {
+        for message in exhausted {
             self.die_of_deliveries(&message, (queue, rank))?;
         }
         Ok(())
@@ -145,10 +153,10 @@ impl Transaction<'_> {
     /// Makes a message dead that was delivered too often, and ends the waiting of its callers.
     fn die_of_deliveries(
         &mut self,
-        message: &Claimed,
+        message: &Exhausted,
         (queue, rank): (i64, i64),
     ) -> Result<(), Failure> {
-        let deliveries = message.deliveries - 1;
+        let deliveries = message.deliveries;
         let text = headers::delivery_limit_text(deliveries);
         let standing = Standing {
             queue,
@@ -178,7 +186,7 @@ impl Transaction<'_> {
             return Ok(());
         }
         for message in claimed {
-            message.revoked = self.value(statements::IS_REVOKED, [&message.task_id])? == Some(true);
+            message.revoked = self.value(statements::IS_REVOKED, [message.number])? == Some(true);
         }
         Ok(())
     }

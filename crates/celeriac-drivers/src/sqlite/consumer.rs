@@ -157,11 +157,7 @@ impl SqliteConsumer {
         self.inner
             .writes
             .run(Keep::Durably, size_bytes, move |transaction| {
-                let holder = lease.holder();
-                endings
-                    .iter()
-                    .map(|ending| transaction.settle(holder, ending))
-                    .collect()
+                transaction.settle(lease.holder(), &endings)
             })
             .await
     }

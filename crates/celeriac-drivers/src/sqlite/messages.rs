@@ -75,6 +75,7 @@ impl Transaction<'_> {
         }
         let now_ms = wall_ms();
         let mut insert = self.prepare(statements::INSERT_MESSAGE)?;
+        let mut ready = self.prepare(statements::INSERT_READY)?;
         for message in messages {
             let queue = self.queue(&message.queue)?;
             let number = self.next_number();
@@ -86,6 +87,10 @@ impl Transaction<'_> {
                 &message.headers[..],
                 &message.body[..],
             ))?;
+            if message.due_ms.is_none() {
+                ready.execute((queue, message.rank, number, 0))?;
+                continue;
+            }
             let standing = Standing {
                 queue,
                 rank: message.rank,

@@ -2,7 +2,7 @@
 
 use celeriac_core::{ContentType, Payload, Progress, ResultState, StoredResult, TaskId};
 use jiff::Timestamp;
-use rusqlite::{Connection, Row};
+use rusqlite::{CachedStatement, Connection, Row};
 
 use super::failure::{Failure, RESTORE};
 use super::statements;
@@ -24,6 +24,17 @@ impl Transaction<'_> {
         result: &StoredResult,
         replace: Replace,
     ) -> Result<(), Failure> {
+        let mut statement = self.prepare(statements::STORE_RESULT)?;
+        self.store_result_by(&mut statement, result, replace)
+    }
+
+    /// The same, by a statement that is at hand.
+    pub(super) fn store_result_by(
+        &mut self,
+        statement: &mut CachedStatement<'_>,
+        result: &StoredResult,
+        replace: Replace,
+    ) -> Result<(), Failure> {
         let number = self.next_number();
         let progress = match &result.state {
             ResultState::Progress(progress) => Some(json(progress)?),
@@ -31,7 +42,7 @@ impl Transaction<'_> {
         };
         let error = result.error.as_ref().map(json).transpose()?;
         let value = result.value.as_ref();
-        let stored = self.prepare(statements::STORE_RESULT)?.execute((
+        let stored = statement.execute((
             number,
             result.id.to_string(),
             &result.task,

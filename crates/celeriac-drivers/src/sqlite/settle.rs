@@ -18,30 +18,41 @@ pub(super) struct Ending {
 }
 
 impl Transaction<'_> {
-    /// Carries out one settlement, if the delivery is still `holder`'s.
-    pub(super) fn settle(&mut self, holder: i64, ending: &Ending) -> Result<Settled, Failure> {
-        let held = match ending.verdict {
+    /// Carries out settlements of `holder`'s deliveries, and says how each went.
+    pub(super) fn settle(
+        &mut self,
+        holder: i64,
+        endings: &[Ending],
+    ) -> Result<Vec<Settled>, Failure> {
+        let mut delete_held = self.prepare(statements::DELETE_HELD)?;
+        let mut delete_message = self.prepare(statements::DELETE_MESSAGE)?;
+        let mut store_result = self.prepare(statements::STORE_RESULT)?;
+        let mut settled = Vec::with_capacity(endings.len());
+        for ending in endings {
             // The most common way needs no more than the number.
-            Verdict::Ack => {
-                if self.execute(statements::DELETE_HELD, (ending.tag, holder))? == 0 {
-                    return Ok(Settled::LeaseLost);
-                }
-                self.execute(statements::DELETE_MESSAGE, [ending.tag])?;
+            let acked = ending.verdict == Verdict::Ack;
+            let held = if acked {
                 None
+            } else {
+                self.release(ending.tag, holder)?
+            };
+            if held.is_none() && !(acked && delete_held.execute((ending.tag, holder))? > 0) {
+                settled.push(Settled::LeaseLost);
+                continue;
             }
-            _ => match self.release(ending.tag, holder)? {
-                Some(standing) => Some(standing),
-                None => return Ok(Settled::LeaseLost),
-            },
-        };
-        if let Some(result) = &ending.result {
-            self.store_result(result, Replace::Any)?;
+            if let Some(result) = &ending.result {
+                self.store_result_by(&mut store_result, result, Replace::Any)?;
+            }
+            self.publish(&ending.follow_ups)?;
+            match held {
+                Some(standing) => self.carry_out(ending, standing)?,
+                None => {
+                    delete_message.execute([ending.tag])?;
+                }
+            }
+            settled.push(Settled::Done);
         }
-        self.publish(&ending.follow_ups)?;
-        if let Some(standing) = held {
-            self.carry_out(ending, standing)?;
-        }
-        Ok(Settled::Done)
+        Ok(settled)
     }
 
     fn carry_out(&mut self, ending: &Ending, mut standing: Standing) -> Result<(), Failure> {

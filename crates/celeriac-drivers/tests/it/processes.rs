@@ -6,8 +6,11 @@
 #![allow(clippy::print_stdout, reason = "children tell their parent through it")]
 
 use std::collections::HashSet;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -38,7 +41,15 @@ struct Player {
 
 impl Player {
     fn start(test: &str, part: &str, path: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        Self::start_as(test, part, path, None)
+    }
+
+    fn start_as(test: &str, part: &str, path: &Path, user: Option<u32>) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        let mut child = command
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env(PART, format!("{part}:{}", path.display()))
             .stdout(Stdio::piped())
@@ -321,5 +332,54 @@ fn many_processes_share_one_file_without_errors() {
         let counts = check(&path).counts.unwrap();
         assert_eq!(counts.results, (EACH * PRODUCERS) as u64);
         assert_eq!(counts.messages, 0);
+    });
+}
+
+#[test]
+fn a_file_without_permission_is_refused_with_the_remedy() {
+    if let Some((_, path)) = part() {
+        return block_on(async {
+            let refused = sqlite::open(&path, &DriverOptions::default()).await;
+            let error = refused.unwrap_err();
+            println!("> {error}; {}", error.help().unwrap());
+        });
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    block_on(async { drop(open(&path).await) });
+    let test = "processes::a_file_without_permission_is_refused_with_the_remedy";
+    // Root may do anything, so the child is somebody else.
+    let nobody = (fs::metadata("/proc/self").unwrap().uid() == 0).then_some(65_534);
+    for file in [directory.path().to_owned(), path.clone()] {
+        chown(file, nobody, nobody).unwrap();
+    }
+    for (mode, part) in [(0o400, "it is read-only"), (0o000, "it cannot be opened")] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let mut child = Player::start_as(test, "open", &path, nobody);
+        let said = child.says().unwrap();
+        assert!(said.contains(part), "{said}");
+        assert!(said.contains("give this user"), "{said}");
+    }
+}
+
+#[test]
+fn an_expired_result_is_swept_while_somebody_consumes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    block_on(async {
+        let store = open(&path).await;
+        let mut old = result(&TaskId::new(), ResultState::Success, 1);
+        old.expires_at = old.stored_at;
+        let kept = result(&TaskId::new(), ResultState::Success, 1);
+        let backend = store.results().unwrap();
+        backend.store(vec![old, kept]).await.unwrap();
+        assert_eq!(check(&path).counts.unwrap().results, 2);
+        let _consumer = consume(&store, "c", LONG).await;
+        let swept = async {
+            while check(&path).counts.unwrap().results > 1 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(swept).await;
     });
 }

@@ -17,6 +17,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "memory", feature = "sqlite"))]
 mod headers;
 mod options;
 
@@ -46,6 +47,8 @@ pub async fn open(
     url: &BrokerUrl,
     options: &DriverOptions,
 ) -> Result<Arc<dyn Broker>, BrokerError> {
+    #[cfg(not(any(feature = "memory", feature = "sqlite")))]
+    let _ = options;
     match url.scheme() {
         #[cfg(feature = "memory")]
         "memory" => Ok(memory::MemoryBroker::named(url.rest(), options)),

@@ -48,6 +48,9 @@ pub trait Broker: fmt::Debug + Send + Sync {
 
     /// Marks calls as revoked: they are not started any more, and those that run are interrupted.
     ///
+    /// One that is delayed is delivered at once, marked as revoked, so that whoever waits for it
+    /// hears of it before its time.
+    ///
     /// # Errors
     ///
     /// [`BrokerError`].

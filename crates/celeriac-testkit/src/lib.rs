@@ -57,6 +57,7 @@ macro_rules! broker_conformance {
                 a_dead_consumers_messages_come_back_counted
                 consumers_are_listed_while_they_live
                 a_revoked_call_is_news_and_marked
+                a_revoked_call_does_not_wait_for_its_time
                 a_dropped_call_for_revocations_loses_nothing
             ],
             results => [

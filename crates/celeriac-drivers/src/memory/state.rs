@@ -323,6 +323,23 @@ impl State {
     pub(super) fn revoke(&mut self, ids: &[TaskId]) {
         self.revoked.extend(ids.iter().cloned());
         self.revocations.extend(ids.iter().cloned());
+        let is_revoked = |number: &i64| {
+            let id = self
+                .entries
+                .get(number)
+                .and_then(|entry| entry.task_id.as_ref());
+            id.is_some_and(|id| ids.contains(id))
+        };
+        let hastened: Vec<_> = self
+            .delayed
+            .iter()
+            .filter(|(_, number)| is_revoked(number))
+            .copied()
+            .collect();
+        for (due, number) in hastened {
+            self.delayed.remove(&(due, number));
+            self.enqueue(number, None, due);
+        }
     }
 
     /// Revocations after the first `seen`.

@@ -140,12 +140,16 @@ impl Transaction<'_> {
         Ok(dropped)
     }
 
-    /// Marks calls as revoked.
+    /// Marks calls as revoked, and makes those that are delayed ready.
     pub(super) fn revoke(&mut self, ids: &[String], now: Timestamp) -> Result<(), Failure> {
         for id in ids {
             let number = self.next_number();
             self.execute(statements::REVOKE, (number, id, now.as_millisecond()))?;
             self.announce(News::Revoked);
+            if self.execute(statements::HASTEN_REVOKED, [id])? > 0 {
+                self.execute(statements::DELETE_HASTENED, [id])?;
+                self.announce(News::Messages);
+            }
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use celeriac_core::{BrokerError, Settled, TaskId};
+use jiff::Timestamp;
 
 use super::{ack, consume, depth, nothing_but, numbers, publish, receive, receive_all, settle};
 use crate::{Fixture, call, message, queue, within};
@@ -200,6 +201,30 @@ pub async fn a_revoked_call_is_news_and_marked(fixture: &dyn Fixture) {
     for delivery in receive_all(&consumer, 2).await {
         assert_eq!(delivery.revoked, delivery.message.headers.id == unwanted);
     }
+}
+
+/// What waits for its time is delivered at once if it is revoked, and nothing else is.
+pub async fn a_revoked_call_does_not_wait_for_its_time(fixture: &dyn Fixture) {
+    let broker = fixture.open().await;
+    let jobs = queue("jobs");
+    let far = Some(Timestamp::now() + Duration::from_secs(3600));
+    let batch = ["unwanted", "wanted"].map(|id| {
+        let mut delayed = message(id.into(), "t", 0, 0);
+        delayed.headers.eta = far;
+        delayed
+    });
+    publish(&broker, &jobs, batch.into()).await;
+    let consumer = consume(&broker, "c", &[&jobs]).await;
+    let unwanted: TaskId = "unwanted".into();
+    broker
+        .revoke(std::slice::from_ref(&unwanted))
+        .await
+        .expect("it revokes");
+    let got = receive(&consumer, 10).await;
+    assert_eq!(got.len(), 1);
+    assert_eq!(got[0].message.headers.id, unwanted);
+    assert!(got[0].revoked);
+    assert_eq!(depth(&broker, &jobs).await.delayed, 1);
 }
 
 /// News of a dropped call comes with the next.

@@ -35,15 +35,17 @@ CREATE TABLE ready (
     PRIMARY KEY (queue, rank, number)
 ) STRICT, WITHOUT ROWID;
 
--- `due_ms` is wall-clock time since 1970.
+-- `due_ms` is wall-clock time since 1970. `task_id` is the message's, to find what is revoked.
 CREATE TABLE delayed (
     due_ms     INTEGER NOT NULL,
     number     INTEGER NOT NULL,
     queue      INTEGER NOT NULL,
     rank       INTEGER NOT NULL,
     deliveries INTEGER NOT NULL,
+    task_id    TEXT,
     PRIMARY KEY (due_ms, number)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX delayed_by_task ON delayed (task_id);
 
 CREATE TABLE held (
     number     INTEGER PRIMARY KEY,

@@ -1,0 +1,1 @@
+DELETE FROM delayed WHERE task_id = ?1

@@ -1,0 +1,208 @@
+//! `cargo xtask test`: every test of the workspace, then those in its documentation.
+//!
+//! Uses cargo-nextest where it is installed, which runs each test in a process of its own, and
+//! `cargo test` where it is not.
+
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read, Write};
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+use std::thread;
+
+use crate::Result;
+use crate::steps::Program;
+use crate::workspace::{Workspace, cargo_has};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only the tests whose path contains one of these.
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
+    let mut total = Tally::default();
+    let mut passed = true;
+    for program in programs(&args.filters, cargo_has("nextest")) {
+        let (succeeded, tally) = stream(&program, &workspace.root)?;
+        if !succeeded {
+            eprintln!("to repeat it: {}", program.shown());
+        }
+        passed &= succeeded;
+        total.add(&tally);
+    }
+    if total.passed + total.failed == 0 {
+        return Err("no test ran".into());
+    }
+    println!(
+        "total: {} passed, {} failed, {} skipped",
+        total.passed, total.failed, total.skipped
+    );
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// What is run for `filters`, in order.
+fn programs(filters: &[String], nextest: bool) -> Vec<Program> {
+    let common = ["--workspace", "--no-fail-fast"];
+    let given = |start: &[&'static str]| {
+        let words = start.iter().chain(&common).copied().map(str::to_owned);
+        let separator = (!filters.is_empty()).then(|| "--".to_owned());
+        Program::cargo(words.chain(separator).chain(filters.iter().cloned()))
+    };
+    if nextest {
+        vec![
+            given(&["nextest", "run", "--no-tests=pass"]),
+            given(&["test", "--doc"]),
+        ]
+    } else {
+        vec![given(&["test"])]
+    }
+}
+
+/// How many tests came to what.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Adds what a closing line of nextest or of a test binary says; other lines say nothing.
+    fn read(&mut self, line: &str) {
+        let line = without_colours(line);
+        let line = line.trim_start();
+        let counts = match line.split_once(" run: ") {
+            Some((start, counts)) if start.starts_with("Summary [") => counts,
+            _ => match line.strip_prefix("test result: ") {
+                Some(counts) => counts,
+                None => return,
+            },
+        };
+        let words: Vec<_> = counts
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .collect();
+        for pair in words.windows(2) {
+            let Ok(count) = pair[0].parse::<u64>() else {
+                continue;
+            };
+            match pair[1] {
+                "passed" => self.passed += count,
+                // Nextest tells apart how a test failed: "1 timed out", "1 exec failed".
+                "failed" | "timed" | "exec" => self.failed += count,
+                "skipped" | "ignored" => self.skipped += count,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs `program` in `folder` and passes its output on; whether it succeeded, and its tally.
+fn stream(program: &Program, folder: &Path) -> Result<(bool, Tally)> {
+    let mut command = program.command(folder);
+    if io::stdout().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot run `{}`: {error}", program.shown()))?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let mut tally = Tally::default();
+    thread::scope(|scope| -> Result<()> {
+        let errors = scope.spawn(|| pass_on(err, io::stderr()));
+        tally.add(&pass_on(out, io::stdout())?);
+        tally.add(&errors.join().map_err(|_| "a reader panicked")??);
+        Ok(())
+    })?;
+    Ok((child.wait()?.success(), tally))
+}
+
+/// Copies lines from `from` to `to` until the end, and reads them on the way.
+fn pass_on(from: Option<impl Read>, mut to: impl Write) -> io::Result<Tally> {
+    let mut tally = Tally::default();
+    let Some(from) = from else { return Ok(tally) };
+    let mut reader = BufReader::new(from);
+    let mut line = Vec::new();
+    // Bytes, because a test may print what is no text.
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        to.write_all(&line)?;
+        to.flush()?;
+        tally.read(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    Ok(tally)
+}
+
+/// `line` less the escape sequences that colour it.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or("", |(_, text)| text));
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(lines: &[&str]) -> (u64, u64, u64) {
+        let mut tally = Tally::default();
+        for line in lines {
+            tally.read(line);
+        }
+        (tally.passed, tally.failed, tally.skipped)
+    }
+
+    #[test]
+    fn closing_lines_of_both_runners_are_added_up() {
+        let lines = [
+            "        PASS [   0.005s] (1/9) xtask run: 4 passed",
+            "     Summary [   0.010s] 9 tests run: 6 passed (1 slow), 2 failed, 1 timed out, 4 skipped",
+            "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.00s",
+            "test tests::total ... ok",
+        ];
+        assert_eq!(tally(&lines), (11, 3, 5));
+    }
+
+    #[test]
+    fn colours_do_not_hide_a_closing_line() {
+        let line = "\u{1b}[32;1m     Summary\u{1b}[0m [   0.0s] \u{1b}[1m2\u{1b}[0m tests run: \
+                    \u{1b}[1m2\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m, \u{1b}[1m0\u{1b}[0m skipped";
+        assert_eq!(tally(&[line]), (2, 0, 0));
+    }
+
+    #[test]
+    fn documentation_is_tested_with_either_runner() {
+        let filters = ["map".to_owned(), "place".to_owned()];
+        let shown = |nextest| -> Vec<_> {
+            let programs = programs(&filters, nextest);
+            programs.iter().map(Program::shown).collect()
+        };
+        assert_eq!(
+            shown(true),
+            [
+                "cargo nextest run --no-tests=pass --workspace --no-fail-fast -- map place",
+                "cargo test --doc --workspace --no-fail-fast -- map place",
+            ]
+        );
+        assert_eq!(
+            shown(false),
+            ["cargo test --workspace --no-fail-fast -- map place"]
+        );
+    }
+}

@@ -1,4 +1,4 @@
-//! What the developers of celeriac run: `cargo xtask check | test`.
+//! What the developers of celeriac run: `cargo xtask check | test | bench`.
 //!
 //! The README, the machines that check a change and people all call these commands, so that
 //! "it passes here" means the same for everybody.
@@ -10,6 +10,7 @@
     reason = "a command for people at a terminal"
 )]
 
+mod bench;
 mod check;
 mod graph;
 mod steps;
@@ -41,6 +42,8 @@ enum Command {
     Check(check::Args),
     /// All tests, those in the documentation too.
     Test(test::Args),
+    /// Our speed beside a peer's, measured in the same run.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let done = Workspace::load().and_then(|workspace| match &args.command {
         Command::Check(args) => check::run(args, &workspace),
         Command::Test(args) => test::run(args, &workspace),
+        Command::Bench(args) => bench::run(args, &workspace),
     });
     match done {
         Ok(code) => code,

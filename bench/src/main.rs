@@ -11,24 +11,42 @@
     reason = "a program that reports to another"
 )]
 
+mod faults;
+mod our_side;
 mod rayon_side;
 mod repetitions;
+mod sqlite_side;
+mod tasks;
 mod work;
+mod worker;
 
+use std::error::Error;
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
+use crate::faults::{kill9, power_cut};
+
+#[celeriac::main]
+fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let report = match args[..] {
-        [measure, "rayon"] => rayon_side::run(measure),
+        [worker::WORKER, url, place] => return worker::run(url, place).map(|()| ExitCode::SUCCESS),
+        [power_cut::SENDER, url] => return Ok(power_cut::send(url).map(|()| ExitCode::SUCCESS)?),
+        [power_cut::READER, url] => return power_cut::read(url).map(|()| ExitCode::SUCCESS),
+        ["kill9", "ours"] => Some(kill9::run()?.to_string()),
+        ["power-cut", "ours"] => Some(power_cut::run()?.to_string()),
+        [measure, "ours"] if measure.starts_with("sqlite") => {
+            sqlite_side::run(measure)?.map(|report| report.to_string())
+        }
+        [measure, "ours"] => our_side::run(measure)?.map(|report| report.to_string()),
+        [measure, "rayon"] => rayon_side::run(measure).map(|report| report.to_string()),
         _ => None,
     };
-    if let Some(report) = report {
+    Ok(if let Some(report) = report {
         println!("{report}");
         ExitCode::SUCCESS
     } else {
         eprintln!("error: no such measure; `cargo xtask bench --list` names them");
         ExitCode::from(2)
-    }
+    })
 }

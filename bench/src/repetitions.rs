@@ -16,14 +16,23 @@ const ENOUGH: Duration = Duration::from_secs(3);
 impl Report {
     /// Repeats `work`, which gets `amount` done, after a warm-up: 3 to 10 times, as fit into about
     /// 3 seconds.
-    pub(crate) fn of(amount: u32, mut work: impl FnMut()) -> Self {
-        work();
+    ///
+    /// # Errors
+    ///
+    /// That of `work`.
+    pub(crate) fn of<E>(amount: u32, mut work: impl FnMut() -> Result<(), E>) -> Result<Self, E> {
+        work()?;
         let mut took = Vec::new();
         while took.len() < 3 || (took.len() < 10 && took.iter().sum::<Duration>() < ENOUGH) {
             let begun = Instant::now();
-            work();
+            work()?;
             took.push(begun.elapsed());
         }
+        Ok(Self { amount, took })
+    }
+
+    /// What was measured elsewhere.
+    pub(crate) fn new(amount: u32, took: Vec<Duration>) -> Self {
         Self { amount, took }
     }
 }

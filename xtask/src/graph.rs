@@ -49,7 +49,11 @@ const ALLOWED: &[Rule] = &[
     ("celeriac-cli", &["celeriac"], &[]),
     ("celeriac-testkit", &["celeriac-core"], &[]),
     ("celeriac-examples", &["celeriac"], &["celeriac-testkit"]),
-    ("celeriac-bench", &["celeriac"], &[]),
+    (
+        "celeriac-bench",
+        &["celeriac", "celeriac-core", "celeriac-executor"],
+        &[],
+    ),
     ("xtask", &[], &[]),
 ];
 

@@ -38,9 +38,14 @@ impl Row {
             with_spread(ours, measure.figure),
             format!("{}: {}", peer.title, with_spread(theirs, measure.figure)),
             format!("{ratio:.2}"),
-            format!("≥ {} ×", peer.ratio),
+            peer.ratio
+                .map_or(String::new(), |least| format!("≥ {least} ×")),
         ];
-        Self::new(measure, cells, ratio >= peer.ratio)
+        Self::new(
+            measure,
+            cells,
+            peer.ratio.is_none_or(|least| ratio >= least),
+        )
     }
 
     /// How often something went wrong.
@@ -180,7 +185,7 @@ mod tests {
         title: "a peer",
         language: Language::Rust,
         side: "peer",
-        ratio: 0.7,
+        ratio: Some(0.7),
     };
 
     const fn measure(name: &'static str, target: f64) -> Measure {

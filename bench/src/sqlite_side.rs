@@ -1,0 +1,79 @@
+//! SQLite as the broker, with a worker in a process of its own.
+
+use std::error::Error;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use celeriac::TaskError;
+use celeriac::blocking::{App, block_on};
+use futures_util::future::try_join_all;
+
+use crate::repetitions::Report;
+use crate::tasks::empty;
+use crate::worker::Worker;
+
+const TASKS: u32 = 20_000;
+
+/// Sends awaited together.
+const TOGETHER: u32 = 2_000;
+
+const LATENCIES: usize = 200;
+
+/// So long nothing happens before a latency is taken, that everybody has gone to sleep.
+const IDLE: Duration = Duration::from_millis(20);
+
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Runs what `measure` names, if it is about SQLite.
+pub(crate) fn run(measure: &str) -> Result<Option<Report>> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("sqlite:{}", folder.path().join("q.db").display());
+    let app = App::on(&*url)?;
+    Ok(Some(match measure {
+        "sqlite-enqueue" => enqueue(&app)?,
+        "sqlite-cycle" => {
+            let _worker = Worker::start(&url, "threads=2")?;
+            cycle(&app)?
+        }
+        "sqlite-latency" => {
+            let _worker = Worker::start(&url, "threads=2")?;
+            latency(&app)?
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn enqueue(app: &App) -> Result<Report> {
+    let app = app.clone().into_async();
+    Ok(Report::of(TASKS, || -> celeriac::Result<()> {
+        block_on(async {
+            for start in (0..TASKS).step_by(TOGETHER as usize) {
+                let sends = (start..start + TOGETHER).map(|number| app.send(empty::call(number)));
+                try_join_all(sends).await?;
+            }
+            Ok(())
+        })
+    })?)
+}
+
+fn cycle(app: &App) -> Result<Report> {
+    Ok(Report::of(TASKS, || -> Result<(), TaskError> {
+        let results: Vec<()> = app
+            .map_unordered::<empty>(0..TASKS)
+            .collect::<Result<_, TaskError>>()?;
+        assert_eq!(results.len(), TASKS as usize);
+        Ok(())
+    })?)
+}
+
+fn latency(app: &App) -> Result<Report> {
+    app.send(empty::call(0))?.wait()?;
+    let mut took = Vec::new();
+    for _ in 0..LATENCIES {
+        thread::sleep(IDLE);
+        let begun = Instant::now();
+        app.send(empty::call(0))?.wait()?;
+        took.push(begun.elapsed());
+    }
+    Ok(Report::new(1, took))
+}

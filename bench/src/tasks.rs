@@ -1,0 +1,46 @@
+//! The tasks of our side.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use celeriac::Bytes;
+
+use crate::work;
+
+#[celeriac::task]
+pub(crate) fn is_prime(n: u64) -> bool {
+    work::is_prime(n)
+}
+
+#[celeriac::task]
+pub(crate) fn sum(from: u64, to: u64) -> u64 {
+    work::sum(from..=to)
+}
+
+#[celeriac::task]
+pub(crate) fn empty(_number: u32) {}
+
+#[celeriac::task]
+pub(crate) fn echo(body: Bytes) -> Bytes {
+    body
+}
+
+/// Says which process runs it.
+#[celeriac::task]
+pub(crate) fn process(_number: u64) -> u32 {
+    std::process::id()
+}
+
+#[celeriac::task]
+pub(crate) async fn sleep_1s(_number: u32) {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+/// Works for 5 ms and writes down that it did: one line, in one write.
+#[celeriac::task]
+pub(crate) fn mark(file: &str, number: u32) -> io::Result<()> {
+    std::thread::sleep(Duration::from_millis(5));
+    let mut file = OpenOptions::new().append(true).create(true).open(file)?;
+    file.write_all(format!("{number}\n").as_bytes())
+}

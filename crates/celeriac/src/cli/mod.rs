@@ -83,6 +83,7 @@ struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Takes calls from queues and runs them, until it is told to stop
+    #[command(after_help = worker::SIGNALS)]
     Worker(worker::WorkerArgs),
     /// Sends a call of a task and prints its id
     Send(send::SendArgs),

@@ -21,7 +21,7 @@ pub(super) struct SendArgs {
     /// The name of the task
     name: String,
     /// Its arguments as JSON; what is no JSON is text
-    #[arg(value_name = "ARGS", allow_hyphen_values = true)]
+    #[arg(value_name = "ARGS", allow_negative_numbers = true)]
     arguments: Vec<String>,
     /// A named argument, as often as needed; its value is read like ARGS
     #[arg(long, short = 'k', value_name = "NAME=VALUE")]

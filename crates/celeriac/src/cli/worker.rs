@@ -1,7 +1,4 @@
 //! `worker`: takes calls from queues and runs them.
-//!
-//! SIGTERM begins a warm shutdown, however often it comes. SIGINT climbs one step each time: warm,
-//! soft, cold. SIGQUIT is cold.
 
 use std::io::{self, Write as _};
 use std::num::NonZeroU32;
@@ -18,6 +15,15 @@ use super::duration::{duration, show};
 use super::exit::{Exit, Failure};
 use super::pool::PoolArgs;
 use super::{GlobalArgs, connect, pool};
+
+/// How signals stop a worker, for `--help`.
+pub(super) const SIGNALS: &str = "\
+Signals:
+  SIGTERM  warm: fetches nothing more, gives back at once what has not started, and what runs may
+           finish within the grace; more of them change nothing
+  SIGINT   one step harder each time: warm; soft, which tells what runs to stop; cold
+  SIGQUIT  cold: kills what runs, where the pool can, and gives it back now
+A stopped worker exits with 0.";
 
 /// A worker as it is asked for.
 #[derive(Debug, Args)]

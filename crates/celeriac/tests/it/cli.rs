@@ -36,6 +36,7 @@ impl Shop {
             .args(words)
             .current_dir(self.0.path())
             .env("CELERIAC_ON", "sqlite:jobs.db")
+            .env_remove("COLUMNS")
             .stdin(Stdio::null());
         command
     }
@@ -432,7 +433,7 @@ fn dead_messages_are_listed_shown_retried_and_dropped() {
     );
     assert_eq!(shop.done(&["dead", "drop", "--all", "--yes"]), "dropped 1");
     assert_eq!(shop.done(&["dead", "list"]), "no message is dead");
-    assert_eq!(shop.run(&["dead", "show", "99"]).code, 1);
+    assert_eq!(shop.run(&["dead", "show", "99"]).code, 2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use celeriac_core::{Control, Delivery, Limits, TaskDefinition};
+use tracing::warn;
 
 use crate::observer::TaskRef;
 use crate::reply::ProgressSlot;
@@ -41,6 +42,20 @@ impl Held {
             progress: ProgressSlot::default(),
             stage: Stage::Submitted,
             acked: false,
+        }
+    }
+
+    /// It was delivered again while it is still held: the lease had lapsed, because this process
+    /// stood still, and now it is ours once more. One run is enough; its outcome will settle it.
+    pub(crate) fn come_back(&mut self, delivery: Delivery) {
+        warn!(
+            delivery = delivery.tag,
+            "the lease had lapsed, the message came back to us"
+        );
+        self.delivery = delivery;
+        self.acked = false;
+        if self.stage == Stage::Disowned {
+            self.stage = Stage::Submitted;
         }
     }
 }

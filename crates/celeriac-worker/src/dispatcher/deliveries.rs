@@ -44,6 +44,9 @@ impl Dispatcher {
 
     /// Runs a delivery, lets it wait, or settles it at once.
     pub(super) fn admit(&mut self, delivery: Delivery, now: Instant, wall: Timestamp) {
+        if let Some(held) = self.held.get_mut(&delivery.tag) {
+            return held.come_back(delivery);
+        }
         if self.ending.is_some() {
             return self.give_back(&delivery, None);
         }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod broker;
+mod drivers;
 mod early_ack;
 mod harness;
 mod pools;

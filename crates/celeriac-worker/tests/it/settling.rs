@@ -242,3 +242,28 @@ async fn two_deliveries_of_one_id_are_both_settled() {
         harness.broker.settled(tag).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_comes_back_while_it_still_runs_is_run_once_and_settled() {
+    let harness = Harness::with(4, |_| {}).await;
+    let tag = harness.push("plain", 1)[0];
+    let playing = harness.stage.start().await;
+    // The lease lapses and the message is claimed again, by this very worker.
+    harness.broker.with(|state| {
+        let mut delivery = state.held.remove(&tag).unwrap();
+        delivery.deliveries += 1;
+        state.ready.push_back(delivery);
+    });
+    harness
+        .broker
+        .until(|state| state.held.get(&tag).map(|_| ()))
+        .await;
+    let next = harness.push("plain", 1)[0];
+    harness.stage.start().await.returns("2");
+    harness.broker.settled(next).await;
+    assert_eq!(harness.stage.queued(), 0);
+
+    playing.returns("1");
+    assert_eq!(harness.broker.settled(tag).await.verdict, Verdict::Ack);
+    assert_eq!(harness.worker.report().received, 3);
+}

@@ -13,7 +13,7 @@ fn celeriac(shop: &TempDir, words: &[&str]) -> assert_cmd::assert::Assert {
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+    String::from_utf8(bytes.to_vec()).expect("it prints text")
 }
 
 #[test]

@@ -85,7 +85,11 @@ async fn revoking_a_running_call_interrupts_it() {
     harness.push("plain", 2);
     let first = harness.stage.start().await;
     let second = harness.stage.start().await;
-    harness.broker.revoke(&[second.0.id.clone()]).await.unwrap();
+    harness
+        .broker
+        .revoke(std::slice::from_ref(&second.0.id))
+        .await
+        .unwrap();
     assert_eq!(
         second.0.control.wait_interrupted().await,
         Interrupt::Cancelled

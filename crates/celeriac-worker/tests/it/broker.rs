@@ -86,10 +86,9 @@ impl FakeBroker {
                 changed.changed().await.unwrap();
             }
         });
-        match waited.await {
-            Ok(result) => result,
-            Err(_) => panic!("waited in vain: {:#?}", self.0.state.lock().unwrap()),
-        }
+        waited.await.unwrap_or_else(|_| {
+            panic!("waited in vain: {:#?}", self.0.state.lock().unwrap());
+        })
     }
 
     /// Puts a delivery in the queue and returns its tag.

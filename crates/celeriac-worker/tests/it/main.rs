@@ -1,4 +1,8 @@
 //! The worker's rules, on a broker and an executor that the test plays itself.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that unwraps nothing fails, as it should"
+)]
 
 mod admission;
 mod broker;

@@ -42,7 +42,9 @@ async fn warm_gives_back_what_has_not_started_and_lets_the_rest_finish() {
     );
 
     tokio::time::sleep(Duration::from_secs(20)).await;
-    running.iter().for_each(|playing| playing.returns("1"));
+    for playing in &running {
+        playing.returns("1");
+    }
     let report = harness.worker.wait().await.unwrap();
     assert_eq!(
         (report.succeeded, report.given_back, report.unsettled),

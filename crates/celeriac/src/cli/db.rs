@@ -18,7 +18,7 @@ pub(super) enum DbCommand {
     },
 }
 
-pub(super) fn run(command: DbCommand, output: &Output) -> Result<Exit, Failure> {
+pub(super) fn run(command: DbCommand, output: Output) -> Result<Exit, Failure> {
     let DbCommand::Check { path } = command;
     let report = check(&path);
     let counts = report.counts.unwrap_or_default();

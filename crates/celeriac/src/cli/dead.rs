@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::ask::agreed;
 use super::exit::{Exit, Failure};
-use super::output::{Output, Table, printable};
+use super::output::{Output, Table, print_line, printable};
 use super::{GlobalArgs, connect};
 
 /// More than any store holds.
@@ -55,7 +55,7 @@ pub(super) struct ChosenArgs {
 pub(super) async fn run(
     command: DeadCommand,
     global: &GlobalArgs,
-    output: &Output,
+    output: Output,
 ) -> Result<Exit, Failure> {
     let broker = &*connect::open(global).await?;
     match command {
@@ -69,7 +69,7 @@ pub(super) async fn run(
         DeadCommand::Drop { chosen, yes } => {
             let numbers = chosen.numbers(broker).await?;
             if !agreed(&format!("delete {} messages for good?", numbers.len()), yes)? {
-                output.line("nothing was dropped")?;
+                print_line("nothing was dropped")?;
                 return Ok(Exit::Done);
             }
             let dropped = broker.drop_dead(&numbers).await?;
@@ -88,7 +88,7 @@ impl ChosenArgs {
     }
 }
 
-fn tell(done: &str, count: u64, asked: usize, output: &Output) -> Result<Exit, Failure> {
+fn tell(done: &str, count: u64, asked: usize, output: Output) -> Result<Exit, Failure> {
     let all = count == asked as u64;
     output.print(&json!({done: count, "asked": asked}), || {
         if all {
@@ -102,7 +102,7 @@ fn tell(done: &str, count: u64, asked: usize, output: &Output) -> Result<Exit, F
     Ok(if all { Exit::Done } else { Exit::Unexpected })
 }
 
-fn list(dead: &[DeadMessage], output: &Output) -> Result<Exit, Failure> {
+fn list(dead: &[DeadMessage], output: Output) -> Result<Exit, Failure> {
     let document = dead.iter().map(summary).collect();
     output.print(&document, || {
         let mut table = Table::new(&[
@@ -115,7 +115,7 @@ fn list(dead: &[DeadMessage], output: &Output) -> Result<Exit, Failure> {
             "DETAIL",
         ]);
         for message in dead {
-            table.row(vec![
+            table.row([
                 message.number.to_string(),
                 message.queue.to_string(),
                 headers(message).map_or_else(|| "?".to_owned(), |headers| headers.task),
@@ -130,7 +130,7 @@ fn list(dead: &[DeadMessage], output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn show(broker: &dyn Broker, number: i64, output: &Output) -> Result<Exit, Failure> {
+async fn show(broker: &dyn Broker, number: i64, output: Output) -> Result<Exit, Failure> {
     let dead = broker.dead(ALL).await?;
     let Some(message) = dead.iter().find(|message| message.number == number) else {
         let failure = Failure::new(

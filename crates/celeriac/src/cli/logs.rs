@@ -56,12 +56,11 @@ impl LogArgs {
         let level = match self.log_level {
             Some(LogLevel::Off) => LevelFilter::OFF,
             Some(LogLevel::Error) => LevelFilter::ERROR,
-            Some(LogLevel::Warn) => LevelFilter::WARN,
             Some(LogLevel::Info) => LevelFilter::INFO,
             Some(LogLevel::Debug) => LevelFilter::DEBUG,
             Some(LogLevel::Trace) => LevelFilter::TRACE,
             None if is_worker => LevelFilter::INFO,
-            None => LevelFilter::WARN,
+            Some(LogLevel::Warn) | None => LevelFilter::WARN,
         };
         let logs = tracing_subscriber::fmt()
             .with_writer(io::stderr)

@@ -147,13 +147,13 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Unexpected, "cannot start a runtime").because(error))?;
-    let done = runtime.block_on(dispatch(command, &global, &output));
+    let done = runtime.block_on(dispatch(command, &global, output));
     // A thread that is stuck in a task, or in a system call, does not keep the process.
     runtime.shutdown_background();
     done
 }
 
-async fn dispatch(command: Command, global: &GlobalArgs, output: &Output) -> Result<Exit, Failure> {
+async fn dispatch(command: Command, global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
     match command {
         Command::Worker(args) => worker::run(args, global).await,
         Command::Send(args) => send::run(args, global, output).await,

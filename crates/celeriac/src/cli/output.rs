@@ -23,18 +23,18 @@ impl Output {
     /// Prints `document` for machines, or what `text` makes for people.
     pub(super) fn print(self, document: &Value, text: impl FnOnce() -> String) -> io::Result<()> {
         if self.json {
-            self.line(&format!("{document:#}"))
+            print_line(&format!("{document:#}"))
         } else {
-            self.line(&text())
+            print_line(&text())
         }
     }
+}
 
-    /// Prints one line, or several. A reader that has gone away, like `head`, is no error.
-    pub(super) fn line(self, text: &str) -> io::Result<()> {
-        match writeln!(io::stdout().lock(), "{text}") {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written,
-        }
+/// Prints one line, or several. A reader that has gone away, like `head`, is no error.
+pub(super) fn print_line(text: &str) -> io::Result<()> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 
@@ -60,10 +60,10 @@ impl Table {
         }
     }
 
-    pub(super) fn row(&mut self, cells: Vec<String>) {
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells: Vec<_> = cells.into_iter().map(|cell| printable(&cell)).collect();
         debug_assert_eq!(cells.len(), self.header.len());
-        self.rows
-            .push(cells.iter().map(|cell| printable(cell)).collect());
+        self.rows.push(cells);
     }
 
     /// The table as text, or `nothing` if it has no row.
@@ -131,8 +131,8 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_numbers_flush_right() {
         let mut table = Table::new(&["QUEUE", "#READY", "STATE"]);
-        table.row(vec!["fast".into(), "7".into(), "x".into()]);
-        table.row(vec!["очередь".into(), "12345678".into(), String::new()]);
+        table.row(["fast".into(), "7".into(), "x".into()]);
+        table.row(["очередь".into(), "12345678".into(), String::new()]);
         assert_eq!(
             table.text("none"),
             "QUEUE       READY  STATE\n\
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn control_characters_cannot_steer_the_terminal() {
         let mut table = Table::new(&["A"]);
-        table.row(vec!["x\u{1b}[2Jy\nz".into()]);
+        table.row(["x\u{1b}[2Jy\nz".into()]);
         assert_eq!(table.text(""), "A\nx\\u{1b}[2Jy\\nz");
     }
 }

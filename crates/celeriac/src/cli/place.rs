@@ -42,7 +42,7 @@ static CHECK: TaskDefinition = TaskDefinition {
     call: |_, _, _| Run::Ready(Ok(b"null".to_vec())),
 };
 
-pub(super) async fn run(command: PlaceCommand, output: &Output) -> Result<Exit, Failure> {
+pub(super) async fn run(command: PlaceCommand, output: Output) -> Result<Exit, Failure> {
     let PlaceCommand::Check { place } = command;
     match place.parse()? {
         Place::Broker(url) => check_broker(&url, output).await,
@@ -50,7 +50,7 @@ pub(super) async fn run(command: PlaceCommand, output: &Output) -> Result<Exit, 
     }
 }
 
-async fn check_broker(url: &BrokerUrl, output: &Output) -> Result<Exit, Failure> {
+async fn check_broker(url: &BrokerUrl, output: Output) -> Result<Exit, Failure> {
     let start = Instant::now();
     let broker = connect::open_existing(url).await?;
     let queues = broker.queues().await?;
@@ -81,7 +81,7 @@ async fn check_broker(url: &BrokerUrl, output: &Output) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-async fn check_pool(place: &Place, output: &Output) -> Result<Exit, Failure> {
+async fn check_pool(place: &Place, output: Output) -> Result<Exit, Failure> {
     let start = Instant::now();
     let executor = pool::open(place)?;
     let opened = start.elapsed();

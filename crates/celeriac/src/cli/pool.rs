@@ -36,13 +36,13 @@ impl PoolArgs {
         };
         Ok(match self.pool.parse()? {
             // The caller is the dispatcher here, and it must go on answering.
-            Place::Inline => match self.concurrency.map_or(1, NonZeroUsize::get) {
-                1 => Place::Threads(Some(NonZeroUsize::MIN)),
-                _ => {
+            Place::Inline => {
+                if self.concurrency.is_some_and(|count| count.get() > 1) {
                     let failure = Failure::new(Exit::Usage, "inline runs one call after another");
                     return Err(failure.help("use `--pool threads` to run several at once"));
                 }
-            },
+                Place::Threads(Some(NonZeroUsize::MIN))
+            }
             Place::Threads(count) => Place::Threads(number(count)?),
             Place::Coroutines(count) => Place::Coroutines(number(count)?),
             Place::Processes {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::ask::agreed;
 use super::exit::{Exit, Failure};
-use super::output::Output;
+use super::output::{Output, print_line};
 use super::{GlobalArgs, connect};
 
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(super) struct PurgeArgs {
 pub(super) async fn run(
     args: PurgeArgs,
     global: &GlobalArgs,
-    output: &Output,
+    output: Output,
 ) -> Result<Exit, Failure> {
     let name = QueueName::new(&args.queue)?;
     let broker = connect::open(global).await?;
@@ -38,7 +38,7 @@ pub(super) async fn run(
     let waiting = queue.ready + queue.delayed;
     let question = format!("drop {waiting} messages of queue `{name}` for good?");
     if !agreed(&question, args.yes)? {
-        output.line("nothing was dropped")?;
+        print_line("nothing was dropped")?;
         return Ok(Exit::Done);
     }
     let dropped = broker.purge(&name).await?;

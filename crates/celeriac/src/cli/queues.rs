@@ -6,7 +6,7 @@ use super::exit::{Exit, Failure};
 use super::output::{Output, Table};
 use super::{GlobalArgs, connect};
 
-pub(super) async fn run(global: &GlobalArgs, output: &Output) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
     let queues = connect::open(global).await?.queues().await?;
     let document = queues.iter().map(|queue| {
         json!({
@@ -21,9 +21,8 @@ pub(super) async fn run(global: &GlobalArgs, output: &Output) -> Result<Exit, Fa
         let mut table = Table::new(&["QUEUE", "#READY", "#DELAYED", "#HELD", "#DEAD"]);
         for queue in &queues {
             let counts = [queue.ready, queue.delayed, queue.held, queue.dead];
-            let mut row = vec![queue.name.to_string()];
-            row.extend(counts.map(|count| count.to_string()));
-            table.row(row);
+            let name = std::iter::once(queue.name.to_string());
+            table.row(name.chain(counts.map(|count| count.to_string())));
         }
         table.text("there is no queue yet; sending a call makes one")
     })?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::duration::duration;
 use super::exit::{Exit, Failure};
-use super::output::{Output, printable};
+use super::output::{Output, print_line, printable};
 use super::wait::wait;
 use super::{GlobalArgs, connect};
 
@@ -27,7 +27,7 @@ pub(super) struct ResultArgs {
 pub(super) async fn run(
     args: ResultArgs,
     global: &GlobalArgs,
-    output: &Output,
+    output: Output,
 ) -> Result<Exit, Failure> {
     let id = TaskId::from(args.id);
     let broker = connect::open(global).await?;
@@ -48,7 +48,7 @@ pub(super) async fn run(
 pub(super) fn tell(
     id: &TaskId,
     result: Option<&StoredResult>,
-    output: &Output,
+    output: Output,
 ) -> Result<Exit, Failure> {
     let outcome = result.and_then(StoredResult::outcome);
     if output.is_json() {
@@ -61,12 +61,12 @@ pub(super) fn tell(
     }
     match outcome {
         Some(Ok(_)) => {
-            output.line(&value(result).to_string())?;
+            print_line(&value(result).to_string())?;
             Ok(Exit::Done)
         }
         Some(Err(error)) => Err(error.into()),
         None => {
-            output.line(&state_text(result))?;
+            print_line(&state_text(result))?;
             Ok(Exit::GaveUpWaiting)
         }
     }

@@ -52,7 +52,7 @@ pub(super) struct SendArgs {
 pub(super) async fn run(
     args: SendArgs,
     global: &GlobalArgs,
-    output: &Output,
+    output: Output,
 ) -> Result<Exit, Failure> {
     let task = args.task()?;
     let body = args.body(task)?;

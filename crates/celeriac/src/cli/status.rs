@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure};
 use super::output::{Output, Table};
 use super::{GlobalArgs, connect};
 
-pub(super) async fn run(global: &GlobalArgs, output: &Output) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
     let workers = connect::open(global).await?.consumers().await?;
     let document = workers.iter().map(|worker| {
         json!({
@@ -26,7 +26,7 @@ pub(super) async fn run(global: &GlobalArgs, output: &Output) -> Result<Exit, Fa
     output.print(&document.collect(), || {
         let mut table = Table::new(&["WORKER", "#PID", "QUEUES", "#HELD", "#UP", "#LAST SEEN"]);
         for worker in &workers {
-            table.row(vec![
+            table.row([
                 worker.name.clone(),
                 worker.pid.to_string(),
                 queues(worker),

@@ -7,7 +7,7 @@ use super::duration::show;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Table};
 
-pub(super) fn run(output: &Output) -> Result<Exit, Failure> {
+pub(super) fn run(output: Output) -> Result<Exit, Failure> {
     let registry = Registry::collect()?;
     let document = registry.iter().map(|task| {
         json!({
@@ -21,7 +21,7 @@ pub(super) fn run(output: &Output) -> Result<Exit, Failure> {
     output.print(&document.collect(), || {
         let mut table = Table::new(&["TASK", "SIGNATURE", "OPTIONS"]);
         for task in registry.iter() {
-            table.row(vec![
+            table.row([
                 task.name.to_owned(),
                 task.signature.to_owned(),
                 options_text(&task.options),

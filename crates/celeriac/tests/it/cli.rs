@@ -1,5 +1,6 @@
 //! The command line, as the example `app` carries it: what it prints, how it exits, how it stops.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -238,7 +239,7 @@ fn errors_say_what_caused_them_and_what_to_do() {
             "{words:?}: {}",
             ran.err
         );
-        report += &format!("$ app {}\n{}[{code}]\n\n", words.join(" "), ran.err);
+        writeln!(report, "$ app {}\n{}[{code}]\n", words.join(" "), ran.err).unwrap();
     }
     insta::assert_snapshot!("errors", report);
     assert!(

@@ -210,7 +210,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ] {
         for _ in 0..3 {
             let took = measure::<Empty>(&pool, count, size, limit, |n| (n as u64,));
-            let rate = count as f64 / took.as_secs_f64();
+            let rate = f64::from(u32::try_from(count)?) / took.as_secs_f64();
             writeln!(out, "empty calls, chunks of {size}: {rate:.0}/s")?;
         }
     }

@@ -76,11 +76,12 @@ impl SharedWords {
     pub(crate) fn map(file: impl AsFd, count: usize) -> io::Result<Self> {
         let map = MmapOptions::new()
             .len(count * 8)
-            .map_raw(&file.as_fd().as_raw_fd())?;
+            .map_raw(file.as_fd().as_raw_fd())?;
         Ok(Self { map, count })
     }
 
     /// The words.
+    #[expect(clippy::cast_ptr_alignment, reason = "a mapping is page-aligned")]
     pub(crate) fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, `count` words long, lives as long as `self` and
         // cannot be cut off by the other process because the file is sealed. Whatever the other
@@ -96,7 +97,7 @@ pub(crate) fn map_own(file: impl AsFd, offset: u64, len: usize) -> io::Result<Mm
         MmapOptions::new()
             .offset(offset)
             .len(len)
-            .map_mut(&file.as_fd().as_raw_fd())
+            .map_mut(file.as_fd().as_raw_fd())
     }
 }
 

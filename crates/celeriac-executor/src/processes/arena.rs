@@ -60,17 +60,22 @@ impl Shape {
         (self.words() as u64 * 8).next_multiple_of(64 * 1024)
     }
 
-    fn inbox_at(self, seat: u32) -> u64 {
-        (1 + 2 * u64::from(seat)) << REGION_BITS
-    }
-
-    fn outbox_at(self, seat: u32) -> u64 {
-        (2 + 2 * u64::from(seat)) << REGION_BITS
-    }
-
     fn size(self) -> u64 {
         (1 + 2 * self.seats as u64) << REGION_BITS
     }
+}
+
+fn inbox_at(seat: u32) -> u64 {
+    (1 + 2 * u64::from(seat)) << REGION_BITS
+}
+
+fn outbox_at(seat: u32) -> u64 {
+    (2 + 2 * u64::from(seat)) << REGION_BITS
+}
+
+/// Where in the ring the byte at position `at` of the stream stands.
+pub(super) fn ring_index(at: u64) -> usize {
+    usize::try_from(at % RING_BYTES as u64).expect("it is below the ring's length")
 }
 
 /// The name of one call in a child: the serial number of its chunk there, and its place in that.
@@ -294,27 +299,27 @@ impl Arena {
 
     /// The parent's side: puts a chunk where the child will look for it.
     pub(super) fn write_inbox(&self, seat: u32, bytes: &[u8]) -> io::Result<()> {
-        self.write_at(self.shape.inbox_at(seat), bytes)
+        self.write_at(inbox_at(seat), bytes)
     }
 
     /// The child's side.
     pub(super) fn read_inbox(&self, seat: u32, out: &mut [u8]) -> io::Result<()> {
-        self.read_at(self.shape.inbox_at(seat), out)
+        self.read_at(inbox_at(seat), out)
     }
 
     /// The child's side: puts an outcome at `offset` of the seat's outbox.
     pub(super) fn write_outbox(&self, seat: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.write_at(self.shape.outbox_at(seat) + offset, bytes)
+        self.write_at(outbox_at(seat) + offset, bytes)
     }
 
     /// The parent's side.
     pub(super) fn read_outbox(&self, seat: u32, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.read_at(self.shape.outbox_at(seat) + offset, out)
+        self.read_at(outbox_at(seat) + offset, out)
     }
 
     /// The parent's side: reads `out.len()` bytes of the child's stream from position `at`.
     pub(super) fn read_ring(&self, at: u64, out: &mut [u8]) -> io::Result<()> {
-        let start = (at % RING_BYTES as u64) as usize;
+        let start = ring_index(at);
         let (first, second) = out.split_at_mut(out.len().min(RING_BYTES - start));
         self.read_at(self.ring_at() + start as u64, first)?;
         self.read_at(self.ring_at(), second)
@@ -322,12 +327,12 @@ impl Arena {
 
     /// Gives back the pages of a seat's inbox beyond those worth keeping.
     pub(super) fn trim_inbox(&self, seat: u32, len: u64) {
-        self.trim(self.shape.inbox_at(seat), 0, len);
+        self.trim(inbox_at(seat), 0, len);
     }
 
     /// Gives back the pages of an outcome that has been read, beyond those worth keeping.
     pub(super) fn trim_outbox(&self, seat: u32, offset: u64, len: u64) {
-        self.trim(self.shape.outbox_at(seat), offset, len);
+        self.trim(outbox_at(seat), offset, len);
     }
 
     fn trim(&self, region: u64, offset: u64, len: u64) {

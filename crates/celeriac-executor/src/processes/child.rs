@@ -39,6 +39,10 @@ const BACKSTOP_NS: u64 = 1_000_000_000;
 const EXIT_GRACE_NS: u64 = 2_000_000_000;
 
 /// One child process with everything it was given.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and nearly every combination occurs"
+)]
 pub(super) struct Child {
     process: std::process::Child,
     pid: Pid,

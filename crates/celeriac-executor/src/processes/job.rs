@@ -26,18 +26,17 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Accepts encoded work; anything else is given back.
+    /// Accepts encoded work; there is no job in anything else.
     pub(super) fn accept(
         invocation: Invocation,
         number: u64,
         task: u32,
         early: bool,
-    ) -> Result<Job, Invocation> {
-        let Work::Encoded(chunk) = &invocation.work else {
-            return Err(invocation);
+    ) -> Option<Job> {
+        let Work::Encoded(chunk) = invocation.work else {
+            return None;
         };
-        let chunk = chunk.clone();
-        Ok(Job {
+        Some(Job {
             request: Arc::new(Self {
                 number,
                 id: invocation.id,

@@ -31,6 +31,9 @@ const READ_BYTES: usize = 64 * 1024;
 /// After so long without news from a child, what waits behind its call goes to an idle one.
 const STEAL_AFTER_NS: u64 = 2_000_000;
 
+/// How long to wait before another child is started after one was lost so early.
+const RETRY_AFTER_NS: u64 = 100_000_000;
+
 /// So many children in a row may die before they are ready.
 const MOST_STILLBORN: u32 = 3;
 
@@ -44,6 +47,8 @@ pub(super) struct Reactor {
     tasks: HashMap<&'static str, u32>,
     paces: Vec<Pace>,
     stillborn: u32,
+    /// When the next child may be started, after one was lost before it was ready.
+    retry_at: Option<u64>,
     /// Why no child can be started any more.
     broken: Option<String>,
     mode: Option<ShutdownMode>,
@@ -77,6 +82,7 @@ impl Reactor {
             tasks: tasks.collect(),
             paces: vec![Pace::default(); TASKS.len()],
             stillborn: 0,
+            retry_at: None,
             broken: None,
             mode: None,
             oom_kills: death::oom_kills(),
@@ -129,6 +135,7 @@ impl Reactor {
             .iter()
             .filter_map(|child| child.wake_at(start_timeout))
             .chain(steal_at)
+            .chain(self.retry_at)
             .min();
         let dead = self.wait(wake_at);
         let now = clock::now();
@@ -148,7 +155,7 @@ impl Reactor {
         let early = invocation.task.options.ack == AckProfile::Early;
         let number = self.submitted;
         self.submitted += 1;
-        let Ok(job) = Request::accept(invocation, number, task, early) else {
+        let Some(job) = Request::accept(invocation, number, task, early) else {
             return;
         };
         let mailbox = self.mailbox.clone();
@@ -314,28 +321,44 @@ impl Reactor {
 
     /// Lets children go that are no longer needed; true when the pool has ended.
     fn wind_down(&mut self, now: u64) -> bool {
-        let closing = self.mode.is_some() && self.queue.is_empty();
+        self.replenish(now);
         let busy = |child: &Child| child.load().chunks > 0;
-        let all = closing && !self.children.iter().any(busy);
+        let over = self.is_closing() && !self.children.iter().any(busy);
         for child in &mut self.children {
-            if all {
+            if over {
                 child.retire();
             }
             if child.is_spent() {
                 child.hang_up(now);
             }
         }
-        if !closing && self.broken.is_none() {
+        over && self.children.is_empty()
+    }
+
+    /// Whether nothing is left to be sent, and nothing more will come.
+    fn is_closing(&self) -> bool {
+        self.mode.is_some() && self.queue.is_empty()
+    }
+
+    /// Starts as many children as are missing, or gives up.
+    fn replenish(&mut self, now: u64) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+        }
+        if !self.is_closing() && self.broken.is_none() {
             let serving = self.children.iter().filter(|child| child.serves()).count();
             for _ in serving..self.settings.children.get() {
-                self.replace();
+                if self.retry_at.is_none() {
+                    self.replace();
+                }
             }
         }
-        if self.broken.is_some() && !self.children.iter().any(Child::serves) {
-            let why = self.broken.clone().unwrap_or_default();
-            self.fail_queue(&TaskError::lost(why));
+        if let Some(why) = &self.broken
+            && !self.children.iter().any(Child::serves)
+        {
+            let error = TaskError::lost(why.clone());
+            self.fail_queue(&error);
         }
-        all && self.children.is_empty()
     }
 
     fn replace(&mut self) {
@@ -348,6 +371,7 @@ impl Reactor {
     /// Counts a child that was lost before it was ready; too many in a row end the pool.
     fn stillbirth(&mut self, cause: &str) {
         self.stillborn += 1;
+        self.retry_at = Some(clock::now() + RETRY_AFTER_NS);
         tracing::warn!(
             cause,
             "a child of the process pool was lost before it was ready"
@@ -357,6 +381,7 @@ impl Reactor {
                 "the process pool has no children: {MOST_STILLBORN} in a row were lost before \
                  they were ready; the last: {cause}"
             ));
+            self.retry_at = None;
         }
     }
 

@@ -1,3 +1,7 @@
 //! Tests of the places where tasks run.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something it needs is missing"
+)]
 
 mod processes;

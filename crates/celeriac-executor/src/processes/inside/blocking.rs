@@ -56,7 +56,7 @@ impl Server<'_> {
         let order = Order::new(&header).ok_or_else(unknown)?;
         let arena = self.inside.arena;
         // From here on a death is the first call's: reading its arguments may be what kills.
-        arena.begin(0, name(&order, 0), self.stamp(&order));
+        arena.begin(0, name(&order, 0), stamp(&order));
         if !arena.claim(header.seat, header.serial) {
             return Ok(());
         }
@@ -67,16 +67,10 @@ impl Server<'_> {
         Ok(())
     }
 
-    fn stamp(&self, order: &Order) -> Option<u64> {
-        order.hard.map(|_| clock::now())
-    }
-
     fn chunk(&mut self, order: &Order, chunk: &[u8]) {
         let mut control = self.idle.clone();
         for (index, record) in (0..order.count).zip(records(chunk)) {
-            self.inside
-                .arena
-                .begin(0, name(order, index), self.stamp(order));
+            self.inside.arena.begin(0, name(order, index), stamp(order));
             if let Some(error) = self.inside.unwanted(order) {
                 self.inside.answer(order, index, Err(error));
                 continue;
@@ -85,7 +79,7 @@ impl Server<'_> {
             if order.listens() && (index == 0 || order.soft.is_some()) {
                 control = self.control(order, index);
             }
-            if self.inside.outbox.is_pending() {
+            if self.inside.watch.is_asleep() && self.inside.outbox.is_pending() {
                 self.inside.watch.arm();
             }
             let context = order.context(index, control.clone());
@@ -146,6 +140,11 @@ impl Server<'_> {
             Err(panic) => Err(TaskError::from_panic(&*panic)),
         }
     }
+}
+
+/// When a call begins, if the parent watches its time.
+fn stamp(order: &Order) -> Option<u64> {
+    order.hard.map(|_| clock::now())
 }
 
 fn name(order: &Order, index: u32) -> CallName {

@@ -11,7 +11,7 @@ use celeriac_core::chunk::push_outcome;
 use celeriac_core::outcome::{ErrorKind, Outcome, TaskError};
 use memmap2::MmapMut;
 
-use super::super::arena::{Arena, INLINE_BYTES, RING_BYTES};
+use super::super::arena::{Arena, INLINE_BYTES, RING_BYTES, ring_index};
 use super::super::wire::{
     About, BUSY_AT, HELLO, LARGE, OUTCOMES, OUTCOMES_HEADER, PROGRESS, VERSION, begin_frame,
     end_frame,
@@ -158,13 +158,13 @@ impl Outbox {
 
     /// Appends a progress report.
     pub(super) fn progress(&self, about: About, progress: &Progress) {
-        let end = progress.message.floor_char_boundary(MESSAGE_BYTES);
+        let message = beginning(&progress.message, MESSAGE_BYTES);
         let mut stream = self.lock();
         stream.frame(PROGRESS, |out| {
             about.write(out);
             out.extend_from_slice(&progress.done.to_le_bytes());
             out.extend_from_slice(&progress.total.to_le_bytes());
-            out.extend_from_slice(&progress.message.as_bytes()[..end]);
+            out.extend_from_slice(message.as_bytes());
         });
     }
 
@@ -190,12 +190,20 @@ impl Outbox {
     }
 }
 
+/// At most the first `limit` bytes of `text`, in whole characters.
+fn beginning(text: &str, limit: usize) -> &str {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// An error whose text is short enough to travel.
 fn shortened(error: &TaskError) -> TaskError {
-    let end = error.message().floor_char_boundary(TEXT_BYTES);
     let message = format!(
         "{}… ({} bytes in all)",
-        &error.message()[..end],
+        beginning(error.message(), TEXT_BYTES),
         error.message().len()
     );
     let short = match error.kind() {
@@ -302,18 +310,17 @@ impl Stream {
     }
 
     fn write_ring(&mut self, at: u64, bytes: &[u8]) {
-        let start = (at % RING_BYTES as u64) as usize;
+        let start = ring_index(at);
         let (first, second) = bytes.split_at(bytes.len().min(RING_BYTES - start));
         self.ring[start..start + first.len()].copy_from_slice(first);
         self.ring[..second.len()].copy_from_slice(second);
     }
 
     /// Sends everything. Waits for the parent if the socket is full; the parent always reads.
-    #[expect(clippy::exit, reason = "there is nobody left to serve")]
     fn flush(&mut self) {
         self.close();
         while self.sent < self.produced {
-            let start = (self.sent % RING_BYTES as u64) as usize;
+            let start = ring_index(self.sent);
             let len = usize::try_from(self.produced - self.sent).expect("it fits the ring");
             let piece = &self.ring[start..RING_BYTES.min(start + len)];
             match rustix::io::retry_on_intr(|| rustix::io::write(&self.socket, piece)) {

@@ -49,9 +49,14 @@ impl Watch {
         })
     }
 
+    /// Whether what waits in the outbox would wait until [`arm`](Self::arm) is called.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Acquire)
+    }
+
     /// Sees to it that what waits in the outbox is sent soon.
     pub(super) fn arm(&self) {
-        if self.asleep.load(Ordering::Acquire) && self.asleep.swap(false, Ordering::AcqRel) {
+        if self.is_asleep() && self.asleep.swap(false, Ordering::AcqRel) {
             self.ring();
         }
     }

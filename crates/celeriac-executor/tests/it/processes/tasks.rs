@@ -57,7 +57,8 @@ macro_rules! plain {
     ($name:ident, $options:expr, |$context:ident, ($($arg:ident: $type:ty),*)| -> $out:ty { $($body:tt)* }) => {
         task!($name, $options, false, |$context, ($($arg: $type),*)| -> $out {
             let _ = &$context;
-            Run::Ready((move || -> Outcome<$out> { $($body)* })())
+            let body = move || -> Outcome<$out> { $($body)* };
+            Run::Ready(body())
         });
     };
 }
@@ -85,6 +86,7 @@ fn pid() -> u32 {
     std::process::id()
 }
 
+#[expect(clippy::exit, reason = "tasks do such things")]
 fn die(how: &str) {
     match how {
         "kill" => rustix::process::kill_process(rustix::process::getpid(), Signal::KILL).unwrap(),

@@ -11,6 +11,7 @@ use celeriac_core::policy::AckProfile;
 use celeriac_core::registry::TASKS;
 use celeriac_core::task::{Run, Task, TaskDefinition, TaskOptions, call_encoded};
 use celeriac_core::{Context, Interrupted};
+use celeriac_executor::processes::{ProcessPool, ProcessSettings};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, Signal};
 
 /// Defines and registers a task: what `#[task]` would do.
@@ -197,8 +198,10 @@ plain!(stop_itself, |_c, (_n: u64)| -> () {
 });
 
 plain!(leave_a_grandchild, |_c, (_n: u64)| -> u32 {
-    let child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-    Ok(child.id())
+    let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let id = sleeper.id();
+    std::thread::spawn(move || sleeper.wait());
+    Ok(id)
 });
 
 plain!(environment, |_c, (_n: u64)| -> (Vec<String>, i32, bool, u64, String) {
@@ -211,7 +214,7 @@ plain!(environment, |_c, (_n: u64)| -> (Vec<String>, i32, bool, u64, String) {
 });
 
 plain!(start_a_pool, |_c, (_n: u64)| -> String {
-    let started = celeriac_executor::processes::ProcessPool::start(Default::default());
+    let started = ProcessPool::start(ProcessSettings::default());
     Ok(started.map_or_else(|error| error.to_string(), |_| "it started".to_owned()))
 });
 

@@ -21,7 +21,7 @@ fn a_hundred_thousand_chunked_calls_come_back_in_order_and_once() {
         .collect();
     let sums: Vec<i64> = calls
         .into_iter()
-        .flat_map(|calls| calls.all::<add>())
+        .flat_map(Calls::all::<add>)
         .map(Result::unwrap)
         .collect();
     assert_eq!(sums, (0..100_000).collect::<Vec<_>>());

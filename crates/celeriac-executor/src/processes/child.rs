@@ -67,6 +67,8 @@ pub(super) struct Child {
     calls_sent: u64,
     born: u64,
     greeted: bool,
+    /// Whether it has answered nothing yet.
+    fresh: bool,
     last_news: u64,
     check_at: Option<u64>,
     exit_by: Option<u64>,
@@ -83,6 +85,7 @@ pub(super) struct Remains {
     pub(super) greeted: bool,
     pub(super) doom: Option<Doom>,
     pub(super) expected: bool,
+    fresh: bool,
     lanes: Vec<(CallName, u64)>,
     arena: Arena,
     flights: Vec<(u32, Flight)>,
@@ -96,8 +99,8 @@ impl Remains {
             .iter()
             .map(|(seat, flight)| flight.victims(*seat, &self.arena, &self.lanes))
             .collect();
-        // If it died of no call, reading the next one may have been the cause.
-        let mut suspect = victims.iter().all(Vec::is_empty);
+        // If it never ran a call, the first one it was given may be what it cannot take.
+        let mut suspect = self.fresh && victims.iter().all(Vec::is_empty);
         let mut rest = Vec::new();
         for ((_, flight), victims) in self.flights.into_iter().zip(victims) {
             let suspect = std::mem::take(&mut suspect);
@@ -151,6 +154,7 @@ impl Child {
             calls_sent: 0,
             born: clock::now(),
             greeted: false,
+            fresh: true,
             last_news: 0,
             check_at: None,
             scale,
@@ -472,6 +476,7 @@ impl Child {
         pace.learn(busy, count);
         self.load.calls -= count;
         self.scale.answered();
+        self.fresh = false;
         job.request.answer(outcomes);
         if flight.is_done() {
             self.finish(about.seat);
@@ -729,6 +734,7 @@ impl Child {
             greeted: self.greeted,
             doom: self.doom,
             expected: self.hung_up,
+            fresh: self.fresh,
             lanes: self.arena.lanes().collect(),
             arena: self.arena,
             flights,

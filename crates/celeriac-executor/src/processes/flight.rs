@@ -22,7 +22,7 @@ pub(super) struct Flight {
     pub(super) kill_at: Option<u64>,
 }
 
-/// How often a job may be the next one of a child that dies of no call.
+/// How often a job may be the first one of a child that dies without having run any.
 const MOST_DEATHS: u8 = 3;
 
 impl Flight {
@@ -55,7 +55,7 @@ impl Flight {
 
     /// Ends the flight of a dead child: its running calls get the verdict, the rest come back.
     ///
-    /// A job that is `suspect` was the next one of a child that died of no call.
+    /// A job that is `suspect` was the first one of a child that died without having run any.
     pub(super) fn land(
         mut self,
         running: &[usize],

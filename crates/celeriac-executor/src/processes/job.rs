@@ -80,7 +80,7 @@ pub(super) struct Job {
     /// The number of the first of them in the request.
     pub(super) first: usize,
     pub(super) chunk: Chunk,
-    /// How many children died of no call that had it next.
+    /// How many children died without having run any call that had it first.
     pub(super) deaths: u8,
 }
 

@@ -130,7 +130,12 @@ fn random_kills_from_outside_lose_one_call_each_at_most_and_repeat_none() {
         finished.store(true, Ordering::SeqCst);
         (outcomes, killer.join().unwrap())
     });
-    let lost = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+    let errors: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.as_ref().err())
+        .map(ToString::to_string)
+        .collect();
+    let lost = errors.len();
     let mut ran: Vec<u64> = lines(&path)
         .iter()
         .map(|line| line.split(' ').next().unwrap().parse().unwrap())
@@ -140,7 +145,7 @@ fn random_kills_from_outside_lose_one_call_each_at_most_and_repeat_none() {
     ran.dedup();
     assert_eq!(ran.len(), begun, "a call ran twice");
     assert!(kills > 3, "{kills} kills");
-    assert!(lost <= kills, "{lost} lost by {kills} kills");
+    assert!(lost <= kills, "{lost} lost by {kills} kills: {errors:?}");
     for (n, outcome) in (0..).zip(&outcomes) {
         if outcome.is_ok() {
             assert!(

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bars;
+pub mod http;
 pub mod server;
 mod site;
 

@@ -26,12 +26,7 @@ use tokio::time::timeout;
 
 /// Fetches `url` to `file`, giving up after `patience` without a byte; returns the size in bytes.
 #[celeriac::task(name = "downloads.download")]
-async fn download(
-    context: &Context,
-    url: &str,
-    file: &Path,
-    patience: Duration,
-) -> Result<u64> {
+async fn download(context: &Context, url: &str, file: &Path, patience: Duration) -> Result<u64> {
     let mut part = file.as_os_str().to_owned();
     part.push(".part");
     let there = fs::metadata(&part).await.map_or(0, |part| part.len());

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 const PAUSE: Duration = Duration::from_millis(1);
 
 fn is_prime(n: u64) -> bool {
-    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n > 1 && (2..=n.isqrt()).all(|divisor| !n.is_multiple_of(divisor))
 }
 
 /// The primes from `first` up to and without `end`.

@@ -32,13 +32,8 @@ const NUMBERS: [u64; 13] = [
 /// The attribute makes the function a task and leaves it an ordinary function.
 #[celeriac::task(name = "primes.is_prime")]
 fn is_prime(n: u64) -> bool {
-    n == 2
-        || n > 2
-            && n % 2 == 1
-            && (3..)
-                .step_by(2)
-                .take_while(|d| d * d <= n)
-                .all(|d| n % d != 0)
+    let odd = n > 2 && !n.is_multiple_of(2);
+    n == 2 || odd && (3..=n.isqrt()).step_by(2).all(|divisor| !n.is_multiple_of(divisor))
 }
 
 /// Tests which of 65 numbers are prime

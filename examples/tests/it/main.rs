@@ -1,5 +1,6 @@
 //! Runs the programs of the gallery as a reader would, and checks what they print.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod primes;
 mod support;

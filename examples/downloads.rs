@@ -59,13 +59,9 @@ async fn download(context: &Context, url: &str, file: &Path, patience: Duration)
         context.progress(done, answer.total.unwrap_or(0));
     }
     output.sync_all().await?;
-    if answer.total.is_some_and(|total| total != done) {
+    if let Some(total) = answer.total.filter(|total| *total != done) {
         fs::remove_file(&part).await?;
-        return Err(format!(
-            "{done} bytes came, but it should have been {:?}",
-            answer.total
-        )
-        .into());
+        return Err(format!("{done} bytes are here, but it has {total}; run it again").into());
     }
     fs::rename(&part, &file).await?;
     Ok(done)
@@ -143,7 +139,7 @@ async fn main() -> Result<ExitCode> {
         .flatten()
         .fold((0, 0), |(n, sum), size| (n + 1, sum + size));
     site.finish(format_args!("downloaded {files} files, {bytes} bytes,"))
-        .await;
+        .await?;
     // 5 says that a task failed.
     Ok(ExitCode::from(if files == args.urls.len() { 0 } else { 5 }))
 }

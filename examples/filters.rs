@@ -95,6 +95,6 @@ async fn main() -> Result {
         streamed.len(),
         mapped.len()
     ))
-    .await;
+    .await?;
     Ok(())
 }

@@ -135,7 +135,7 @@ async fn main() -> Result<ExitCode> {
     }
     bar.finish_and_clear();
     site.finish(format_args!("digested {} files", args.files.len() - failed))
-        .await;
+        .await?;
     // 5 says that a task failed.
     Ok(ExitCode::from(if failed == 0 { 0 } else { 5 }))
 }

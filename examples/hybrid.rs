@@ -59,6 +59,6 @@ async fn main() -> Result {
 
     let taken = taken.iter().filter(|taken| **taken).count();
     site.finish(format_args!("took {taken} naps of {length:?}"))
-        .await;
+        .await?;
     Ok(())
 }

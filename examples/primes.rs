@@ -33,7 +33,11 @@ const NUMBERS: [u64; 13] = [
 #[celeriac::task(name = "primes.is_prime")]
 fn is_prime(n: u64) -> bool {
     let odd = n > 2 && !n.is_multiple_of(2);
-    n == 2 || odd && (3..=n.isqrt()).step_by(2).all(|divisor| !n.is_multiple_of(divisor))
+    n == 2
+        || odd
+            && (3..=n.isqrt())
+                .step_by(2)
+                .all(|divisor| !n.is_multiple_of(divisor))
 }
 
 /// Tests which of 65 numbers are prime
@@ -68,6 +72,6 @@ async fn main() -> Result {
         "tested {} numbers, {primes} of them prime,",
         numbers.len()
     ))
-    .await;
+    .await?;
     Ok(())
 }

@@ -49,6 +49,6 @@ async fn main() -> Result {
 
     println!("{total}");
     site.finish(format_args!("added {to} numbers in {chunks} chunks"))
-        .await;
+        .await?;
     Ok(())
 }

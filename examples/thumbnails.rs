@@ -162,7 +162,7 @@ async fn main() -> Result<ExitCode> {
         "made {made} thumbnails of {} pictures, {there} were done before, {failed} failed,",
         wanted.len() - failed
     );
-    site.finish(summary).await;
+    site.finish(summary).await?;
     // 5 says that a task failed.
     Ok(ExitCode::from(if failed == 0 { 0 } else { 5 }))
 }

@@ -112,7 +112,7 @@ async fn main() -> Result<ExitCode> {
     }
     bar.finish_and_clear();
     site.finish(format_args!("fetched {} titles", urls.len() - failed))
-        .await;
+        .await?;
     // 5 says that a task failed.
     Ok(ExitCode::from(if failed == 0 { 0 } else { 5 }))
 }

@@ -89,7 +89,7 @@ async fn main() -> Result {
     site.finish(format_args!(
         "counted {words} words, {different} different, in {counted} files, {skipped} skipped,"
     ))
-    .await;
+    .await?;
     Ok(())
 }
 

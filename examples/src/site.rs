@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use celeriac::{App, Place, ShutdownMode};
+use celeriac::{App, LocalWorker, Place, ShutdownMode};
 use clap::{Args, ValueEnum};
 
 /// Any error: what `main` reports.
@@ -41,6 +41,7 @@ pub enum WorkerChoice {
 pub struct Site {
     /// The place.
     pub app: App,
+    worker: Option<LocalWorker>,
     opened: Instant,
 }
 
@@ -53,21 +54,35 @@ impl Site {
     /// If the place cannot be opened.
     pub async fn open(common: &Common, home: &str) -> celeriac::Result<Self> {
         let home: Place = home.parse()?;
-        let app = App::on(common.on.clone().unwrap_or(home)).await?;
+        let app = App::on(common.on.clone().unwrap_or_else(|| home.clone())).await?;
+        let own = app.broker().is_some() && common.worker == WorkerChoice::Own;
+        let worker = if own {
+            Some(
+                app.start_worker(common.pool.clone().unwrap_or(home))
+                    .await?,
+            )
+        } else {
+            None
+        };
         Ok(Self {
             app,
+            worker,
             opened: Instant::now(),
         })
     }
 
-    /// Closes the place, and prints what was done there and how long it took.
-    pub async fn finish(self, what: impl fmt::Display) {
-        let took = self.opened.elapsed();
-        println!(
-            "{what} on {} in {:.2} s",
-            self.app.place(),
-            took.as_secs_f64()
-        );
+    /// Prints what was done here and how long it took, and closes the place.
+    ///
+    /// # Errors
+    ///
+    /// If the broker made the worker stop.
+    pub async fn finish(self, what: impl fmt::Display) -> celeriac::Result<()> {
+        let took = self.opened.elapsed().as_secs_f64();
+        println!("{what} on {} in {took:.2} s", self.app.place());
         self.app.shutdown(ShutdownMode::Wait).await;
+        if let Some(worker) = self.worker {
+            worker.stop().await?;
+        }
+        Ok(())
     }
 }

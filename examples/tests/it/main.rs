@@ -2,5 +2,14 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod primes;
 mod support;
+
+mod downloads;
+mod filters;
+mod hasher;
+mod hybrid;
+mod primes;
+mod sum;
+mod thumbnails;
+mod titles;
+mod wordcount;

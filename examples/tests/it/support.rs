@@ -1,9 +1,33 @@
 //! Finds and runs the examples.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::Duration;
 
 use assert_cmd::Command;
+use celeriac_examples::server::{Page, Server};
+use tokio::runtime::Runtime;
+
+/// Makes a test of a function of a place, for every place.
+macro_rules! everywhere {
+    ($check:ident) => {
+        crate::support::everywhere! { $check:
+            inline = "inline",
+            threads = "threads",
+            processes = "processes",
+            coroutines = "coroutines",
+            hybrid = "processes=2*coroutines=10",
+            sqlite = "sqlite:jobs.db",
+        }
+    };
+    ($check:ident: $($name:ident = $place:literal,)*) => {
+        $(#[test]
+        fn $name() {
+            $check($place);
+        })*
+    };
+}
+pub(crate) use everywhere;
 
 /// The example's binary, which cargo builds beside this test's.
 pub(crate) fn path(name: &str) -> PathBuf {
@@ -21,21 +45,75 @@ pub(crate) fn path(name: &str) -> PathBuf {
     path
 }
 
-/// A command that runs the example, and fails if it takes over a minute.
-pub(crate) fn example(name: &str) -> Command {
+/// A command that runs the example in `folder`, and fails if it takes over two minutes.
+pub(crate) fn example(name: &str, folder: &Path) -> Command {
     let mut command = Command::new(path(name));
     command
-        .timeout(Duration::from_secs(60))
-        .env_remove("CELERIAC_ON");
+        .timeout(Duration::from_secs(120))
+        .env_remove("CELERIAC_ON")
+        .current_dir(folder);
     command
 }
 
-/// What the example prints, run on `place`; it must succeed.
-pub(crate) fn printed(name: &str, place: &str, arguments: &[&str]) -> String {
-    let assert = example(name)
+/// What an example left behind.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output
+                .status
+                .code()
+                .expect("it ended by itself, and in time"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ended {
+    /// The lines of standard output, of which the last is the summary.
+    pub(crate) fn lines(&self) -> Vec<&str> {
+        self.stdout.lines().collect()
+    }
+
+    /// The seconds that the summary says it took.
+    pub(crate) fn seconds(&self) -> f64 {
+        let words: Vec<_> = self.lines().pop().unwrap().split(' ').collect();
+        assert_eq!(words[words.len() - 3], "in", "{self:?}");
+        words[words.len() - 2].parse().unwrap()
+    }
+
+    /// That it did all it was asked for, without a word on standard error.
+    pub(crate) fn succeeded(self) -> Self {
+        assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{self:?}");
+        self
+    }
+}
+
+/// Runs the example on `place` in `folder`.
+pub(crate) fn run_in(folder: &Path, name: &str, place: &str, arguments: &[&str]) -> Ended {
+    example(name, folder)
         .args(["--on", place])
         .args(arguments)
-        .assert()
-        .success();
-    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+        .output()
+        .unwrap()
+        .into()
+}
+
+/// Runs the example on `place`, in a folder of its own that is gone afterwards.
+pub(crate) fn run(name: &str, place: &str, arguments: &[&str]) -> Ended {
+    run_in(tempfile::tempdir().unwrap().path(), name, place, arguments)
+}
+
+/// A server for as long as its runtime lives.
+pub(crate) fn serve<const N: usize>(pages: [(&str, Page); N]) -> (Runtime, Server) {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start(pages)).unwrap();
+    (runtime, server)
 }

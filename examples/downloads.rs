@@ -156,7 +156,7 @@ async fn follow(
         bar.set_position(progress.done);
     }
     let outcome = handle.get().await;
-    bar.finish();
+    bar.finish_and_clear();
     match &outcome {
         Ok(size) => bars.println(format_args!("{name}: {size} bytes")),
         Err(error) => bars.eprintln(format_args!("error: {name}: {error}")),

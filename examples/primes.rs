@@ -67,7 +67,7 @@ async fn main() -> Result {
         bars.println(format_args!("{n} is prime: {prime}"));
         bar.inc(1);
     }
-    bar.finish();
+    bar.finish_and_clear();
     site.finish(format_args!(
         "tested {} numbers, {primes} of them prime,",
         numbers.len()

@@ -24,34 +24,35 @@ use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Rgb, RgbI
 const SIZES: [u32; 3] = [32, 64, 128];
 const QUEUE: &str = "thumbnails";
 
-/// Makes the thumbnails of one picture that are not there, and says how many it made.
+/// Makes those thumbnails of one picture that are not there.
 #[celeriac::task(name = "thumbnails.make", queue = "thumbnails")]
-fn make(picture: &Path, to: &Path) -> Result<usize> {
-    let failed = |error: &dyn std::error::Error| format!("{}: {error}", picture.display());
-    let missing: Vec<_> = SIZES
+fn make(picture: &Path, to: &Path) -> Result {
+    make_missing(picture, to).map_err(|error| format!("{}: {error}", picture.display()).into())
+}
+
+fn make_missing(picture: &Path, to: &Path) -> Result {
+    let missing = SIZES
         .into_iter()
-        .filter(|&size| !is_made(picture, to, size))
-        .collect();
+        .filter(|&size| !is_made(picture, to, size));
+    let missing: Vec<_> = missing.collect();
     if missing.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
-    let taken = fs::metadata(picture)
-        .and_then(|it| it.modified())
-        .map_err(|e| failed(&e))?;
-    let (image, format) = read(picture).map_err(|error| failed(&*error))?;
-    for &size in &missing {
+    let taken = fs::metadata(picture)?.modified()?;
+    let (image, format) = read(picture)?;
+    for size in missing {
         let small = if image.width().max(image.height()) > size {
             image.thumbnail(size, size)
         } else {
             image.clone()
         };
         let mut bytes = Cursor::new(Vec::new());
-        small.write_to(&mut bytes, format).map_err(|e| failed(&e))?;
-        let path = thumbnail_of(picture, to, size);
+        small.write_to(&mut bytes, format)?;
         // The thumbnail has the picture's own time, so a changed picture is told from an old one.
-        write_whole(&path, bytes.get_ref(), Some(taken)).map_err(|e| failed(&e))?;
+        let path = thumbnail_of(picture, to, size);
+        write_whole(&path, bytes.get_ref(), Some(taken))?;
     }
-    Ok(missing.len())
+    Ok(())
 }
 
 /// Reads a picture, turned as the camera was held.
@@ -134,43 +135,40 @@ async fn main() -> Result<ExitCode> {
     common.on = Some(common.on.map_or_else(queue, Ok)?);
     let site = Site::open(&common, "threads").await?;
 
-    finish_last_run(&site.app, &to, &bars).await?;
-    let is_made = |picture: &PathBuf| SIZES.iter().all(|&size| is_made(picture, &to, size));
-    let wanted: Vec<_> = pictures
-        .iter()
-        .filter(|picture| !is_made(picture))
-        .collect();
-    let there = pictures.len() - wanted.len();
+    let is_made = |picture: &&PathBuf| SIZES.iter().all(|&size| is_made(picture, &to, size));
+    let before = pictures.iter().filter(is_made).count();
+    let left = finish_last_run(&site.app, &to, &bars).await?;
 
-    let bar = bars.count("pictures", wanted.len() as u64);
-    let (mut made, mut failed) = (0, 0);
-    let calls = wanted.iter().map(|&picture| (picture.clone(), to.clone()));
+    let wanted: Vec<_> = pictures.iter().filter(|it| !is_made(it)).cloned().collect();
+    let sent = wanted.len();
+    let bar = bars.count("pictures", sent as u64);
+    let mut failed = 0;
+    let calls = wanted.into_iter().map(|picture| (picture, to.clone()));
     let mut outcomes = site.app.map_unordered::<make>(calls);
     while let Some(outcome) = outcomes.next().await {
-        match outcome {
-            Ok(thumbnails) => made += thumbnails,
-            Err(error) => {
-                failed += 1;
-                bars.eprintln(format_args!("error: {error}"));
-            }
+        if let Err(error) = outcome {
+            failed += 1;
+            bars.eprintln(format_args!("error: {error}"));
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    drop(outcomes);
+
+    let made = pictures.iter().filter(is_made).count() - before;
     let summary = format!(
-        "made {made} thumbnails of {} pictures, {there} were done before, {failed} failed,",
-        wanted.len() - failed
+        "made the thumbnails of {made} pictures ({left} queued by an earlier run, {sent} by this \
+         one), {before} were done before, {failed} failed,"
     );
     site.finish(summary).await?;
     // 5 says that a task failed.
     Ok(ExitCode::from(if failed == 0 { 0 } else { 5 }))
 }
 
-/// Waits until what an earlier run left in the queue is through, so that nothing is sent twice.
-async fn finish_last_run(app: &App, to: &Path, bars: &Bars) -> Result {
+/// Waits until what an earlier run left in the queue is through, so that nothing is sent twice; says how
+/// many that were.
+async fn finish_last_run(app: &App, to: &Path, bars: &Bars) -> Result<u64> {
     let Some(broker) = app.broker() else {
-        return Ok(());
+        return Ok(0);
     };
     let left = async || {
         let queues = broker.queues().await?;
@@ -185,19 +183,15 @@ async fn finish_last_run(app: &App, to: &Path, bars: &Bars) -> Result {
         bars.println(format_args!(
             "an earlier run left {total} pictures in the queue; they come first"
         ));
-    }
-    let bar = bars.count("left", total);
-    loop {
-        let left = left().await?;
-        bar.set_position(total.saturating_sub(left));
-        if left == 0 {
-            break;
+        let bar = bars.count("left", total);
+        while let left @ 1.. = left().await? {
+            bar.set_position(total.saturating_sub(left));
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        bar.finish_and_clear();
     }
-    bar.finish_and_clear();
     remove_unfinished(to)?;
-    Ok(())
+    Ok(total)
 }
 
 /// Removes what a killed run was writing; nobody is writing now.

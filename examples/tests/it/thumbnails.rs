@@ -48,7 +48,7 @@ fn each_size_keeps_the_ratio_and_a_broken_picture_fails_alone(place: &str) {
 
     let ended = run_in(folder.path(), "thumbnails", place, &["pictures"]);
     assert_eq!(ended.code, 5, "{ended:?}");
-    let summary = "made 15 thumbnails of 5 pictures, 0 were done before, 2 failed, on ";
+    let summary = "made the thumbnails of 5 pictures (0 queued by an earlier run, 7 by this one), 0 were done before, 2 failed, on ";
     assert!(ended.stdout.starts_with(summary), "{ended:?}");
     let mut errors: Vec<_> = ended.stderr.lines().collect();
     errors.sort_unstable();
@@ -88,7 +88,9 @@ fn only_what_changed_is_made_again() {
         &["--samples", "4"],
     ));
     assert!(
-        first.starts_with("made 12 thumbnails of 4 pictures, 0 were done before"),
+        first.starts_with(
+            "made the thumbnails of 4 pictures (0 queued by an earlier run, 4 by this one), 0 were"
+        ),
         "{first}"
     );
 
@@ -104,7 +106,9 @@ fn only_what_changed_is_made_again() {
         &["--samples", "4"],
     ));
     assert!(
-        second.starts_with("made 4 thumbnails of 2 pictures, 2 were done before"),
+        second.starts_with(
+            "made the thumbnails of 2 pictures (0 queued by an earlier run, 2 by this one), 2 were"
+        ),
         "{second}"
     );
     let after = thumbnails(folder.path());
@@ -172,6 +176,19 @@ fn killed_again_and_again(pool: &str) {
         .unwrap();
     let ended = Ended::from(ended).succeeded();
     assert!(ended.stdout.contains(" 0 failed,"), "{ended:?}");
+    if finished.len() < 120 {
+        // All were queued in the first round, so what is left is there and is not sent again.
+        assert!(
+            ended.stdout.starts_with("an earlier run left "),
+            "{ended:?}"
+        );
+        assert!(
+            ended
+                .stdout
+                .contains(" queued by an earlier run, 0 by this one), "),
+            "{ended:?}"
+        );
+    }
     let now = thumbnails(folder.path());
     untouched(&finished, &now);
     assert_eq!(now.len(), 120, "{now:?}");
@@ -190,7 +207,7 @@ fn killed_again_and_again(pool: &str) {
     assert!(
         ended
             .stdout
-            .starts_with("made 0 thumbnails of 0 pictures, 40 were done before"),
+            .starts_with("made the thumbnails of 0 pictures (0 queued by an earlier run, 0 by this one), 40 were done before, 0 failed,"),
         "{ended:?}"
     );
     untouched(&now, &thumbnails(folder.path()));

@@ -1,7 +1,7 @@
 //! Why an app could not do what was asked, before any task's own outcome.
 
 use celeriac_core::{
-    BrokerError, PayloadError, PlaceError, QueueNameError, RegistryError, TaskError,
+    BrokerError, PayloadError, Place, PlaceError, QueueNameError, RegistryError, TaskError,
 };
 use celeriac_executor::ExecutorError;
 
@@ -37,6 +37,14 @@ pub enum Error {
         /// What is wrong with them.
         source: PayloadError,
     },
+    /// The place cannot hold a session.
+    #[error("`{place}` holds no session: {reason}")]
+    Session {
+        /// The app's place.
+        place: Place,
+        /// What is in the way.
+        reason: &'static str,
+    },
     /// A task failed; only where a task's outcome ends the whole call, as in
     /// [`Map::collect`](crate::Map::collect).
     #[error(transparent)]
@@ -53,7 +61,7 @@ impl Report for Error {
             Self::Registry(error) => error.exit_code(),
             Self::Broker(error) => error.exit_code(),
             Self::Task(error) => error.exit_code(),
-            Self::Executor(_) | Self::Queue(_) => CONFIGURATION,
+            Self::Executor(_) | Self::Queue(_) | Self::Session { .. } => CONFIGURATION,
             Self::Arguments { .. } | Self::Closed => UNEXPECTED,
         }
     }
@@ -61,6 +69,7 @@ impl Report for Error {
     fn help(&self) -> Option<String> {
         match self {
             Self::Broker(error) => error.help(),
+            Self::Session { .. } => Some("open it on `threads` or `coroutines`".to_owned()),
             Self::Closed => Some("open another one with `App::on`".to_owned()),
             _ => None,
         }

@@ -52,6 +52,11 @@ impl Launcher {
         });
     }
 
+    /// How the shutdown goes that was asked for, if one was.
+    pub(crate) fn closing(&self) -> watch::Receiver<Option<ShutdownMode>> {
+        self.closing.subscribe()
+    }
+
     pub(crate) async fn shutdown(&self, mode: ShutdownMode) {
         self.closing.send_replace(Some(mode));
         let mut delayed = self.delayed.subscribe();

@@ -28,6 +28,8 @@
 //! - [`App`] opens a place; [`blocking::App`] is its face for programs without a runtime.
 //! - [`Handle`] is one call under way; [`Map`] a stream of them, with back-pressure.
 //! - [`gather`] and [`as_completed`] wait for several handles.
+//! - [`Session`] is a task that keeps its state between the values it is given.
+//! - [`layer`] wraps functions as Python's decorators do.
 //! - [`Context`] is what a running task can ask and tell.
 //! - `cli` lets any program carry celeriac's command line.
 #![forbid(unsafe_code)]
@@ -48,6 +50,7 @@ mod handle;
 mod launcher;
 mod local_worker;
 mod map;
+mod session;
 mod slot;
 mod together;
 
@@ -68,6 +71,7 @@ pub use crate::error::{Error, Result};
 pub use crate::handle::Handle;
 pub use crate::local_worker::LocalWorker;
 pub use crate::map::Map;
+pub use crate::session::{Inbox, Outbox, Session};
 pub use crate::together::{AsCompleted, as_completed, gather};
 
 /// What most programs need.

@@ -12,5 +12,6 @@ mod cli;
 mod entry;
 mod macros;
 mod places;
+mod session;
 mod strict;
 mod support;

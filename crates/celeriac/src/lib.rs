@@ -37,6 +37,7 @@
 pub mod blocking;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod layer;
 pub mod report;
 
 mod app;

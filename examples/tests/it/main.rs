@@ -13,3 +13,7 @@ mod sum;
 mod thumbnails;
 mod titles;
 mod wordcount;
+mod coroutines;
+mod primes;
+mod support;
+mod wrapping;

@@ -13,7 +13,3 @@ mod sum;
 mod thumbnails;
 mod titles;
 mod wordcount;
-mod coroutines;
-mod primes;
-mod support;
-mod wrapping;

@@ -52,7 +52,7 @@ impl PoolArgs {
                 children: number(children)?,
                 coroutines,
             },
-            place => {
+            place @ Place::Broker(_) => {
                 let message = format!("`{place}` is a broker, and no pool");
                 let help =
                     "name the broker with --on, and a pool such as `processes=4` with --pool";

@@ -191,7 +191,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut starts = Vec::new();
     for _ in 0..10 {
         let begun = Instant::now();
-        let pool = ProcessPool::start(settings.clone())?;
+        let pool = ProcessPool::start(settings)?;
         measure::<Empty>(&pool, 2, 1, 10, |n| (n as u64,));
         starts.push(begun.elapsed());
     }

@@ -56,7 +56,7 @@ use self::reactor::Reactor;
 use crate::os;
 
 /// How a process pool is set up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct ProcessSettings {
     /// How many children; one per core by default.
     pub children: NonZeroUsize,

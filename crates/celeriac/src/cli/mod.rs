@@ -28,6 +28,7 @@ mod purge;
 mod queues;
 mod result;
 mod send;
+mod size;
 mod status;
 mod tasks;
 mod wait;

@@ -8,6 +8,7 @@ use celeriac_core::{
     BrokerUrl, Chunk, ContentType, Control, ErrorKind, Invocation, Limits, Outcome, OutcomeChunk,
     Place, Reply, Run, ShutdownMode, TaskDefinition, TaskError, TaskId, TaskOptions, Work,
 };
+use celeriac_executor::processes::ProcessSettings;
 use clap::Subcommand;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -83,7 +84,7 @@ async fn check_broker(url: &BrokerUrl, output: Output) -> Result<Exit, Failure> 
 
 async fn check_pool(place: &Place, output: Output) -> Result<Exit, Failure> {
     let start = Instant::now();
-    let executor = pool::open(place)?;
+    let executor = pool::open(place, ProcessSettings::default())?;
     let opened = start.elapsed();
     let (sender, mut outcomes) = unbounded_channel();
     let body = encode_body(ContentType::Json, &()).expect("an empty tuple has a form in JSON");

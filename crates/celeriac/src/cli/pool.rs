@@ -1,12 +1,14 @@
 //! The pool that a worker runs its calls on: `--pool` and what shapes it.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 
 use celeriac_core::{Executor, Place};
+use celeriac_executor::processes::ProcessSettings;
 use clap::Args;
 
 use super::exit::{Exit, Failure};
+use super::size::size_bytes;
 
 /// The pool as it is asked for.
 #[derive(Debug, Args)]
@@ -18,9 +20,38 @@ pub(super) struct PoolArgs {
     /// How many threads, processes or coroutines [default: one per core; 1,000 coroutines]
     #[arg(long, short = 'c', value_name = "N")]
     concurrency: Option<NonZeroUsize>,
+    /// Replaces a child process after so many calls
+    #[arg(long, value_name = "N")]
+    max_tasks_per_child: Option<NonZeroU64>,
+    /// Replaces a child process that holds more than this after a call: 200M, 2G; in KiB without a
+    /// unit
+    #[arg(long, value_name = "SIZE", value_parser = size_bytes)]
+    max_memory_per_child: Option<NonZeroU64>,
+    /// Kills a child process that holds more than this, while its call runs
+    #[arg(long, value_name = "SIZE", value_parser = size_bytes)]
+    memory_cap: Option<NonZeroU64>,
 }
 
 impl PoolArgs {
+    /// The limits of child processes, if calls run in some.
+    pub(super) fn limits(&self, place: &Place) -> Result<ProcessSettings, Failure> {
+        let limits = [
+            self.max_tasks_per_child,
+            self.max_memory_per_child,
+            self.memory_cap,
+        ];
+        if limits.iter().any(Option::is_some) && !matches!(place, Place::Processes { .. }) {
+            let message = format!("`{place}` has no child processes that could be limited");
+            return Err(Failure::new(Exit::Usage, message).help("use `--pool processes`"));
+        }
+        Ok(ProcessSettings {
+            max_tasks: self.max_tasks_per_child,
+            max_memory_bytes: self.max_memory_per_child,
+            memory_cap_bytes: self.memory_cap,
+            ..ProcessSettings::default()
+        })
+    }
+
     /// The place that is meant.
     pub(super) fn place(&self) -> Result<Place, Failure> {
         let twice = || {
@@ -63,8 +94,8 @@ impl PoolArgs {
 }
 
 /// Starts the pool.
-pub(super) fn open(place: &Place) -> Result<Arc<dyn Executor>, Failure> {
-    Ok(celeriac_executor::open(place)?)
+pub(super) fn open(place: &Place, limits: ProcessSettings) -> Result<Arc<dyn Executor>, Failure> {
+    Ok(celeriac_executor::open_with(place, limits)?)
 }
 
 #[cfg(test)]
@@ -75,6 +106,9 @@ mod tests {
         let args = PoolArgs {
             pool: pool.to_owned(),
             concurrency: concurrency.and_then(NonZeroUsize::new),
+            max_tasks_per_child: None,
+            max_memory_per_child: None,
+            memory_cap: None,
         };
         match args.place() {
             Ok(place) => Ok(place.to_string()),

@@ -78,9 +78,10 @@ pub(super) async fn run(args: WorkerArgs, global: &GlobalArgs) -> Result<Exit, F
     registry.require_tasks()?;
     let settings = args.settings();
     let place = args.pool.place()?;
+    let limits = args.pool.limits(&place)?;
     let url = connect::url(global)?;
     let broker = connect::open_or_create(global).await?;
-    let executor = pool::open(&place)?;
+    let executor = pool::open(&place, limits)?;
     if global.logs.is_text() {
         // The banner is a courtesy; a closed standard error is no reason not to work.
         let text = banner(&settings, &url.to_string(), &place, &registry);

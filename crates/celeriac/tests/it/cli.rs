@@ -75,7 +75,10 @@ impl Shop {
     /// Starts a worker on one thread and waits until it is ready.
     fn worker(&self, words: &[&str]) -> Worker {
         let log = self.path("worker.log");
-        let mut command = self.command(&["worker", "-P", "threads=1", "-Q", "celery,slow"]);
+        let mut command = self.command(&["worker", "-Q", "celery,slow"]);
+        if !words.contains(&"-P") {
+            command.args(["-P", "threads=1"]);
+        }
         let child = command
             .args(words)
             .stderr(File::create(&log).unwrap())
@@ -230,6 +233,11 @@ fn errors_say_what_caused_them_and_what_to_do() {
             ],
         ),
         (3, &["worker", "-P", "prefork"]),
+        (
+            2,
+            &["worker", "-P", "threads", "--max-tasks-per-child", "9"],
+        ),
+        (2, &["worker", "--memory-cap", "much"]),
         (3, &["place", "check", "process"]),
     ] {
         let ran = shop.run(words);
@@ -577,4 +585,53 @@ fn what_a_killed_worker_held_is_run_by_the_next() {
     assert!(took < Duration::from_secs(20), "{took:?}");
     assert_eq!(shop.done(&["result", &first]), "200");
     assert_eq!(shop.counts("slow"), (0, 0));
+}
+
+// In child processes
+
+#[test]
+fn children_run_calls_and_are_replaced_after_their_share() {
+    let shop = Shop::new();
+    for n in 0..20 {
+        shop.done(&["send", "add", &n.to_string(), "1"]);
+    }
+    let id = shop.done(&["send", "add", "40", "2"]);
+    let words = [
+        "-P",
+        "processes=2",
+        "--max-tasks-per-child",
+        "3",
+        "--stop-when-idle",
+        "100ms",
+    ];
+    let (code, _, log) = shop.worker(&words).ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("succeeded: 21, failed: 0"), "{log}");
+    assert_eq!(shop.done(&["result", &id]), "42");
+    let pool = shop.document(&["place", "check", "processes=2"]);
+    assert_eq!(pool["slots"], json!(2));
+}
+
+#[test]
+fn on_sigquit_children_are_killed_and_their_calls_given_back() {
+    let shop = Shop::new();
+    let (worker, first) = busy(&shop, "shop.sleep", 60_000, &["-P", "processes=1"]);
+    worker.signal("QUIT");
+    let (code, took, log) = worker.ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(shop.counts("slow"), (4, 0));
+    assert_eq!(shop.run(&["result", &first]).out, "PENDING\n");
+}
+
+#[test]
+fn on_sigterm_children_finish_what_they_run() {
+    let shop = Shop::new();
+    let (worker, first) = busy(&shop, "shop.nap", 1500, &["-P", "processes=1"]);
+    worker.signal("TERM");
+    let (code, _, log) = worker.ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(shop.done(&["result", &first]), "1500");
+    assert_eq!(shop.counts("slow"), (3, 0));
+    assert!(!shop.path("later").exists());
 }

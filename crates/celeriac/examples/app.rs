@@ -45,6 +45,12 @@ fn sleep(ms: u64, started: String) -> Result<u64, BoxError> {
     Ok(ms)
 }
 
+/// Takes the process that runs it down with it.
+#[celeriac::task(name = "shop.die")]
+fn die() {
+    std::process::abort();
+}
+
 /// Leaves no result.
 #[celeriac::task(name = "forget", priority = 3, results = "ignore")]
 fn forget(_what: String) {}

@@ -635,3 +635,27 @@ fn on_sigterm_children_finish_what_they_run() {
     assert_eq!(shop.counts("slow"), (3, 0));
     assert!(!shop.path("later").exists());
 }
+
+#[test]
+fn a_call_that_kills_its_child_each_time_ends_among_the_dead_and_harms_no_other() {
+    let shop = Shop::new();
+    let poison = shop.done(&["send", "shop.die"]);
+    let other = shop.done(&["send", "add", "40", "2"]);
+    let words = [
+        "-P",
+        "processes=1",
+        "--delivery-limit",
+        "3",
+        "--stop-when-idle",
+        "100ms",
+    ];
+    let (code, _, log) = shop.worker(&words).ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(shop.done(&["result", &other]), "42");
+    let ran = shop.run(&["result", &poison]);
+    assert_eq!(ran.code, 5);
+    assert!(ran.err.contains("SIGABRT"), "{}", ran.err);
+    let dead = shop.document(&["dead", "list"]);
+    assert_eq!(dead[0]["reason"], "delivery_limit");
+    assert_eq!(dead[0]["deliveries"], 3);
+}

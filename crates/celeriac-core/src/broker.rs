@@ -112,17 +112,25 @@ pub struct Subscription {
     pub consumer: String,
     /// A message delivered this often without being settled is dead.
     pub delivery_limit: NonZeroU32,
+    /// How many messages that were delivered before, and never settled, it holds at most at once:
+    /// as many as it runs at once.
+    ///
+    /// A worker that dies cannot say which of what it held had started. Held ahead in numbers,
+    /// messages that never ran would be counted to death with the one that kills.
+    pub suspects: NonZeroUsize,
     /// A consumer that has not been heard of for this long has lost what it holds.
     pub lease: Duration,
 }
 
 impl Subscription {
-    /// A consumer of these queues, with a delivery limit of 5 and a lease of 10 s.
+    /// A consumer of these queues, with a delivery limit of 5, one suspect at a time and a
+    /// lease of 10 s.
     pub fn new(consumer: impl Into<String>, queues: Vec<QueueName>) -> Self {
         Self {
             queues,
             consumer: consumer.into(),
             delivery_limit: NonZeroU32::new(5).expect("5 is not zero"),
+            suspects: NonZeroUsize::MIN,
             lease: Duration::from_secs(10),
         }
     }
@@ -135,6 +143,9 @@ impl Subscription {
 pub trait Consumer: fmt::Debug + Send + Sync {
     /// Waits until a message is ready and claims at most `credit` of them, larger priorities
     /// first, queues in turn.
+    ///
+    /// Of messages that were delivered before it claims no more than the subscription's suspects
+    /// allow, and what stands behind them waits.
     ///
     /// A message past the delivery limit is made dead instead, and one whose headers do not decode
     /// is quarantined: neither is delivered. One waiting call at a time.

@@ -55,7 +55,7 @@ pub enum ExecutorError {
 ///
 /// [`ExecutorError`] if the place is a broker or the system gives no thread or process.
 pub fn open(place: &Place) -> Result<Arc<dyn Executor>, ExecutorError> {
-    open_with(place, &ProcessSettings::default())
+    open_with(place, ProcessSettings::default())
 }
 
 /// As [`open`], with limits for the children if the place is a process pool. How many there are, and
@@ -66,7 +66,7 @@ pub fn open(place: &Place) -> Result<Arc<dyn Executor>, ExecutorError> {
 /// As [`open`].
 pub fn open_with(
     place: &Place,
-    processes: &ProcessSettings,
+    processes: ProcessSettings,
 ) -> Result<Arc<dyn Executor>, ExecutorError> {
     let failed = |source| ExecutorError::Start {
         place: place.to_string(),
@@ -86,7 +86,7 @@ pub fn open_with(
         } => Arc::new(ProcessPool::start(ProcessSettings {
             children: children.unwrap_or_else(cores),
             coroutines: *coroutines,
-            ..processes.clone()
+            ..processes
         })?),
         Place::Broker(url) => return Err(ExecutorError::Broker(url.clone())),
     })

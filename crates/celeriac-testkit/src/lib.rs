@@ -56,6 +56,7 @@ macro_rules! broker_conformance {
                 a_dropped_consumer_gives_back
                 a_dead_consumers_messages_come_back_counted
                 consumers_are_listed_while_they_live
+                suspects_are_held_a_few_at_a_time
                 a_revoked_call_is_news_and_marked
                 a_revoked_call_does_not_wait_for_its_time
                 a_dropped_call_for_revocations_loses_nothing

@@ -62,6 +62,7 @@ impl Worker {
         let mut subscription =
             Subscription::new(self.settings.name.as_str(), self.settings.queues.clone());
         subscription.delivery_limit = self.settings.delivery_limit;
+        subscription.suspects = self.executor.slots();
         subscription.lease = self.settings.lease;
         let consumer = self.broker.consume(subscription).await?;
         info!(

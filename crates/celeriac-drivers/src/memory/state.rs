@@ -170,13 +170,20 @@ impl State {
             let Some((number, limit)) = self.take_next(holder) else {
                 break;
             };
-            let Some(entry) = self.entries.get_mut(&number) else {
+            let Some(entry) = self.entries.get(&number) else {
                 continue;
             };
             if entry.deliveries >= limit {
                 self.die_of_deliveries(number, now);
                 continue;
             }
+            if entry.deliveries > 0 && self.has_its_suspects(holder) {
+                self.enqueue(number, None, now);
+                break;
+            }
+            let Some(entry) = self.entries.get_mut(&number) else {
+                continue;
+            };
             entry.deliveries += 1;
             let decoded = headers::decode(
                 &entry.headers,
@@ -199,6 +206,19 @@ impl State {
             }
         }
         deliveries
+    }
+
+    /// Whether a consumer holds as many messages that were delivered before as it may.
+    fn has_its_suspects(&self, holder: i64) -> bool {
+        let held = self.held.iter().filter(|(number, by)| {
+            let entry = self.entries.get(number);
+            **by == holder && entry.is_some_and(|entry| entry.deliveries > 1)
+        });
+        let limit = self
+            .holders
+            .get(&holder)
+            .map(|it| it.subscription.suspects.get());
+        limit.is_some_and(|limit| held.count() >= limit)
     }
 
     /// Takes the next ready message of a consumer's queues, and its delivery limit.

@@ -27,7 +27,17 @@ pub(super) struct Claim {
     pub(super) queues: Vec<QueueName>,
     pub(super) credit: usize,
     pub(super) delivery_limit: NonZeroU32,
+    /// How many messages that were delivered before may be held.
+    pub(super) suspects: usize,
     pub(super) body_limit_bytes: usize,
+}
+
+/// What a claim gave.
+#[derive(Debug, Default)]
+pub(super) struct Catch {
+    pub(super) claimed: Vec<Claimed>,
+    /// Whether more stood ready, behind a suspect too many.
+    pub(super) held_back: bool,
 }
 
 /// A claimed message, as it was stored.
@@ -55,28 +65,28 @@ struct Exhausted {
 impl Transaction<'_> {
     /// Claims at most `claim.credit` messages: larger priorities first, queues in turn, and no
     /// queue more than its share as long as others of the same priority have messages.
-    pub(super) fn claim(&mut self, holder: i64, claim: &Claim) -> Result<Vec<Claimed>, Failure> {
+    pub(super) fn claim(&mut self, holder: i64, claim: &Claim) -> Result<Catch, Failure> {
         self.promote(wall_ms())?;
         let mut queues = Vec::with_capacity(claim.queues.len());
         for name in &claim.queues {
             queues.push((name, self.queue(name)?));
         }
         let share = claim.credit.div_ceil(queues.len().max(1));
-        let mut claimed = Vec::new();
-        while claimed.len() < claim.credit {
+        let mut caught = Catch::default();
+        while caught.claimed.len() < claim.credit && !caught.held_back {
             let mut best = None;
             for (turn, (_, queue)) in queues.iter().enumerate() {
                 let rank: Option<i64> = self.value(statements::BEST_RANK, [queue])?;
                 best = best.into_iter().chain(rank.map(|rank| (rank, turn))).min();
             }
             let Some((rank, turn)) = best else { break };
-            let limit = share.min(claim.credit - claimed.len());
+            let limit = share.min(claim.credit - caught.claimed.len());
             let (name, queue) = queues[turn];
-            self.claim_from(holder, claim, name, (queue, rank), limit, &mut claimed)?;
+            self.claim_from(holder, claim, name, (queue, rank), limit, &mut caught)?;
             queues.rotate_left(turn + 1);
         }
-        self.mark_revoked(&mut claimed)?;
-        Ok(claimed)
+        self.mark_revoked(&mut caught.claimed)?;
+        Ok(caught)
     }
 
     /// Makes delayed messages ready whose time has come.
@@ -100,8 +110,9 @@ impl Transaction<'_> {
         name: &QueueName,
         (queue, rank): (i64, i64),
         limit: usize,
-        claimed: &mut Vec<Claimed>,
+        caught: &mut Catch,
     ) -> Result<(), Failure> {
+        let mut suspects = None;
         let mut read = self.prepare(statements::READ_READY)?;
         let mut rows =
             read.query((queue, rank, integer(limit), integer(claim.body_limit_bytes)))?;
@@ -109,8 +120,19 @@ impl Transaction<'_> {
         let mut exhausted = Vec::new();
         while let Some(row) = rows.next()? {
             let number = row.get(0)?;
-            last = Some(number);
             let deliveries: u32 = row.get(1)?;
+            if (1..claim.delivery_limit.get()).contains(&deliveries) {
+                let known = match suspects {
+                    Some(known) => known,
+                    None => self.suspects(holder)?,
+                };
+                if known >= claim.suspects {
+                    caught.held_back = true;
+                    break;
+                }
+                suspects = Some(known + 1);
+            }
+            last = Some(number);
             if deliveries >= claim.delivery_limit.get() {
                 exhausted.push(Exhausted {
                     number,
@@ -120,7 +142,7 @@ impl Transaction<'_> {
                 });
                 continue;
             }
-            claimed.push(Claimed {
+            caught.claimed.push(Claimed {
                 number,
                 queue: name.clone(),
                 priority: u8::try_from(9 - rank).unwrap_or(0).min(9),
@@ -133,6 +155,9 @@ impl Transaction<'_> {
         }
         drop(rows);
         let Some(last) = last else {
+            if caught.held_back {
+                return Ok(());
+            }
             // The place is there and the message is not: the file is damaged.
             return Err(Failure::Unusable(
                 "it is corrupt: a ready message has no content".to_owned(),
@@ -148,6 +173,12 @@ impl Transaction<'_> {
             self.die_of_deliveries(&message, (queue, rank))?;
         }
         Ok(())
+    }
+
+    /// How many messages `holder` holds that were delivered before.
+    fn suspects(&self, holder: i64) -> Result<usize, Failure> {
+        let count: Option<i64> = self.value(statements::COUNT_SUSPECTS, [holder])?;
+        Ok(usize::try_from(count.unwrap_or(0)).unwrap_or(usize::MAX))
     }
 
     /// Makes a message dead that was delivered too often, and ends the waiting of its callers.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
@@ -12,7 +12,7 @@ use celeriac_core::{
 };
 use tokio::sync::{Mutex, watch};
 
-use super::claim::{Claim, Claimed};
+use super::claim::{Catch, Claim, Claimed};
 use super::failure::Failure;
 use super::keeper::Lease;
 use super::lease::Registration;
@@ -32,6 +32,8 @@ pub(super) struct SqliteConsumer {
     key: i64,
     /// Whose turn it is.
     turn: AtomicUsize,
+    /// Whether the last claim left messages that a settlement will let through.
+    held_back: Arc<AtomicBool>,
     receiving: Mutex<Receiving>,
     revocations: Mutex<Revocations>,
 }
@@ -39,7 +41,7 @@ pub(super) struct SqliteConsumer {
 /// What the one waiting call to `receive` needs. All of it outlives a call that is dropped.
 struct Receiving {
     news: watch::Receiver<()>,
-    asked: Option<Answer<(i64, Vec<Claimed>)>>,
+    asked: Option<Answer<(i64, Catch)>>,
     /// The number under which what follows was claimed.
     holder: i64,
     decoded: VecDeque<Delivery>,
@@ -81,6 +83,7 @@ impl SqliteConsumer {
             lease,
             key: holder,
             turn: AtomicUsize::new(0),
+            held_back: Arc::default(),
             receiving: Mutex::new(Receiving {
                 news: messages,
                 asked: None,
@@ -110,7 +113,7 @@ impl SqliteConsumer {
     }
 
     /// Asks the writer to claim.
-    async fn ask(&self, credit: usize) -> Result<Answer<(i64, Vec<Claimed>)>, BrokerError> {
+    async fn ask(&self, credit: usize) -> Result<Answer<(i64, Catch)>, BrokerError> {
         let mut queues = self.subscription.queues.clone();
         if !queues.is_empty() {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) % queues.len();
@@ -120,16 +123,21 @@ impl SqliteConsumer {
             queues,
             credit,
             delivery_limit: self.subscription.delivery_limit,
+            suspects: self.subscription.suspects.get(),
             body_limit_bytes: self.inner.options.body_limit_bytes,
         };
         let (lease, own) = (self.lease.clone(), self.inner.own.clone());
+        let held_back = self.held_back.clone();
         let room = self.inner.writes.room().await?;
         Ok(room.send(Keep::Loosely, 0, move |transaction| {
             if lease.is_closed() {
-                return Ok((0, Vec::new()));
+                return Ok((0, Catch::default()));
             }
             let holder = lease.ensure(transaction, &own)?;
-            Ok((holder, transaction.claim(holder, &claim)?))
+            let caught = transaction.claim(holder, &claim)?;
+            // Said here, where claims and settlements come one after the other.
+            held_back.store(caught.held_back, Ordering::Release);
+            Ok((holder, caught))
         }))
     }
 
@@ -224,7 +232,8 @@ impl Consumer for SqliteConsumer {
                 if let Some(asked) = &mut receiving.asked {
                     let answer = asked.get(&self.inner.place).await;
                     receiving.asked = None;
-                    let (holder, claimed) = answer?;
+                    let (holder, caught) = answer?;
+                    let claimed = caught.claimed;
                     if claimed.is_empty() {
                         self.check_open()?;
                         let news = receiving.news.changed().await;
@@ -257,7 +266,11 @@ impl Consumer for SqliteConsumer {
                     follow_ups,
                 });
             }
-            self.carry_out(endings, size_bytes).await
+            let settled = self.carry_out(endings, size_bytes).await?;
+            if self.held_back.swap(false, Ordering::AcqRel) {
+                self.inner.signals.messages.send_replace(());
+            }
+            Ok(settled)
         })
     }
 

@@ -96,6 +96,7 @@ async fn consume(store: &SqliteStore, name: &str, lease: Duration) -> Arc<dyn Co
     let subscription = Subscription {
         lease,
         delivery_limit: 1000.try_into().unwrap(),
+        suspects: NonZeroUsize::MAX,
         ..Subscription::new(name, vec![queue("jobs")])
     };
     within(store.consume(subscription)).await.unwrap()

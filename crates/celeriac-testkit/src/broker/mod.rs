@@ -20,7 +20,10 @@ use crate::within;
 async fn consume(broker: &Arc<dyn Broker>, name: &str, queues: &[&QueueName]) -> Arc<dyn Consumer> {
     let queues = queues.iter().map(|queue| (*queue).clone()).collect();
     broker
-        .consume(Subscription::new(name, queues))
+        .consume(Subscription {
+            suspects: NonZeroUsize::MAX,
+            ..Subscription::new(name, queues)
+        })
         .await
         .expect("a consumer can be registered")
 }

@@ -9,6 +9,7 @@ pub(super) const CHECK_COUNTS: &str = include_str!("check_counts.sql");
 pub(super) const CHECK_MISPLACED: &str = include_str!("check_misplaced.sql");
 pub(super) const CHECK_ORPHANS: &str = include_str!("check_orphans.sql");
 pub(super) const COMMIT: &str = include_str!("commit.sql");
+pub(super) const COUNT_SUSPECTS: &str = include_str!("count_suspects.sql");
 pub(super) const DELETE_DEAD: &str = include_str!("delete_dead.sql");
 pub(super) const DELETE_GIVEN_BACK: &str = include_str!("delete_given_back.sql");
 pub(super) const DELETE_HELD: &str = include_str!("delete_held.sql");

@@ -88,6 +88,6 @@ async fn main() -> Result {
         "wrote and read {} files, {bytes} bytes,",
         args.files
     ))
-    .await;
+    .await?;
     Ok(())
 }

@@ -81,6 +81,6 @@ async fn main() -> Result {
         println!("number {}: {}", args.nth, call.get().await?);
         println!("cache: {:?}", NTH.info());
     }
-    site.finish("found them").await;
+    site.finish("found them").await?;
     Ok(())
 }

@@ -16,6 +16,9 @@ use clap::Parser;
 /// Money in cents: whole numbers add up, binary fractions do not.
 type Cents = u64;
 
+/// One unit of money.
+const UNIT: Cents = 100;
+
 trait Employee {
     fn pay(&self) -> Cents;
 }
@@ -30,20 +33,20 @@ struct Salesman {
 
 impl Employee for Manager {
     fn pay(&self) -> Cents {
-        15_000_00
+        15_000 * UNIT
     }
 }
 
 impl Employee for Programmer {
     fn pay(&self) -> Cents {
-        200_00 * Cents::from(self.hours)
+        200 * UNIT * Cents::from(self.hours)
     }
 }
 
 impl Employee for Salesman {
     /// 5 % of whole units are 5 cents for each.
     fn pay(&self) -> Cents {
-        1_800_00 + 5 * Cents::from(self.sales)
+        1_800 * UNIT + 5 * Cents::from(self.sales)
     }
 }
 
@@ -102,6 +105,6 @@ async fn main() -> Result {
     }
     println!("in all: {}", Money(pays.iter().sum()));
     site.finish(format_args!("paid {} employees", pays.len()))
-        .await;
+        .await?;
     Ok(())
 }

@@ -92,6 +92,6 @@ async fn main() -> Result {
         println!("{player:5} {}", cards.join(" "));
     }
     site.finish(format_args!("dealt {} cards", deck.len()))
-        .await;
+        .await?;
     Ok(())
 }

@@ -26,7 +26,7 @@ async fn averages(mut inbox: Inbox<f64>, outbox: Outbox<f64>) {
 
 /// The same without state, for comparison: everything is sent, and one value comes back.
 #[celeriac::task(name = "running_average.mean")]
-fn mean(numbers: Vec<f64>) -> Option<f64> {
+fn mean(numbers: &[f64]) -> Option<f64> {
     let count = u32::try_from(numbers.len())
         .ok()
         .filter(|&count| count > 0)?;
@@ -62,6 +62,7 @@ async fn main() -> Result {
     if let Some(mean) = site.app.send(mean::call(args.numbers)).await?.get().await? {
         println!("all at once: {mean}");
     }
-    site.finish(format_args!("averaged {count} numbers")).await;
+    site.finish(format_args!("averaged {count} numbers"))
+        .await?;
     Ok(())
 }

@@ -58,6 +58,6 @@ async fn main() -> Result {
         println!("completed: {}", outcome?);
     }
 
-    site.finish("ran 2 × 3 tasks").await;
+    site.finish("ran 2 × 3 tasks").await?;
     Ok(())
 }

@@ -80,7 +80,7 @@ async fn main() -> Result {
     let site = Site::open(&args.common, "coroutines").await?;
     let mut call = site.app.send(slow::call(duration)).await?;
     wait_at_most(limit, &mut call).await?;
-    site.finish("waited").await;
+    site.finish("waited").await?;
     println!("calls still running: {}", RUNNING.load(Ordering::SeqCst));
 
     let children = App::on("processes=1").await?;

@@ -4,11 +4,19 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{example, printed};
+use crate::support::{example, run};
+
+/// What the example prints, run on `place`; it must succeed.
+fn printed(name: &str, place: &str, arguments: &[&str]) -> String {
+    run(name, place, arguments).succeeded().stdout
+}
 
 /// What the example prints to standard error; it must fail with `code`.
 fn refused(name: &str, arguments: &[&str], code: i32) -> String {
-    let assert = example(name).args(arguments).assert().code(code);
+    let assert = example(name, Path::new("."))
+        .args(arguments)
+        .assert()
+        .code(code);
     String::from_utf8(assert.get_output().stderr.clone()).unwrap()
 }
 

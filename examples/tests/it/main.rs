@@ -4,6 +4,7 @@
 
 mod support;
 
+mod coroutines;
 mod downloads;
 mod filters;
 mod hasher;
@@ -13,3 +14,4 @@ mod sum;
 mod thumbnails;
 mod titles;
 mod wordcount;
+mod wrapping;

@@ -1,12 +1,18 @@
 //! Functions wrapped in layers, made by factories, and run as tasks.
 
 use std::collections::HashSet;
+use std::path::Path;
 
-use crate::support::{example, printed};
+use crate::support::{example, run};
+
+/// What the example prints, run on `place`; it must succeed.
+fn printed(name: &str, place: &str, arguments: &[&str]) -> String {
+    run(name, place, arguments).succeeded().stdout
+}
 
 #[test]
 fn every_layer_has_its_effect_and_comes_off() {
-    let assert = example("layers").assert().success();
+    let assert = example("layers", Path::new(".")).assert().success();
     let printed = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
     let lines: Vec<_> = printed.lines().collect();
     let prices = "[10, 20, 30, 40, 50, 60, 70, 80]";
@@ -27,7 +33,13 @@ fn every_layer_has_its_effect_and_comes_off() {
 
 #[test]
 fn pay_is_the_same_everywhere() {
-    for place in ["inline", "threads", "coroutines", "processes"] {
+    for place in [
+        "inline",
+        "threads",
+        "coroutines",
+        "processes",
+        "sqlite:jobs.db",
+    ] {
         let printed = printed("payroll", place, &[]);
         let lines: Vec<_> = printed.lines().collect();
         let expected = [
@@ -55,7 +67,7 @@ fn odd_amounts_keep_their_cents() {
 #[test]
 fn an_unknown_code_is_an_error_and_nobody_is_paid() {
     for place in ["inline", "threads", "processes"] {
-        let assert = example("payroll")
+        let assert = example("payroll", Path::new("."))
             .args(["M", "X:3", "--on", place])
             .assert()
             .code(5);
@@ -68,7 +80,10 @@ fn an_unknown_code_is_an_error_and_nobody_is_paid() {
 
 #[test]
 fn an_amount_that_is_no_number_is_refused() {
-    let assert = example("payroll").args(["M", "P:many"]).assert().code(5);
+    let assert = example("payroll", Path::new("."))
+        .args(["M", "P:many"])
+        .assert()
+        .code(5);
     let error = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(
         error.contains("`P:many` has no amount: invalid digit"),
@@ -102,7 +117,13 @@ fn rank(card: &str) -> (usize, usize) {
 
 #[test]
 fn all_52_cards_are_dealt_and_every_hand_is_sorted() {
-    for place in ["inline", "threads=4", "coroutines", "processes"] {
+    for place in [
+        "inline",
+        "threads=4",
+        "coroutines",
+        "processes",
+        "sqlite:jobs.db",
+    ] {
         let hands = hands(&printed("poker", place, &[]));
         for hand in &hands {
             assert_eq!(hand.len(), 13, "{place}");

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::settings::Prefetch;
 
-/// The most deliveries held or waiting for their settlement, whatever the prefetch.
+/// The most deliveries held or waiting for their settlement, whatever the prefetch; twice the slots
+/// if those are more, so that none stands idle while outcomes are settled.
 const MOST_UNSETTLED: usize = 8192;
 
 /// Measures tasks and says how many deliveries to hold.
@@ -73,7 +74,8 @@ impl Credit {
     /// How many to ask for now; 0 if it is not worth asking yet.
     pub(crate) fn wanted(&self, load: Load) -> usize {
         let target = self.target();
-        let room = MOST_UNSETTLED.saturating_sub(load.active + load.paced + load.unsettled);
+        let most = MOST_UNSETTLED.max(self.slots.saturating_mul(2));
+        let room = most.saturating_sub(load.active + load.paced + load.unsettled);
         let free = target.saturating_sub(load.active).min(room);
         // A quarter at a time spares round trips, unless a slot would stand idle meanwhile.
         if free >= target.div_ceil(4) || load.active < self.slots {
@@ -149,6 +151,11 @@ mod tests {
         let credit = Credit::new(settings, 3);
         assert_eq!(credit.wanted(active(2)), 1);
         assert_eq!(credit.wanted(active(3)), 0);
+    }
+
+    #[test]
+    fn every_slot_is_filled_however_many_there_are() {
+        assert!(credit(100_000).wanted(active(0)) >= 100_000);
     }
 
     #[test]

@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_timer_works_on_a_plain_thread() {
-        block_on(tokio::time::sleep(Duration::from_millis(5)));
+        block_on(async { tokio::time::sleep(Duration::from_millis(5)).await });
     }
 
     #[test]

@@ -5,7 +5,7 @@ use celeriac_core::{
 };
 use celeriac_executor::ExecutorError;
 
-use crate::report::{CONFIGURATION, Report, UNEXPECTED};
+use crate::report::{ExitStatus, Report};
 
 /// What most functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -55,14 +55,16 @@ pub enum Error {
 }
 
 impl Report for Error {
-    fn exit_code(&self) -> u8 {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Place(error) => error.exit_code(),
-            Self::Registry(error) => error.exit_code(),
-            Self::Broker(error) => error.exit_code(),
-            Self::Task(error) => error.exit_code(),
-            Self::Executor(_) | Self::Queue(_) | Self::Session { .. } => CONFIGURATION,
-            Self::Arguments { .. } | Self::Closed => UNEXPECTED,
+            Self::Place(error) => error.exit_status(),
+            Self::Registry(error) => error.exit_status(),
+            Self::Executor(error) => error.exit_status(),
+            Self::Broker(error) => error.exit_status(),
+            Self::Queue(error) => error.exit_status(),
+            Self::Task(error) => error.exit_status(),
+            Self::Session { .. } => ExitStatus::Configuration,
+            Self::Arguments { .. } | Self::Closed => ExitStatus::Unexpected,
         }
     }
 

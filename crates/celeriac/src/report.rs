@@ -4,22 +4,40 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use celeriac_core::{BrokerError, PlaceError, RegistryError, TaskError};
+use celeriac_core::{BrokerError, ErrorKind, PlaceError, QueueNameError, RegistryError, TaskError};
+use celeriac_executor::ExecutorError;
 
-/// Exit code of an error nothing more is known of.
-pub(crate) const UNEXPECTED: u8 = 1;
-/// Exit code of a setting that cannot be used.
-pub(crate) const CONFIGURATION: u8 = 3;
-/// Exit code of a broker or result backend that could not be reached.
-pub(crate) const STORE_UNAVAILABLE: u8 = 4;
-/// Exit code of a task that has no value.
-pub(crate) const TASK_FAILED: u8 = 5;
+/// The exit codes of celeriac's programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitStatus {
+    /// It did what was asked.
+    Done = 0,
+    /// Something went wrong that no other code tells of.
+    Unexpected = 1,
+    /// The command line does not make sense.
+    Usage = 2,
+    /// A setting, a place or a store cannot be used as it is.
+    Configuration = 3,
+    /// The broker is away, locked or full: the same command may work later.
+    StoreUnavailable = 4,
+    /// The task has failed.
+    TaskFailed = 5,
+    /// The result is not there yet.
+    GaveUpWaiting = 6,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
+    }
+}
 
 /// What an error of celeriac tells the person at the terminal, beside its message.
 pub trait Report: Error {
-    /// The exit code of a program that ends with it: 1 to 255, 1 by default.
-    fn exit_code(&self) -> u8 {
-        UNEXPECTED
+    /// How a program exits that ends with it; unexpected, by default.
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Unexpected
     }
 
     /// What to do about it, if its message does not say so already.
@@ -29,23 +47,23 @@ pub trait Report: Error {
 }
 
 impl Report for PlaceError {
-    fn exit_code(&self) -> u8 {
-        CONFIGURATION
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Configuration
     }
 }
 
 impl Report for RegistryError {
-    fn exit_code(&self) -> u8 {
-        CONFIGURATION
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Configuration
     }
 }
 
 impl Report for BrokerError {
-    fn exit_code(&self) -> u8 {
-        if self.is_transient() {
-            STORE_UNAVAILABLE
-        } else {
-            UNEXPECTED
+    fn exit_status(&self) -> ExitStatus {
+        match self {
+            _ if self.is_transient() => ExitStatus::StoreUnavailable,
+            Self::Unusable { .. } | Self::Unsupported { .. } => ExitStatus::Configuration,
+            _ => ExitStatus::Unexpected,
         }
     }
 
@@ -54,9 +72,27 @@ impl Report for BrokerError {
     }
 }
 
+impl Report for QueueNameError {
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
+    }
+}
+
+impl Report for ExecutorError {
+    fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Broker(_) => ExitStatus::Usage,
+            _ => ExitStatus::Unexpected,
+        }
+    }
+}
+
 impl Report for TaskError {
-    fn exit_code(&self) -> u8 {
-        TASK_FAILED
+    fn exit_status(&self) -> ExitStatus {
+        match self.kind() {
+            ErrorKind::Unavailable => ExitStatus::StoreUnavailable,
+            _ => ExitStatus::TaskFailed,
+        }
     }
 }
 
@@ -90,7 +126,7 @@ impl<V: Exit, E: Into<Box<dyn Error>>> Exit for Result<V, E> {
                 let error = error.into();
                 // The code still tells of the error if nobody can read the text.
                 let _ = write_error(&*error, output);
-                ExitCode::from(exit_code(&*error))
+                exit_status(&*error).into()
             }
         }
     }
@@ -126,13 +162,13 @@ pub fn write_error(
     }
 }
 
-/// The exit code that the error asks for, or else the nearest of its sources that does; else 1.
-pub fn exit_code(error: &(dyn Error + 'static)) -> u8 {
+/// How the error, or else the nearest of its sources that says so, asks to exit.
+pub fn exit_status(error: &(dyn Error + 'static)) -> ExitStatus {
     chain(error)
         .filter_map(known)
-        .map(Report::exit_code)
-        .find(|code| *code != UNEXPECTED)
-        .unwrap_or(UNEXPECTED)
+        .map(Report::exit_status)
+        .find(|status| *status != ExitStatus::Unexpected)
+        .unwrap_or(ExitStatus::Unexpected)
 }
 
 /// The error and its sources, nearest first.
@@ -160,12 +196,14 @@ fn known<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Report> {
         .or_else(|| of::<BrokerError>(error))
         .or_else(|| of::<PlaceError>(error))
         .or_else(|| of::<RegistryError>(error))
+        .or_else(|| of::<QueueNameError>(error))
+        .or_else(|| of::<ExecutorError>(error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use celeriac_core::{ErrorKind, Registry};
+    use celeriac_core::Registry;
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot start the shop")]
@@ -177,7 +215,7 @@ mod tests {
         (String::from_utf8(output).unwrap(), code)
     }
 
-    fn is(code: ExitCode, expected: u8) -> bool {
+    fn is(code: ExitCode, expected: ExitStatus) -> bool {
         // `ExitCode` cannot be compared, but it can be shown.
         format!("{code:?}") == format!("{:?}", ExitCode::from(expected))
     }
@@ -186,9 +224,12 @@ mod tests {
     fn success_prints_nothing() {
         for (text, code) in [report(()), report(Ok::<_, io::Error>(()))] {
             assert!(text.is_empty());
-            assert!(is(code, 0));
+            assert!(is(code, ExitStatus::Done));
         }
-        assert!(is(report(Ok::<_, io::Error>(ExitCode::from(9))).1, 9));
+        let own = report(Ok::<_, io::Error>(ExitCode::from(
+            ExitStatus::GaveUpWaiting,
+        )));
+        assert!(is(own.1, ExitStatus::GaveUpWaiting));
     }
 
     #[test]
@@ -198,7 +239,7 @@ mod tests {
             text,
             "error: cannot start the shop\ncaused by: the door is locked\n"
         );
-        assert!(is(code, 1));
+        assert!(is(code, ExitStatus::Unexpected));
     }
 
     #[test]
@@ -206,16 +247,22 @@ mod tests {
         let error: Box<dyn Error> = "plain words".into();
         let (text, code) = report(Err::<(), _>(error));
         assert_eq!(text, "error: plain words\n");
-        assert!(is(code, 1));
+        assert!(is(code, ExitStatus::Unexpected));
     }
 
     #[test]
     fn an_error_of_celeriac_gives_its_exit_code_from_any_depth() {
         let unknown = || Registry::default().get("nap").unwrap_err();
-        assert!(is(report(Err::<(), _>(unknown())).1, CONFIGURATION));
-        assert!(is(report(Err::<(), _>(Outer(unknown()))).1, CONFIGURATION));
+        assert!(is(
+            report(Err::<(), _>(unknown())).1,
+            ExitStatus::Configuration
+        ));
+        assert!(is(
+            report(Err::<(), _>(Outer(unknown()))).1,
+            ExitStatus::Configuration
+        ));
         let failed = TaskError::new(ErrorKind::TimeLimit, "too slow");
-        assert!(is(report(Err::<(), _>(failed)).1, TASK_FAILED));
+        assert!(is(report(Err::<(), _>(failed)).1, ExitStatus::TaskFailed));
     }
 
     #[test]

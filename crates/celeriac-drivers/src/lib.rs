@@ -43,6 +43,10 @@ const NOT_BUILT_IN: [&str; 6] = ["amqp", "amqps", "postgres", "postgresql", "red
 ///
 /// [`BrokerError::Unusable`] if this build does not speak the scheme, or the store cannot be used
 /// as it is; [`BrokerError::Unavailable`] if it cannot be reached.
+#[cfg_attr(
+    not(feature = "sqlite"),
+    allow(clippy::unused_async, reason = "only some drivers have to wait")
+)]
 pub async fn open(
     url: &BrokerUrl,
     options: &DriverOptions,

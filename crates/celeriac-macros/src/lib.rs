@@ -25,7 +25,7 @@ use proc_macro::TokenStream;
 /// The function stays callable as written. Beside it, in the namespace of types, stands an empty
 /// enum of its name that implements `Task`, and `NAME::call(arguments…)` is a typed signature.
 ///
-/// ```ignore
+/// ```text
 /// #[celeriac::task(retries = 5, time_limit = "30s", queue = "money")]
 /// async fn charge(context: &Context, order: u64, note: &str) -> Result<Receipt, ChargeError> { … }
 ///

@@ -14,7 +14,7 @@ pub use fixture::{Fixture, block_on, call, message, queue, result, within};
 ///
 /// `connect` is a function from the test's name to a [`Fixture`] with an empty store of its own.
 ///
-/// ```ignore
+/// ```text
 /// celeriac_testkit::broker_conformance! { mod sqlite = connect_sqlite }
 /// ```
 #[macro_export]

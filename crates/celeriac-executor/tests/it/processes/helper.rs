@@ -1,4 +1,7 @@
 //! This test binary run again, as a parent that can be killed or whose file can be replaced.
+//!
+//! A test that needs one starts itself a second time; there it finds a ledger in its environment,
+//! and plays the parent instead.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,42 +11,33 @@ use super::tasks::*;
 
 const PATH: &str = "TEST_LEDGER";
 
-/// Runs one of the helpers below in a process of its own.
-pub(crate) fn start(name: &str, path: &str, binary: Option<&Path>) -> Child {
+/// Runs `test`, of the module `lives`, once more in a process of its own.
+pub(crate) fn start(test: &str, path: &str, binary: Option<&Path>) -> Child {
     let own = std::env::current_exe().unwrap();
     Command::new(binary.unwrap_or(&own))
-        .args([
-            "--exact",
-            &format!("processes::helper::{name}"),
-            "--ignored",
-        ])
+        .args(["--exact", &format!("processes::lives::{test}")])
         .env(PATH, path)
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
 }
 
-#[test]
-#[ignore = "it is run by the test that kills it"]
-fn children_for_a_killed_parent() {
-    let Ok(path) = std::env::var(PATH) else {
-        return;
-    };
+/// The ledger, if this process is the one that was started so.
+pub(crate) fn ledger_of_parent() -> Option<String> {
+    std::env::var(PATH).ok()
+}
+
+pub(crate) fn children_for_a_killed_parent(path: &str) {
     let pool = pool(2);
     let calls: Vec<_> = (0..2)
-        .map(|_| one::<noted_early>(&pool, (path.clone(), 60_000)))
+        .map(|_| one::<noted_early>(&pool, (path.to_owned(), 60_000)))
         .collect();
     for calls in calls {
         calls.only::<noted_early>().unwrap();
     }
 }
 
-#[test]
-#[ignore = "it is run by the test that gives it a file of its own"]
-fn replacement_after_the_binary_changed() {
-    let Ok(path) = std::env::var(PATH) else {
-        return;
-    };
+pub(crate) fn replacement_after_the_binary_changed(path: &str) {
     let own = std::env::current_exe().unwrap();
     let pool = pool(1);
     let first = call::<who>(&pool, (0,)).unwrap();
@@ -51,15 +45,10 @@ fn replacement_after_the_binary_changed() {
     std::fs::write(&own, "#!/bin/sh\nexit 1\n").unwrap();
     call::<noted>(&pool, ("/dev/null".into(), 1, 1, "kill".into())).unwrap_err();
     assert_ne!(call::<who>(&pool, (0,)).unwrap(), first);
-    note(&path, "the same version");
+    note(path, "the same version");
 }
 
-#[test]
-#[ignore = "it takes away its own right to open files"]
-fn no_replacement_to_be_had() {
-    let Ok(path) = std::env::var(PATH) else {
-        return;
-    };
+pub(crate) fn no_replacement_to_be_had(path: &str) {
     let pool = pool(1);
     call::<add>(&pool, (1, 1)).unwrap();
     let resource = rustix::process::Resource::Nofile;
@@ -74,5 +63,5 @@ fn no_replacement_to_be_had() {
     let late = call::<add>(&pool, (1, 1)).unwrap_err();
     rustix::process::setrlimit(resource, before).unwrap();
     assert_eq!(error, late);
-    note(&path, error);
+    note(path, error);
 }

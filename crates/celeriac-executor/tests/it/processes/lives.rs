@@ -9,6 +9,7 @@ use celeriac_core::outcome::ErrorKind;
 use celeriac_executor::processes::{ProcessPool, ProcessSettings, StartError};
 
 use super::harness::*;
+use super::helper;
 use super::tasks::*;
 
 #[test]
@@ -143,8 +144,15 @@ fn a_pool_of_more_children_than_can_be_is_refused() {
 
 #[test]
 fn a_pool_that_can_start_no_child_says_why_instead_of_waiting() {
+    if let Some(path) = helper::ledger_of_parent() {
+        return helper::no_replacement_to_be_had(&path);
+    }
     let (_folder, path) = ledger();
-    let mut parent = super::helper::start("no_replacement_to_be_had", &path, None);
+    let mut parent = helper::start(
+        "a_pool_that_can_start_no_child_says_why_instead_of_waiting",
+        &path,
+        None,
+    );
     assert!(parent.wait().unwrap().success());
     let said = lines(&path).join(" ");
     assert!(said.contains("3 in a row were lost"), "{said}");
@@ -153,8 +161,11 @@ fn a_pool_that_can_start_no_child_says_why_instead_of_waiting() {
 
 #[test]
 fn children_die_with_a_parent_that_is_killed() {
+    if let Some(path) = helper::ledger_of_parent() {
+        return helper::children_for_a_killed_parent(&path);
+    }
     let (_folder, path) = ledger();
-    let mut parent = super::helper::start("children_for_a_killed_parent", &path, None);
+    let mut parent = helper::start("children_die_with_a_parent_that_is_killed", &path, None);
     let children = until("two children", || {
         let pids: HashSet<u32> = lines(&path)
             .iter()
@@ -177,11 +188,17 @@ fn children_die_with_a_parent_that_is_killed() {
 
 #[test]
 fn a_binary_replaced_on_disk_goes_on_with_the_children_it_knows() {
+    if let Some(path) = helper::ledger_of_parent() {
+        return helper::replacement_after_the_binary_changed(&path);
+    }
     let (folder, path) = ledger();
     let copy = folder.path().join("copy");
     std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    let mut parent =
-        super::helper::start("replacement_after_the_binary_changed", &path, Some(&copy));
+    let mut parent = helper::start(
+        "a_binary_replaced_on_disk_goes_on_with_the_children_it_knows",
+        &path,
+        Some(&copy),
+    );
     let status = parent.wait().unwrap();
     assert!(status.success(), "{status}");
     assert_eq!(lines(&path), ["the same version"]);

@@ -27,7 +27,7 @@ pub struct NoRuntime(#[source] io::Error);
 ///
 /// # Errors
 ///
-/// [`NoRuntime`] if the system refuses what a runtime needs.
+/// `NoRuntime` if the system refuses what a runtime needs.
 pub fn block_on<F: Future>(flavor: Flavor, main: F) -> Result<F::Output, NoRuntime> {
     Ok(runtime(flavor).map_err(NoRuntime)?.block_on(main))
 }

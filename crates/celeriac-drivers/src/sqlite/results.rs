@@ -76,6 +76,27 @@ fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| Failure::Other(error.to_string()))
 }
 
+/// What is held of those of `ids` that may have a result.
+///
+/// Our ids grow with time, so a call that was just sent comes after all that have ended, which one
+/// look tells of many.
+pub(super) fn fetch_some(
+    connection: &Connection,
+    ids: &[TaskId],
+) -> Result<Vec<StoredResult>, Failure> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare_cached(statements::LAST_TASK_ID)?;
+    let last: Option<String> = statement.query_row([], |row| row.get(0))?;
+    let Some(last) = last else {
+        return Ok(Vec::new());
+    };
+    let mut old = ids.to_vec();
+    old.retain(|id| id.to_string() <= last);
+    Ok(fetch(connection, &old)?.into_iter().flatten().collect())
+}
+
 /// What is held of each of `ids`, unless it has expired.
 pub(super) fn fetch(
     connection: &Connection,

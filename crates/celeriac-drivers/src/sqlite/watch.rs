@@ -52,7 +52,7 @@ impl SqliteWatch {
             .inner
             .reads
             .run(move |connection| {
-                let held = results::fetch(connection, &fresh)?;
+                let held = results::fetch_some(connection, &fresh)?;
                 let watched = lock(&watched);
                 let news =
                     results::news(connection, cursor, ROWS_AT_ONCE, |id| watched.contains(id))?;
@@ -62,7 +62,7 @@ impl SqliteWatch {
         self.fresh.clear();
         self.cursor = cursor;
         let mut told = Vec::new();
-        for result in held.into_iter().flatten().chain(news) {
+        for result in held.into_iter().chain(news) {
             let mut watched = self.watched();
             let known = if result.state.is_final() {
                 watched.remove(&result.id)

@@ -35,6 +35,7 @@ pub(super) const INSERT_HOLDER: &str = include_str!("insert_holder.sql");
 pub(super) const INSERT_MESSAGE: &str = include_str!("insert_message.sql");
 pub(super) const INSERT_READY: &str = include_str!("insert_ready.sql");
 pub(super) const IS_REVOKED: &str = include_str!("is_revoked.sql");
+pub(super) const LAST_TASK_ID: &str = include_str!("last_task_id.sql");
 pub(super) const LIST_DEAD: &str = include_str!("list_dead.sql");
 pub(super) const LIST_HOLDERS: &str = include_str!("list_holders.sql");
 pub(super) const LIST_QUEUES: &str = include_str!("list_queues.sql");

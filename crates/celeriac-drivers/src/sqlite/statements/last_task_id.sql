@@ -1,0 +1,1 @@
+SELECT max(task_id) FROM result

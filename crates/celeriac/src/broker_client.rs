@@ -14,8 +14,8 @@ use celeriac_core::chunk::push_outcome;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, CallOptions, ContentType, Control, ErrorKind, Executor,
-    Invocation, Message, OutcomeChunk, Payload, QueueName, Reply, ResultBackend, ResultState,
-    ShutdownMode, StoredResult, TaskError, TaskId, Work,
+    Invocation, Message, Outcome, OutcomeChunk, Payload, QueueName, Reply, ResultBackend,
+    ResultState, ShutdownMode, StoredResult, TaskError, TaskId, Work,
 };
 use celeriac_executor::drive::reactor;
 use jiff::Timestamp;
@@ -264,7 +264,7 @@ impl Follower {
                     watch.add(&ids);
                 }
                 news = watch.next(), if !self.calls.is_empty() => match news {
-                    Ok(news) => news.into_iter().for_each(|result| self.deliver(&result)),
+                    Ok(news) => self.deliver_all(&news),
                     Err(error) if error.is_transient() => {
                         tracing::warn!(error = &error as &dyn std::error::Error, "results cannot be read, will try again");
                         tokio::time::sleep(PAUSE).await;
@@ -302,10 +302,33 @@ impl Follower {
         }
     }
 
-    fn deliver(&mut self, result: &StoredResult) {
-        let Some(calls) = self.calls.get(&result.id) else {
-            return;
-        };
+    /// Brings news to those who wait; outcomes of neighbouring calls go together.
+    fn deliver_all(&mut self, news: &[StoredResult]) {
+        let mut run: Option<Run> = None;
+        for result in news {
+            let Some(outcome) = self.tell(result) else {
+                continue;
+            };
+            for call in self.calls.remove(&result.id).into_iter().flatten() {
+                match &mut run {
+                    Some(run) if run.goes_on_with(&call, &outcome) => run.push(&outcome),
+                    _ => {
+                        let new = Run::start(call, &outcome);
+                        if let Some(done) = run.replace(new) {
+                            done.deliver();
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(run) = run {
+            run.deliver();
+        }
+    }
+
+    /// Tells those who wait for a call how far it has come, and says how it ended if it did.
+    fn tell(&self, result: &StoredResult) -> Option<Outcome<Payload>> {
+        let calls = self.calls.get(&result.id)?;
         if let ResultState::Progress(progress) = &result.state {
             for call in calls {
                 call.control.report(progress.clone());
@@ -314,30 +337,69 @@ impl Follower {
         for call in calls {
             call.reply.started();
         }
-        let Some(outcome) = result.outcome() else {
-            return;
-        };
-        for call in self.calls.remove(&result.id).into_iter().flatten() {
-            call.reply.outcomes(chunk_of(call.index, outcome.as_ref()));
-        }
+        result.outcome()
     }
 
     fn fail_all(&mut self, error: &BrokerError) {
         let reason = format!("its result cannot be read: {}", chain(error));
         for call in self.calls.drain().flat_map(|(_, calls)| calls) {
             let error = TaskError::new(ErrorKind::Unavailable, reason.clone());
-            call.reply.outcomes(chunk_of(call.index, Err(&error)));
+            Run::start(call, &Err(error)).deliver();
         }
     }
 }
 
-/// One outcome as the chunk a reply takes.
-fn chunk_of(index: usize, outcome: std::result::Result<&Payload, &TaskError>) -> OutcomeChunk {
-    let content_type = outcome.map_or(ContentType::Json, |value| value.content_type);
-    let mut bytes = Vec::new();
-    push_outcome(&mut bytes, outcome.map(|value| &*value.bytes));
-    OutcomeChunk::from_bytes(content_type, index, Duration::ZERO, bytes.into())
-        .expect("it was just encoded")
+/// Outcomes of neighbouring calls of one invocation, gathered for its reply.
+struct Run {
+    reply: Arc<dyn Reply>,
+    content_type: ContentType,
+    first: usize,
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Run {
+    fn start(call: Followed, outcome: &Outcome<Payload>) -> Self {
+        let mut run = Self {
+            reply: call.reply,
+            content_type: outcome
+                .as_ref()
+                .map_or(ContentType::Json, |value| value.content_type),
+            first: call.index,
+            bytes: Vec::new(),
+            count: 0,
+        };
+        run.push(outcome);
+        run
+    }
+
+    /// Whether `call` is the next one of the same invocation, and its value is encoded alike.
+    fn goes_on_with(&self, call: &Followed, outcome: &Outcome<Payload>) -> bool {
+        let alike = |value: &Payload| value.content_type == self.content_type;
+        Arc::ptr_eq(&self.reply, &call.reply)
+            && call.index == self.first + self.count
+            && outcome.as_ref().is_ok_and(alike)
+            || outcome.is_err()
+    }
+
+    fn push(&mut self, outcome: &Outcome<Payload>) {
+        push_outcome(
+            &mut self.bytes,
+            outcome.as_ref().map(|value| &value.bytes[..]),
+        );
+        self.count += 1;
+    }
+
+    fn deliver(self) {
+        let outcomes = OutcomeChunk::from_bytes(
+            self.content_type,
+            self.first,
+            Duration::ZERO,
+            self.bytes.into(),
+        );
+        self.reply
+            .outcomes(outcomes.expect("they were just encoded"));
+    }
 }
 
 /// An error and its sources on one line.

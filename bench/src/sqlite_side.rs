@@ -5,17 +5,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use celeriac::TaskError;
-use celeriac::blocking::{App, block_on};
-use futures_util::future::try_join_all;
+use celeriac::blocking::App;
 
 use crate::repetitions::Report;
 use crate::tasks::empty;
 use crate::worker::Worker;
 
 const TASKS: u32 = 20_000;
-
-/// Sends awaited together.
-const TOGETHER: u32 = 2_000;
 
 const LATENCIES: usize = 200;
 
@@ -44,15 +40,10 @@ pub(crate) fn run(measure: &str) -> Result<Option<Report>> {
 }
 
 fn enqueue(app: &App) -> Result<Report> {
-    let app = app.clone().into_async();
     Ok(Report::of(TASKS, || -> celeriac::Result<()> {
-        block_on(async {
-            for start in (0..TASKS).step_by(TOGETHER as usize) {
-                let sends = (start..start + TOGETHER).map(|number| app.send(empty::call(number)));
-                try_join_all(sends).await?;
-            }
-            Ok(())
-        })
+        let handles = app.send_many((0..TASKS).map(empty::call))?;
+        assert_eq!(handles.len(), TASKS as usize);
+        Ok(())
     })?)
 }
 

@@ -9,6 +9,7 @@ use celeriac_core::{
     Broker, ContentType, Limits, Message, Place, QueueName, Registry, ShutdownMode, Signature,
     Task, TaskId,
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use crate::broker_client::BrokerClient;
@@ -17,6 +18,15 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::launcher::Launcher;
 use crate::map::{Inputs, Map};
+
+/// The most calls that are stored together.
+const BATCH_CALLS: usize = 4_000;
+
+/// Bodies of so many bytes end a batch.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// One batch is made while another is stored.
+const BATCHES_UNDER_WAY: usize = 2;
 
 /// A place to run tasks, opened.
 ///
@@ -140,6 +150,50 @@ impl App {
         }
     }
 
+    /// Sends many calls, much faster than one by one; the handles come in their order.
+    ///
+    /// With a broker it resolves once all are stored there for good. They are stored some thousand
+    /// at a time, each batch whole or not at all, while the next one is made. On a pool this is
+    /// [`send`](Self::send) for each.
+    ///
+    /// All handles are in memory at once; [`map`](Self::map) holds a window only.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send). With a broker, calls of earlier batches are then stored, and one
+    /// batch after them may be: they run, though there is no handle. Give the signatures ids of
+    /// their own to ask for their results with [`handle`](Self::handle), or to tell them apart if
+    /// all are sent again.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a dropped future has sent some of the batches, each whole or not at all.
+    pub async fn send_many<T: Task>(
+        &self,
+        signatures: impl IntoIterator<Item = Signature<T>>,
+    ) -> Result<Vec<Handle<T>>> {
+        let mut signatures = signatures.into_iter().peekable();
+        let Some(broker) = &self.broker else {
+            return signatures.map(|call| self.launch(call)).collect();
+        };
+        let mut handles = Vec::with_capacity(signatures.size_hint().0);
+        let batches = std::iter::from_fn(|| {
+            signatures.peek()?;
+            Some(self.batch(&mut signatures))
+        });
+        let mut stored = stream::iter(batches)
+            .map(|batch| async { batch?.publish(broker).await })
+            .buffered(BATCHES_UNDER_WAY);
+        while let Some(calls) = stored.try_next().await? {
+            handles.extend(
+                calls
+                    .into_iter()
+                    .map(|call| Handle::new(call, Some(broker.clone()))),
+            );
+        }
+        Ok(handles)
+    }
+
     /// Runs the task on each of `inputs`, and gives the outcomes in the order of the inputs.
     ///
     /// Inputs are taken from the iterator only as the outcomes are, so it may be endless. A task of
@@ -216,6 +270,33 @@ impl App {
         broker: &Arc<BrokerClient>,
         signature: Signature<T>,
     ) -> Result<Handle<T>> {
+        let mut batch = Batch::default();
+        self.push(&mut batch, signature, Timestamp::now())?;
+        let mut calls = batch.publish(broker).await?;
+        let call = calls.pop().expect("one was pushed");
+        Ok(Handle::new(call, Some(broker.clone())))
+    }
+
+    /// Takes as many signatures as are published together.
+    fn batch<T: Task>(&self, signatures: impl Iterator<Item = Signature<T>>) -> Result<Batch<T>> {
+        let now = Timestamp::now();
+        let mut batch = Batch::default();
+        for signature in signatures {
+            self.push(&mut batch, signature, now)?;
+            if batch.calls.len() == BATCH_CALLS || batch.size_bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Encodes a call into a batch.
+    fn push<T: Task>(
+        &self,
+        batch: &mut Batch<T>,
+        signature: Signature<T>,
+        now: Timestamp,
+    ) -> Result<()> {
         let own = &T::DEFINITION.options;
         let options = &signature.options;
         let queue = match options.queue.as_deref().or(own.queue) {
@@ -228,18 +309,16 @@ impl App {
                 task: T::DEFINITION.name,
                 source,
             })?;
-        let message = Message::new(T::DEFINITION.name, body, options, own, Timestamp::now());
-        let ignored = message.headers.ignore_result == Some(true);
-        let call = Call::<T>::elsewhere(message.headers.id.clone());
-        broker.publish(vec![(queue, message)]).await?;
-        broker.follow(
-            call.id.clone(),
-            call.reply(1),
-            0,
-            call.control.clone(),
-            ignored,
-        );
-        Ok(Handle::new(call, Some(broker.clone())))
+        batch.size_bytes += body.bytes.len();
+        let message = Message::new(T::DEFINITION.name, body, options, own, now);
+        batch
+            .calls
+            .push(Call::<T>::elsewhere(message.headers.id.clone()));
+        batch
+            .ignored
+            .push(message.headers.ignore_result == Some(true));
+        batch.messages.push((queue, message));
+        Ok(())
     }
 
     /// The handle of a call that was sent before, here or elsewhere, by its id.
@@ -263,5 +342,37 @@ impl App {
             false,
         );
         Ok(Handle::new(call, Some(broker.clone())))
+    }
+}
+
+/// Calls that are published together.
+struct Batch<T: Task> {
+    messages: Vec<(QueueName, Message)>,
+    size_bytes: usize,
+    calls: Vec<Arc<Call<T>>>,
+    /// Which of them leave no result.
+    ignored: Vec<bool>,
+}
+
+impl<T: Task> Default for Batch<T> {
+    fn default() -> Self {
+        Self {
+            messages: Vec::new(),
+            size_bytes: 0,
+            calls: Vec::new(),
+            ignored: Vec::new(),
+        }
+    }
+}
+
+impl<T: Task> Batch<T> {
+    /// Stores the messages, and has the outcomes brought to the calls.
+    async fn publish(self, broker: &BrokerClient) -> Result<Vec<Arc<Call<T>>>> {
+        broker.publish(self.messages).await?;
+        for (call, ignored) in self.calls.iter().zip(self.ignored) {
+            let (id, control) = (call.id.clone(), call.control.clone());
+            broker.follow(id, call.reply(1), 0, control, ignored);
+        }
+        Ok(self.calls)
     }
 }

@@ -45,6 +45,18 @@ impl App {
         block_on(self.0.send(signature))
     }
 
+    /// Sends many calls, much faster than one by one; the handles come in their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::send_many`](crate::App::send_many): some batches may be stored by then.
+    pub fn send_many<T: Task>(
+        &self,
+        signatures: impl IntoIterator<Item = Signature<T>>,
+    ) -> Result<Vec<Handle<T>>> {
+        block_on(self.0.send_many(signatures))
+    }
+
     /// Runs the task on each of `inputs`: an iterator of outcomes in the order of the inputs.
     pub fn map<'a, T: Task>(
         &self,

@@ -188,6 +188,40 @@ pub(crate) async fn a_call_knows_its_id(site: Site) {
     assert_eq!(handle.get().await.unwrap(), "order-17");
 }
 
+pub(crate) async fn many_calls_sent_together_have_a_handle_each(site: Site) {
+    // More than one batch, so that the seams between batches are tried too.
+    let count = if site.is_broker() { 9_001 } else { 301 };
+    let handles = site.app().send_many((0..count).map(double::call)).await;
+    let handles = handles.unwrap();
+    let ids: HashSet<_> = handles.iter().map(|handle| handle.id().clone()).collect();
+    assert_eq!(ids.len(), handles.len());
+    assert_eq!(
+        gather(handles).await.unwrap(),
+        (0..count).map(|n| 2 * n).collect::<Vec<_>>()
+    );
+    let none: [celeriac::Signature<double>; 0] = [];
+    assert!(site.app().send_many(none).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_bad_call_among_many_is_an_error(site: Site) {
+    if !site.encodes() {
+        return;
+    }
+    let big = vec!["x".repeat(17 * 1024 * 1024)];
+    let calls = [vec!["a".to_owned()], big].map(|words| join::call(words, "").id("twice"));
+    let error = site.app().send_many(calls).await.unwrap_err();
+    assert!(error.to_string().contains("cannot be sent"), "{error}");
+    let Some(broker) = site.app().broker() else {
+        return;
+    };
+    // They are of one batch, so neither was stored.
+    let queues = broker.queues().await.unwrap();
+    let messages: u64 = queues.iter().map(|queue| queue.ready + queue.held).sum();
+    assert_eq!(messages, 0);
+    let results = broker.results().unwrap();
+    assert!(results.fetch(&["twice".into()]).await.unwrap()[0].is_none());
+}
+
 pub(crate) async fn gather_keeps_order_and_as_completed_gives_each(site: Site) {
     let app = site.app();
     let mut handles = Vec::new();
@@ -419,6 +453,8 @@ macro_rules! suite {
             endless_inputs_are_taken_only_as_outcomes_are
             send_and_get_carry_arguments_and_value
             a_call_knows_its_id
+            many_calls_sent_together_have_a_handle_each
+            a_bad_call_among_many_is_an_error
             gather_keeps_order_and_as_completed_gives_each
             an_error_keeps_its_type_message_and_cause
             a_panic_costs_its_own_call_only

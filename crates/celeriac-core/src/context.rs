@@ -1,7 +1,7 @@
 //! What a running task can ask and tell, and what others can tell it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -59,9 +59,31 @@ pub struct Progress {
 /// One end is in the [`Context`] of the task, the other in the handle of its sender. Interrupts go
 /// in, progress comes out; neither is lost if the other end looks later.
 pub struct Control {
-    interrupt: watch::Sender<Option<Interrupt>>,
-    progress: watch::Sender<Option<Progress>>,
+    interrupt: Newest<Interrupt>,
+    progress: Newest<Progress>,
     hooks: Mutex<Hooks>,
+}
+
+/// The newest word that was passed, and who waits for one.
+///
+/// Most calls are never interrupted and report nothing, so the channel is made at its first use:
+/// it is larger than all else that is kept of a call.
+struct Newest<T>(OnceLock<watch::Sender<Option<T>>>);
+
+impl<T: Clone> Newest<T> {
+    fn channel(&self) -> &watch::Sender<Option<T>> {
+        self.0.get_or_init(|| watch::Sender::new(None))
+    }
+
+    fn get(&self) -> Option<T> {
+        self.0.get()?.borrow().clone()
+    }
+}
+
+impl<T> Default for Newest<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
 }
 
 type InterruptHook = Box<dyn Fn(Interrupt) + Send>;
@@ -77,8 +99,8 @@ impl Control {
     /// A connection nobody has used yet.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            interrupt: watch::Sender::new(None),
-            progress: watch::Sender::new(None),
+            interrupt: Newest::default(),
+            progress: Newest::default(),
             hooks: Mutex::default(),
         })
     }
@@ -87,7 +109,7 @@ impl Control {
     ///
     /// A later interrupt replaces a soft time limit; otherwise the first one stays.
     pub fn interrupt(&self, interrupt: Interrupt) {
-        let changed = self.interrupt.send_if_modified(|current| {
+        let changed = self.interrupt.channel().send_if_modified(|current| {
             let replace = matches!(current, None | Some(Interrupt::SoftTimeLimit))
                 && *current != Some(interrupt);
             if replace {
@@ -102,19 +124,19 @@ impl Control {
 
     /// Why the task should stop, if it should.
     pub fn interrupted(&self) -> Option<Interrupt> {
-        *self.interrupt.borrow()
+        self.interrupt.get()
     }
 
     /// Waits until the task should stop. Cancel safe.
     pub async fn wait_interrupted(&self) -> Interrupt {
-        let mut receiver = self.interrupt.subscribe();
+        let mut receiver = self.interrupt.channel().subscribe();
         let seen = receiver.wait_for(Option::is_some).await;
         (*seen.expect("the sender is a field of `self`")).expect("waited for it")
     }
 
     /// Waits until the task should stop for a reason other than its soft time limit. Cancel safe.
     pub async fn wait_cancelled(&self) -> Interrupt {
-        let mut receiver = self.interrupt.subscribe();
+        let mut receiver = self.interrupt.channel().subscribe();
         let seen = receiver
             .wait_for(|interrupt| {
                 matches!(interrupt, Some(Interrupt::Cancelled | Interrupt::Shutdown))
@@ -139,17 +161,17 @@ impl Control {
         if let Some(hook) = &self.lock().progress {
             hook(&progress);
         }
-        self.progress.send_replace(Some(progress));
+        self.progress.channel().send_replace(Some(progress));
     }
 
     /// How far the task has come, if it said.
     pub fn progress(&self) -> Option<Progress> {
-        self.progress.borrow().clone()
+        self.progress.get()
     }
 
     /// A receiver of each progress report; slow readers see the newest.
     pub fn watch_progress(&self) -> watch::Receiver<Option<Progress>> {
-        self.progress.subscribe()
+        self.progress.channel().subscribe()
     }
 
     /// Calls `hook` at each progress report from now on. There is one hook; it must not block.

@@ -18,20 +18,16 @@ use crate::error::Result;
 pub struct Handle<T: Task> {
     call: Arc<Call<T>>,
     broker: Option<Arc<BrokerClient>>,
-    reports: watch::Receiver<Option<Progress>>,
+    /// Made when the first report is waited for.
+    reports: Option<watch::Receiver<Option<Progress>>>,
 }
 
 impl<T: Task> Handle<T> {
     pub(crate) fn new(call: Arc<Call<T>>, broker: Option<Arc<BrokerClient>>) -> Self {
-        let mut reports = call.control.watch_progress();
-        if reports.borrow().is_some() {
-            // It was quicker than we are, and its report is still news.
-            reports.mark_changed();
-        }
         Self {
             call,
             broker,
-            reports,
+            reports: None,
         }
     }
 
@@ -90,9 +86,17 @@ impl<T: Task> Handle<T> {
     ///
     /// Safe.
     pub async fn next_progress(&mut self) -> Option<Progress> {
+        let reports = self.reports.get_or_insert_with(|| {
+            let mut reports = self.call.control.watch_progress();
+            if reports.borrow().is_some() {
+                // It was quicker than we are, and its report is still news.
+                reports.mark_changed();
+            }
+            reports
+        });
         tokio::select! {
             biased;
-            changed = self.reports.changed() => changed.ok().and_then(|()| self.reports.borrow().clone()),
+            changed = reports.changed() => changed.ok().and_then(|()| reports.borrow_and_update().clone()),
             () = self.call.slot.finished() => None,
         }
     }

@@ -1,6 +1,47 @@
 //! Stored headers and bodies, and the messages they make.
 
-use celeriac_core::{BrokerError, ContentType, Headers, Message, Payload};
+use celeriac_core::{BrokerError, ContentType, Headers, Message, Payload, TaskId};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Headers of which we know every name, as are those that we write.
+///
+/// To keep unknown ones, all are held back until the last has been seen, which takes three times as
+/// long.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct KnownOnly(#[serde(with = "Known")] Headers);
+
+/// The fields of [`Headers`].
+#[derive(Deserialize)]
+#[serde(remote = "Headers", deny_unknown_fields)]
+struct Known {
+    #[serde(default)]
+    lang: String,
+    task: String,
+    id: TaskId,
+    #[serde(default)]
+    eta: Option<Timestamp>,
+    #[serde(default)]
+    expires: Option<Timestamp>,
+    #[serde(default)]
+    group: Option<String>,
+    #[serde(default)]
+    retries: u32,
+    #[serde(default)]
+    timelimit: Option<(Option<f64>, Option<f64>)>,
+    #[serde(default)]
+    root_id: Option<TaskId>,
+    #[serde(default)]
+    parent_id: Option<TaskId>,
+    #[serde(default)]
+    origin: Option<String>,
+    #[serde(default)]
+    ignore_result: Option<bool>,
+    #[serde(skip)]
+    extra: Map<String, Value>,
+}
 
 /// Refuses a message whose body is over `limit_bytes`.
 pub(crate) fn check_size(message: &Message, limit_bytes: usize) -> Result<(), BrokerError> {
@@ -14,9 +55,10 @@ pub(crate) fn check_size(message: &Message, limit_bytes: usize) -> Result<(), Br
         })
 }
 
-/// The headers as they are stored: JSON under Celery's names.
-pub(crate) fn encode(headers: &Headers) -> Vec<u8> {
-    serde_json::to_vec(headers).expect("headers have text keys only, so they have a form in JSON")
+/// Appends the headers as they are stored: JSON under Celery's names.
+pub(crate) fn encode_into(headers: &Headers, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, headers)
+        .expect("headers have text keys only, so they have a form in JSON");
 }
 
 /// The message these bytes make, or why they make none.
@@ -26,8 +68,10 @@ pub(crate) fn decode(
     body: Vec<u8>,
     priority: u8,
 ) -> Result<Message, String> {
-    let headers: Headers =
-        serde_json::from_slice(headers).map_err(|error| format!("headers: {error}"))?;
+    let headers = match serde_json::from_slice(headers) {
+        Ok(KnownOnly(headers)) => headers,
+        Err(_) => serde_json::from_slice(headers).map_err(|error| format!("headers: {error}"))?,
+    };
     let content_type = ContentType::from_mime(content_type).ok_or_else(|| {
         format!(
             "content type `{}` is not known",
@@ -47,4 +91,36 @@ pub(crate) fn decode(
 /// What waiters are told of a message that died of its deliveries.
 pub(crate) fn delivery_limit_text(deliveries: u32) -> String {
     format!("it was delivered {deliveries} times without ever being finished")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Headers, String> {
+        let message = decode(text.as_bytes(), "application/json", Vec::new(), 3)?;
+        Ok(message.headers)
+    }
+
+    #[test]
+    fn headers_are_read_alike_whether_all_are_known_or_not() {
+        let known = r#""lang":"py","task":"add","id":"x","eta":"2026-01-02T03:04:05Z","expires":null,
+            "group":"g","retries":2,"timelimit":[null,1.5],"root_id":"r","parent_id":null,
+            "origin":"me","ignore_result":true"#;
+        let all_known = read(&format!("{{{known}}}")).unwrap();
+        let mut with_more = read(&format!(r#"{{{known},"stamps":{{"a":[1]}}}}"#)).unwrap();
+        assert_eq!(with_more.extra["stamps"]["a"][0], 1);
+        with_more.extra.clear();
+        assert_eq!(all_known, with_more);
+
+        let mut again = Vec::new();
+        encode_into(&all_known, &mut again);
+        assert_eq!(read(&String::from_utf8(again).unwrap()).unwrap(), all_known);
+    }
+
+    #[test]
+    fn headers_without_a_task_are_refused_with_the_reason() {
+        let reason = read(r#"{"id":"x"}"#).unwrap_err();
+        assert!(reason.contains("missing field `task`"), "{reason}");
+    }
 }

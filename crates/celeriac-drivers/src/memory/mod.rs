@@ -112,11 +112,13 @@ impl MemoryBroker {
             .into_iter()
             .map(|(queue, message)| {
                 headers::check_size(&message, self.body_limit_bytes)?;
+                let mut encoded = Vec::new();
+                headers::encode_into(&message.headers, &mut encoded);
                 let entry = Entry {
                     queue,
                     rank: 9 - message.priority.min(9),
                     task_id: Some(message.headers.id.clone()),
-                    headers: headers::encode(&message.headers),
+                    headers: encoded,
                     task: Some(message.headers.task),
                     content_type: message.body.content_type.as_str().to_owned(),
                     body: message.body.bytes,

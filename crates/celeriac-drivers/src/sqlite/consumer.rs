@@ -16,7 +16,7 @@ use super::claim::{Catch, Claim, Claimed};
 use super::failure::Failure;
 use super::keeper::Lease;
 use super::lease::Registration;
-use super::messages::NewMessage;
+use super::messages::NewMessages;
 use super::settle::Ending;
 use super::statements;
 use super::store::Inner;
@@ -149,7 +149,7 @@ impl SqliteConsumer {
                 tag: *tag,
                 verdict: Verdict::Dead(DeadReason::Malformed, reason.clone()),
                 result: None,
-                follow_ups: Vec::new(),
+                follow_ups: NewMessages::default(),
             })
             .collect();
         self.carry_out(endings, 0).await?;
@@ -255,8 +255,8 @@ impl Consumer for SqliteConsumer {
             let mut size_bytes = 0;
             let mut endings = Vec::with_capacity(settlements.len());
             for settlement in settlements {
-                let follow_ups = NewMessage::encode_all(settlement.follow_ups, limit_bytes)?;
-                size_bytes += follow_ups.iter().map(NewMessage::size_bytes).sum::<usize>();
+                let follow_ups = NewMessages::encode(settlement.follow_ups, limit_bytes)?;
+                size_bytes += follow_ups.size_bytes();
                 let value = settlement.result.as_ref().and_then(|it| it.value.as_ref());
                 size_bytes += value.map_or(0, |value| value.bytes.len());
                 endings.push(Ending {

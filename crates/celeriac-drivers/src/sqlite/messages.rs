@@ -1,5 +1,7 @@
 //! Messages on their way into the database, and back into their queues.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use celeriac_core::{BrokerError, Message, QueueName};
 use jiff::Timestamp;
@@ -17,86 +19,112 @@ pub(super) struct Standing {
     pub(super) deliveries: i64,
 }
 
-/// A message as it is stored.
+/// Messages as they are stored.
+///
+/// Their texts stand in two buffers one after another: thousands are made on one thread and dropped
+/// on another, and allocations of their own would cost more than the encoding.
+#[derive(Debug, Default)]
+pub(super) struct NewMessages {
+    rows: Vec<Row>,
+    names: String,
+    headers: Vec<u8>,
+}
+
+/// One of them; its texts begin where those of the one before end.
 #[derive(Debug)]
-pub(super) struct NewMessage {
+struct Row {
     queue: QueueName,
     rank: i64,
     due_ms: Option<i64>,
-    task_id: String,
-    task: String,
+    task_id_end: usize,
+    task_end: usize,
+    headers_end: usize,
     content_type: &'static str,
-    headers: Vec<u8>,
     body: Bytes,
 }
 
-impl NewMessage {
-    /// Encodes `message`, unless its body is over `limit_bytes`.
+impl NewMessages {
+    /// Encodes all of `messages`, or none if a body is over `limit_bytes`.
     pub(super) fn encode(
+        messages: Vec<(QueueName, Message)>,
+        limit_bytes: usize,
+    ) -> Result<Self, BrokerError> {
+        let mut new = Self::default();
+        new.rows.reserve(messages.len());
+        for (queue, message) in messages {
+            new.push(queue, message, limit_bytes)?;
+        }
+        Ok(new)
+    }
+
+    fn push(
+        &mut self,
         queue: QueueName,
         message: Message,
         limit_bytes: usize,
-    ) -> Result<Self, BrokerError> {
+    ) -> Result<(), BrokerError> {
         headers::check_size(&message, limit_bytes)?;
-        Ok(Self {
+        let known = &message.headers;
+        // Writing to a text cannot fail.
+        let _ = write!(self.names, "{}", known.id);
+        let task_id_end = self.names.len();
+        self.names.push_str(&known.task);
+        headers::encode_into(known, &mut self.headers);
+        self.rows.push(Row {
             queue,
             rank: 9 - i64::from(message.priority.min(9)),
-            due_ms: message.headers.eta.map(ceil_ms),
-            task_id: message.headers.id.to_string(),
-            headers: headers::encode(&message.headers),
-            task: message.headers.task,
+            due_ms: known.eta.map(ceil_ms),
+            task_id_end,
+            task_end: self.names.len(),
+            headers_end: self.headers.len(),
             content_type: message.body.content_type.as_str(),
             body: message.body.bytes,
-        })
+        });
+        Ok(())
     }
 
-    /// Encodes all of `messages`, or none.
-    pub(super) fn encode_all(
-        messages: Vec<(QueueName, Message)>,
-        limit_bytes: usize,
-    ) -> Result<Vec<Self>, BrokerError> {
-        messages
-            .into_iter()
-            .map(|(queue, message)| Self::encode(queue, message, limit_bytes))
-            .collect()
-    }
-
-    /// About how much it takes in the log.
+    /// About how much they take in the log.
     pub(super) fn size_bytes(&self) -> usize {
-        self.body.len() + self.headers.len()
+        let bodies: usize = self.rows.iter().map(|row| row.body.len()).sum();
+        bodies + self.headers.len()
     }
 }
 
 impl Transaction<'_> {
     /// Stores `messages`.
-    pub(super) fn publish(&mut self, messages: &[NewMessage]) -> Result<(), Failure> {
-        if messages.is_empty() {
+    pub(super) fn publish(&mut self, messages: &NewMessages) -> Result<(), Failure> {
+        let Some(first) = messages.rows.first() else {
             return Ok(());
-        }
+        };
         let now_ms = wall_ms();
         let mut insert = self.prepare(statements::INSERT_MESSAGE)?;
         let mut ready = self.prepare(statements::INSERT_READY)?;
-        for message in messages {
-            let queue = self.queue(&message.queue)?;
+        let mut queue = (&first.queue, self.queue(&first.queue)?);
+        let (mut name, mut header) = (0, 0);
+        for row in &messages.rows {
+            if row.queue != *queue.0 {
+                queue = (&row.queue, self.queue(&row.queue)?);
+            }
             let number = self.next_number();
             insert.execute((
                 number,
-                &message.task_id,
-                &message.task,
-                message.content_type,
-                &message.headers[..],
-                &message.body[..],
+                &messages.names[name..row.task_id_end],
+                &messages.names[row.task_id_end..row.task_end],
+                row.content_type,
+                &messages.headers[header..row.headers_end],
+                &row.body[..],
             ))?;
-            if message.due_ms.is_none() {
-                ready.execute((queue, message.rank, number, 0))?;
+            (name, header) = (row.task_end, row.headers_end);
+            if row.due_ms.is_none() {
+                ready.execute((queue.1, row.rank, number, 0))?;
                 continue;
             }
             let standing = Standing {
-                queue,
-                rank: message.rank,
+                queue: queue.1,
+                rank: row.rank,
                 deliveries: 0,
             };
-            self.enqueue(number, standing, message.due_ms, now_ms)?;
+            self.enqueue(number, standing, row.due_ms, now_ms)?;
         }
         self.announce(News::Messages);
         Ok(())

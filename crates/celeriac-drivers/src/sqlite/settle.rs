@@ -3,7 +3,7 @@
 use celeriac_core::{DeadReason, Settled, StoredResult, Verdict};
 
 use super::failure::Failure;
-use super::messages::{NewMessage, Standing};
+use super::messages::{NewMessages, Standing};
 use super::results::Replace;
 use super::statements;
 use super::transaction::{News, Transaction, ceil_ms, wall_ms};
@@ -14,7 +14,7 @@ pub(super) struct Ending {
     pub(super) tag: i64,
     pub(super) verdict: Verdict,
     pub(super) result: Option<StoredResult>,
-    pub(super) follow_ups: Vec<NewMessage>,
+    pub(super) follow_ups: NewMessages,
 }
 
 impl Transaction<'_> {

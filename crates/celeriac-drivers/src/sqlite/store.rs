@@ -20,7 +20,7 @@ use super::failure::Failure;
 use super::keeper::{Keeper, Leases};
 use super::lease::{Holder, Identity};
 use super::linux::{self, FileWatch};
-use super::messages::NewMessage;
+use super::messages::NewMessages;
 use super::place::Place;
 use super::reader::{Reader, Reads};
 use super::results::{self, Replace};
@@ -179,8 +179,8 @@ impl Broker for SqliteStore {
         messages: Vec<(QueueName, Message)>,
     ) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
-            let messages = NewMessage::encode_all(messages, self.limit_bytes())?;
-            let size_bytes = messages.iter().map(NewMessage::size_bytes).sum();
+            let messages = NewMessages::encode(messages, self.limit_bytes())?;
+            let size_bytes = messages.size_bytes();
             self.inner
                 .writes
                 .run(Keep::Durably, size_bytes, move |transaction| {

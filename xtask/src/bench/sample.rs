@@ -49,6 +49,23 @@ impl Samples {
 
     /// The middle, the lowest and the highest figure.
     pub(super) fn spread(&self, figure: Figure) -> [f64; 3] {
+        let values = self.sorted(figure);
+        let half = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[half]
+        } else {
+            f64::midpoint(values[half - 1], values[half])
+        };
+        [median, values[0], values[values.len() - 1]]
+    }
+
+    /// The figure that 99 of 100 stay below, if there are hundreds to tell it from.
+    pub(super) fn p99(&self, figure: Figure) -> Option<f64> {
+        let values = self.sorted(figure);
+        (values.len() >= 200).then(|| values[values.len() * 99 / 100])
+    }
+
+    fn sorted(&self, figure: Figure) -> Vec<f64> {
         let mut values: Vec<_> = self
             .seconds
             .iter()
@@ -58,13 +75,7 @@ impl Samples {
             })
             .collect();
         values.sort_by(f64::total_cmp);
-        let half = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[half]
-        } else {
-            f64::midpoint(values[half - 1], values[half])
-        };
-        [median, values[0], values[values.len() - 1]]
+        values
     }
 
     /// How many repetitions there are.
@@ -127,6 +138,16 @@ mod tests {
         samples.add(Samples::read(r#"{"amount": 100, "seconds": [5.0]}"#).unwrap());
         let [median, ..] = samples.spread(RATE);
         assert!((median - 37.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn one_in_a_hundred_is_told_only_of_hundreds() {
+        let samples = |count: u32| Samples {
+            amount: 1.0,
+            seconds: (1..=count).rev().map(f64::from).collect(),
+        };
+        assert_eq!(samples(199).p99(Figure::Milliseconds), None);
+        assert_eq!(samples(200).p99(Figure::Milliseconds), Some(199_000.0));
     }
 
     #[test]

@@ -75,12 +75,15 @@ impl Row {
     }
 }
 
-/// The middle figure, the ends, and of how many.
+/// The middle figure, what one in a hundred takes if that is known, the ends, and of how many.
 fn with_spread(samples: &Samples, figure: Figure) -> String {
     let [median, low, high] = samples.spread(figure);
+    let figures = match samples.p99(figure) {
+        Some(p99) => format!("p50 {}, p99 {}", shown(median, figure), shown(p99, figure)),
+        None => shown(median, figure),
+    };
     format!(
-        "{} ({} … {}, {} runs)",
-        shown(median, figure),
+        "{figures} ({} … {}, {} runs)",
         number(low),
         number(high),
         samples.repetitions()
@@ -201,6 +204,16 @@ mod tests {
     fn samples(seconds: f64) -> Samples {
         let report = format!(r#"{{"amount": 1000000, "seconds": [{seconds}]}}"#);
         Samples::read(&report).unwrap()
+    }
+
+    #[test]
+    fn hundreds_of_times_are_told_with_the_slowest_of_a_hundred() {
+        let samples = Samples::read(&format!(
+            r#"{{"amount": 1, "seconds": [{}0.009]}}"#,
+            "0.001,".repeat(199)
+        ));
+        let text = with_spread(&samples.unwrap(), Figure::Milliseconds);
+        assert_eq!(text, "p50 1.00 ms, p99 1.00 ms (1.00 … 9.00, 200 runs)");
     }
 
     #[test]

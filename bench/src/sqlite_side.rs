@@ -13,6 +13,9 @@ use crate::worker::Worker;
 
 const TASKS: u32 = 20_000;
 
+/// Sent in one call, in so many batches that filling the first and storing the last do not count.
+const IN_BULK: u32 = 100_000;
+
 const LATENCIES: usize = 200;
 
 /// So long nothing happens before a latency is taken, that everybody has gone to sleep.
@@ -40,9 +43,9 @@ pub(crate) fn run(measure: &str) -> Result<Option<Report>> {
 }
 
 fn enqueue(app: &App) -> Result<Report> {
-    Ok(Report::of(TASKS, || -> celeriac::Result<()> {
-        let handles = app.send_many((0..TASKS).map(empty::call))?;
-        assert_eq!(handles.len(), TASKS as usize);
+    Ok(Report::of(IN_BULK, || -> celeriac::Result<()> {
+        let handles = app.send_many((0..IN_BULK).map(empty::call))?;
+        assert_eq!(handles.len(), IN_BULK as usize);
         Ok(())
     })?)
 }

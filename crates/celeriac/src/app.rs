@@ -25,12 +25,13 @@ const BATCH_CALLS: usize = 4_000;
 /// Bodies of so many bytes end a batch.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// One batch is made while another is stored.
-const BATCHES_UNDER_WAY: usize = 2;
+/// One batch is made while others are stored; what waits together is stored in one commit.
+const BATCHES_UNDER_WAY: usize = 3;
 
 /// A place to run tasks, opened.
 ///
-/// Cloning is cheap and gives the same place.
+/// Cloning is cheap and gives the same place. Once the last clone, handle, map and worker is dropped
+/// a pool ends and a broker is closed, shortly afterwards and on a thread of our own.
 #[derive(Debug, Clone)]
 pub struct App {
     place: Place,
@@ -160,8 +161,8 @@ impl App {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send). With a broker, calls of earlier batches are then stored, and one
-    /// batch after them may be: they run, though there is no handle. Give the signatures ids of
+    /// As [`send`](Self::send). With a broker, calls of earlier batches are then stored, and up to
+    /// two batches after them may be: they run, though there is no handle. Give the signatures ids of
     /// their own to ask for their results with [`handle`](Self::handle), or to tell them apart if
     /// all are sent again.
     ///
@@ -281,6 +282,10 @@ impl App {
     fn batch<T: Task>(&self, signatures: impl Iterator<Item = Signature<T>>) -> Result<Batch<T>> {
         let now = Timestamp::now();
         let mut batch = Batch::default();
+        // Moving thousands of messages as the room for them grows takes longer than too much room.
+        let expected = signatures.size_hint().0.min(BATCH_CALLS);
+        batch.messages.reserve_exact(expected);
+        batch.calls.reserve_exact(expected);
         for signature in signatures {
             self.push(&mut batch, signature, now)?;
             if batch.calls.len() == BATCH_CALLS || batch.size_bytes >= BATCH_BYTES {

@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod closing;
 mod entry;
 mod macros;
 mod places;

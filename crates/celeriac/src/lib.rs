@@ -91,3 +91,8 @@ pub mod __private {
     pub use crate::entry::{Flavor, block_on, kind};
     pub use crate::report::exit;
 }
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -64,6 +64,9 @@ impl<I> Inputs<'_, I> {
 ///
 /// Take them one by one with [`next`](Self::next) or as a [`Stream`], or all with
 /// [`collect`](Self::collect). Calls are made only while the map is polled.
+///
+/// Inputs are taken only as outcomes are: for each slot of the place, four chunks may be under way or
+/// wait to be taken, or 2 ms of calls too short to fill them, but of those no more than 48.
 pub struct Map<'a, T: Task> {
     inputs: Inputs<'a, T::Input>,
     launcher: Arc<Launcher>,
@@ -85,8 +88,8 @@ pub struct Map<'a, T: Task> {
 /// One chunk under way.
 struct Flight<V> {
     id: TaskId,
-    /// The outcomes not yet passed on; passed ones are popped if the map is ordered.
-    outcomes: VecDeque<Option<Outcome<V>>>,
+    /// The calls not yet passed on in order; if order does not matter, all of them.
+    places: VecDeque<Place<V>>,
     /// How many outcomes were popped.
     passed: usize,
     missing: usize,
@@ -95,6 +98,14 @@ struct Flight<V> {
     chunk: Option<Chunk>,
     /// The attempt under way of calls that are run again.
     attempts: HashMap<usize, u32>,
+}
+
+/// What is known of one call.
+enum Place<V> {
+    Missing,
+    Here(Outcome<V>),
+    /// Its outcome was passed on as it came.
+    Passed,
 }
 
 /// What came back for one chunk.
@@ -170,7 +181,7 @@ impl<'a, T: Task> Map<'a, T> {
     }
 
     /// Sends `size` calls together, instead of as many as fit their duration. They run one after
-    /// another.
+    /// another, and inputs are taken as said at [`Map`].
     #[must_use]
     pub fn chunk_size(mut self, size: usize) -> Self {
         self.chunker = Chunker::fixed(NonZeroUsize::new(size).unwrap_or(NonZeroUsize::MIN));
@@ -231,7 +242,7 @@ impl<'a, T: Task> Map<'a, T> {
     /// Sends chunks while the window has room and there are inputs.
     fn send(&mut self, context: &mut Context<'_>) {
         let slots = self.launcher.executor.slots().get();
-        let window = slots.saturating_mul(self.chunker.size()).saturating_mul(4);
+        let window = slots.saturating_mul(self.chunker.window());
         while self.under_way < window.max(2) {
             let wanted = self.chunker.next(self.inputs.left(), slots);
             if self.send_chunk(wanted, context) < wanted {
@@ -277,7 +288,7 @@ impl<'a, T: Task> Map<'a, T> {
             flight,
             Flight {
                 id: id.clone(),
-                outcomes: (0..taken).map(|_| None).collect(),
+                places: (0..taken).map(|_| Place::Missing).collect(),
                 passed: 0,
                 missing: taken,
                 controls: Vec::new(),
@@ -460,7 +471,7 @@ impl<'a, T: Task> Map<'a, T> {
             let Some(place) = index.checked_sub(flight.passed) else {
                 continue;
             };
-            let Some(place @ None) = flight.outcomes.get_mut(place) else {
+            let Some(place @ Place::Missing) = flight.places.get_mut(place) else {
                 continue;
             };
             if flight
@@ -484,10 +495,9 @@ impl<'a, T: Task> Map<'a, T> {
             }
             flight.missing -= 1;
             if self.ordered {
-                *place = Some(outcome);
+                *place = Place::Here(outcome);
             } else {
-                // The place is taken; what it holds will not be looked at.
-                *place = Some(Err(TaskError::cancelled()));
+                *place = Place::Passed;
                 self.ready.push_back(outcome);
             }
         }
@@ -509,12 +519,13 @@ impl<'a, T: Task> Map<'a, T> {
         }
         while let Some(mut first) = self.flights.first_entry() {
             let flight = first.get_mut();
-            while let Some(Some(_)) = flight.outcomes.front() {
-                self.ready.extend(flight.outcomes.pop_front().flatten());
+            while let Some(place) = flight.places.pop_front() {
+                let Place::Here(outcome) = place else {
+                    flight.places.push_front(place);
+                    return;
+                };
+                self.ready.push_back(outcome);
                 flight.passed += 1;
-            }
-            if !flight.outcomes.is_empty() {
-                return;
             }
             first.remove();
         }

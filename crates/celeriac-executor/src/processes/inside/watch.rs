@@ -19,6 +19,9 @@ use super::Inside;
 /// Outcomes wait at least one and at most two of these for company.
 const TICK: Duration = Duration::from_millis(1);
 
+/// After so many ticks without anything to send it sleeps until it is woken, which costs more.
+const QUIET_TICKS: u32 = 16;
+
 /// A call that hears interrupts.
 struct Listener {
     seat: u32,
@@ -102,10 +105,12 @@ impl Watch {
 
     /// Runs for as long as the process.
     pub(super) fn run(&self, inside: &Inside) {
+        let mut quiet = 0;
         loop {
             let pending = inside.outbox.tick();
+            quiet = if pending { 0 } else { quiet + 1 };
             let soft = self.interrupt(inside.arena);
-            let timeout = match (pending, soft) {
+            let timeout = match (quiet < QUIET_TICKS, soft) {
                 (false, None) => None,
                 (true, None) => Some(TICK),
                 (false, Some(soft)) => Some(soft),
@@ -120,6 +125,9 @@ impl Watch {
             }
             self.wait(timeout);
             self.asleep.store(false, Ordering::SeqCst);
+            if timeout.is_none() {
+                quiet = 0;
+            }
         }
     }
 

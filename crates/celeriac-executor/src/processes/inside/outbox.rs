@@ -70,6 +70,8 @@ struct Stream {
     /// What was sent when the watch last looked.
     sent_at_tick: u64,
     open: Option<Open>,
+    /// When the last frame of outcomes was closed.
+    closed: Instant,
     /// Kept for their memory.
     record: Vec<u8>,
     frame: Vec<u8>,
@@ -79,6 +81,7 @@ struct Stream {
 struct Open {
     at: u64,
     next: About,
+    /// When the first of its calls was begun, or later.
     since: Instant,
 }
 
@@ -95,6 +98,7 @@ impl Outbox {
                 sent: 0,
                 sent_at_tick: 0,
                 open: None,
+                closed: Instant::now(),
                 record: Vec::new(),
                 frame: Vec::new(),
             }),
@@ -118,8 +122,8 @@ impl Outbox {
     pub(super) fn outcome(&self, ticket: &Ticket, about: About, outcome: &Outcome<Vec<u8>>) {
         match outcome {
             Ok(value) if value.len() > INLINE_BYTES => self.large(ticket, about, value),
-            Ok(value) => self.lock().outcome(about, Ok(value)),
-            Err(error) => self.lock().outcome(about, Err(error)),
+            Ok(value) => self.lock().outcome(ticket, about, Ok(value)),
+            Err(error) => self.lock().outcome(ticket, about, Err(error)),
         }
     }
 
@@ -137,7 +141,7 @@ impl Outbox {
             Err(error) => {
                 let reason = format!("its result found no memory to travel in: {error}");
                 let error = TaskError::new(ErrorKind::BadResult, reason);
-                self.lock().outcome(about, Err(&error));
+                self.lock().outcome(ticket, about, Err(&error));
             }
         }
     }
@@ -215,7 +219,12 @@ fn shortened(error: &TaskError) -> TaskError {
 
 impl Stream {
     /// Appends an outcome whose value is not large.
-    fn outcome(&mut self, about: About, outcome: Result<&Vec<u8>, &TaskError>) {
+    fn outcome(
+        &mut self,
+        ticket: &Ticket,
+        about: About,
+        outcome: Result<&Vec<u8>, &TaskError>,
+    ) {
         let mut record = std::mem::take(&mut self.record);
         record.clear();
         push_outcome(&mut record, outcome.map(Vec::as_slice));
@@ -225,19 +234,19 @@ impl Stream {
             record.clear();
             push_outcome(&mut record, Err(&shortened(error)));
         }
-        self.record(about, &record);
+        self.record(ticket, about, &record);
         self.record = record;
     }
 
     /// Appends one outcome to the open frame, or opens one for it.
-    fn record(&mut self, about: About, record: &[u8]) {
+    fn record(&mut self, ticket: &Ticket, about: About, record: &[u8]) {
         let need = (record.len() + OUTCOMES_HEADER) as u64;
         if self.produced + need - self.sent > RING_BYTES as u64 {
             self.flush();
         }
         if self.open.as_ref().is_none_or(|open| open.next != about) {
             self.close();
-            self.open(about);
+            self.open(ticket, about);
         }
         let at = self.end();
         self.write_ring(at, record);
@@ -263,7 +272,7 @@ impl Stream {
         self.arena.set_produced(end);
     }
 
-    fn open(&mut self, about: About) {
+    fn open(&mut self, ticket: &Ticket, about: About) {
         let mut header = std::mem::take(&mut self.frame);
         header.clear();
         begin_frame(&mut header, OUTCOMES);
@@ -276,7 +285,7 @@ impl Stream {
         self.open = Some(Open {
             at,
             next: about,
-            since: Instant::now(),
+            since: ticket.since.max(self.closed),
         });
     }
 
@@ -285,7 +294,9 @@ impl Stream {
         let Some(open) = self.open.take() else {
             return;
         };
-        let busy = u64::try_from(open.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.closed = Instant::now();
+        let busy = self.closed.duration_since(open.since);
+        let busy = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
         self.write_ring(open.at + BUSY_AT as u64, &busy.to_le_bytes());
         let length = u32::try_from(self.produced - open.at - 4).expect("frames are short");
         self.write_ring(open.at, &length.to_le_bytes());

@@ -1,5 +1,6 @@
 //! A task: a function with a name, typed arguments and the rules it is run by.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -145,6 +146,24 @@ pub fn call_typed<T: Task>(args: T::Args, context: &Context) -> Run<Outcome<T::O
     }
 }
 
+/// A spare buffer is kept up to this size, in bytes.
+const SPARE_BYTES: usize = 2 * 1024 * 1024;
+
+thread_local! {
+    /// Memory for the next result encoded on this thread.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps the memory of a result that was passed on for the next one on this thread.
+///
+/// Fresh memory for each result costs as much as an empty task, or as a copy of a large one.
+pub fn recycle(mut result: Vec<u8>) {
+    if result.capacity() <= SPARE_BYTES {
+        result.clear();
+        SPARE.set(result);
+    }
+}
+
 /// Decodes, runs and encodes one call: the [`EncodedCall`] of `T`.
 pub fn call_encoded<T: Task>(
     content_type: ContentType,
@@ -157,7 +176,7 @@ pub fn call_encoded<T: Task>(
     };
     call_typed::<T>(args, context).map(move |outcome| {
         let value = outcome?;
-        let mut bytes = Vec::new();
+        let mut bytes = SPARE.take();
         // A hand-written `Serialize` may panic, and that too costs only this task.
         match catch_unwind(AssertUnwindSafe(|| {
             content_type.encode_into(&value, &mut bytes)

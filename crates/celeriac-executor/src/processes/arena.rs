@@ -19,9 +19,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use memmap2::Mmap;
+use rustix::buffer::spare_capacity;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::io::Errno;
 
-use crate::os::SharedWords;
+use crate::os::{self, SharedBytes, SharedWords};
 
 /// How much of a child's stream is kept until it is in the socket.
 pub(super) const RING_BYTES: usize = 256 * 1024;
@@ -30,7 +33,8 @@ pub(super) const RING_BYTES: usize = 256 * 1024;
 pub(super) const INLINE_BYTES: usize = 64 * 1024;
 
 /// A region's pages are kept for the next body up to here, and given back beyond.
-const KEPT_BYTES: u64 = 8 * 1024 * 1024;
+pub(super) const KEPT_BYTES: u64 = KEPT as u64;
+const KEPT: usize = 8 * 1024 * 1024;
 
 /// Each region's address space; pages exist only where something was written.
 const REGION_BITS: u32 = 36;
@@ -65,12 +69,27 @@ impl Shape {
     }
 }
 
-fn inbox_at(seat: u32) -> u64 {
-    (1 + 2 * u64::from(seat)) << REGION_BITS
+/// Where one body, or several, are put by one side and found by the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Region {
+    /// Where in the file it begins.
+    at: u64,
 }
 
-fn outbox_at(seat: u32) -> u64 {
-    (2 + 2 * u64::from(seat)) << REGION_BITS
+impl Region {
+    /// What a parent writes and its child reads.
+    pub(super) fn inbox(seat: u32) -> Self {
+        Self {
+            at: (1 + 2 * u64::from(seat)) << REGION_BITS,
+        }
+    }
+
+    /// What a child writes and its parent reads.
+    pub(super) fn outbox(seat: u32) -> Self {
+        Self {
+            at: (2 + 2 * u64::from(seat)) << REGION_BITS,
+        }
+    }
 }
 
 /// Where in the ring the byte at position `at` of the stream stands.
@@ -297,24 +316,48 @@ impl Arena {
         .find(|&notice| word & notice as u64 != 0)
     }
 
-    /// The parent's side: puts a chunk where the child will look for it.
-    pub(super) fn write_inbox(&self, seat: u32, bytes: &[u8]) -> io::Result<()> {
-        self.write_at(inbox_at(seat), bytes)
+    /// Puts bytes at `offset` of a region.
+    pub(super) fn write(&self, region: Region, offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+        let mut at = region.at + offset;
+        while !bytes.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&self.file, bytes, at))?;
+            at += written as u64;
+            bytes = &bytes[written..];
+        }
+        Ok(())
     }
 
-    /// The child's side.
-    pub(super) fn read_inbox(&self, seat: u32, out: &mut [u8]) -> io::Result<()> {
-        self.read_at(inbox_at(seat), out)
+    /// Copies `len` bytes from `offset` on out of a region.
+    pub(super) fn read(&self, region: Region, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut out = Vec::with_capacity(len);
+        while out.len() < len {
+            let at = region.at + offset + out.len() as u64;
+            match rustix::io::pread(&self.file, spare_capacity(&mut out), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The allocator may have given more room than was asked for.
+        out.truncate(len);
+        Ok(out)
     }
 
-    /// The child's side: puts an outcome at `offset` of the seat's outbox.
-    pub(super) fn write_outbox(&self, seat: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.write_at(outbox_at(seat) + offset, bytes)
+    /// Sees to it that a region has memory behind it up to `end`.
+    pub(super) fn back(&self, region: Region, end: u64) -> io::Result<()> {
+        let flags = FallocateFlags::KEEP_SIZE;
+        rustix::io::retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, region.at, end))?;
+        Ok(())
     }
 
-    /// The parent's side.
-    pub(super) fn read_outbox(&self, seat: u32, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.read_at(outbox_at(seat) + offset, out)
+    /// The bytes of a region that are kept, to be copied in and out.
+    pub(super) fn view(&self, region: Region) -> io::Result<SharedBytes> {
+        SharedBytes::map(&self.file, region.at, KEPT)
+    }
+
+    /// The child's side: the bytes of an inbox that are kept, to be looked at in place.
+    pub(super) fn view_inbox(&self, seat: u32) -> io::Result<Mmap> {
+        os::map_theirs(&self.file, Region::inbox(seat).at, KEPT)
     }
 
     /// The parent's side: reads `out.len()` bytes of the child's stream from position `at`.
@@ -325,17 +368,8 @@ impl Arena {
         self.read_at(self.ring_at(), second)
     }
 
-    /// Gives back the pages of a seat's inbox beyond those worth keeping.
-    pub(super) fn trim_inbox(&self, seat: u32, len: u64) {
-        self.trim(inbox_at(seat), 0, len);
-    }
-
-    /// Gives back the pages of an outcome that has been read, beyond those worth keeping.
-    pub(super) fn trim_outbox(&self, seat: u32, offset: u64, len: u64) {
-        self.trim(outbox_at(seat), offset, len);
-    }
-
-    fn trim(&self, region: u64, offset: u64, len: u64) {
+    /// Gives back the pages of what has been read from a region, beyond those worth keeping.
+    pub(super) fn trim(&self, region: Region, offset: u64, len: u64) {
         let start = offset.max(KEPT_BYTES);
         let end = offset + len;
         if start < end {
@@ -343,19 +377,10 @@ impl Arena {
             let _ = rustix::fs::fallocate(
                 &self.file,
                 FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-                region + start,
+                region.at + start,
                 end - start,
             );
         }
-    }
-
-    fn write_at(&self, mut at: u64, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&self.file, bytes, at))?;
-            at += written as u64;
-            bytes = &bytes[written..];
-        }
-        Ok(())
     }
 
     fn read_at(&self, mut at: u64, mut out: &mut [u8]) -> io::Result<()> {
@@ -414,12 +439,11 @@ mod tests {
     fn a_body_survives_the_arena() {
         let arena = Arena::create(SHAPE).unwrap();
         let body: Vec<u8> = (0..10_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
-        arena.write_inbox(2, &body).unwrap();
-        let mut read = vec![0; body.len()];
-        arena.read_inbox(2, &mut read).unwrap();
-        assert!(read == body);
-        arena.trim_inbox(2, body.len() as u64);
-        arena.read_inbox(2, &mut read).unwrap();
+        let inbox = Region::inbox(2);
+        arena.write(inbox, 0, &body).unwrap();
+        assert!(arena.read(inbox, 0, body.len()).unwrap() == body);
+        arena.trim(inbox, 0, body.len() as u64);
+        let read = arena.read(inbox, 0, body.len()).unwrap();
         assert!(read[..8 << 20] == body[..8 << 20] && read[8 << 20..].iter().all(|&b| b == 0));
     }
 }

@@ -18,7 +18,9 @@ use rustix::net::{
 };
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::arena::{Arena, CallName, Claim, INLINE_BYTES, Notice, REGION_BYTES, RING_BYTES};
+use super::arena::{
+    Arena, CallName, Claim, INLINE_BYTES, Notice, REGION_BYTES, RING_BYTES, Region,
+};
 use super::clock;
 use super::credit::{Load, Pace};
 use super::death::Doom;
@@ -26,6 +28,7 @@ use super::flight::Flight;
 use super::job::{Job, guarded, stopped};
 use super::scale::{Scale, Weight};
 use super::setup::{Setup, marker};
+use super::views::Views;
 use super::wire::{
     About, CHILD_FRAME_LIMIT, Fields, HELLO, LARGE, OUTCOMES, OUTCOMES_HEADER, PROGRESS, RunHeader,
     VERSION, split_frame,
@@ -49,6 +52,7 @@ pub(super) struct Child {
     pidfd: OwnedFd,
     socket: OwnedFd,
     arena: Arena,
+    views: Views,
     setup: Setup,
     /// Bytes the socket has not taken yet.
     out: Vec<u8>,
@@ -140,6 +144,7 @@ impl Child {
             pidfd,
             socket,
             arena,
+            views: Views::default(),
             setup,
             out: Vec::new(),
             sent: 0,
@@ -253,7 +258,11 @@ impl Child {
         let serial = self.serial + 1;
         let bytes = job.chunk.bytes().clone();
         let inline = bytes.len() <= INLINE_BYTES;
-        if !inline && let Err(error) = self.arena.write_inbox(seat, &bytes) {
+        if !inline
+            && let Err(error) = self
+                .views
+                .write(&self.arena, Region::inbox(seat), 0, &bytes)
+        {
             self.free.push(seat);
             return Err((job, error));
         }
@@ -430,16 +439,17 @@ impl Child {
     }
 
     /// Copies an outcome out of the arena, so that the child cannot change it any more.
-    fn read_large(&self, seat: u32, offset: u64, len: u64) -> Result<Bytes, &'static str> {
+    fn read_large(&mut self, seat: u32, offset: u64, len: u64) -> Result<Bytes, &'static str> {
         let limit = self.setup.body_limit as u64 + 5;
         if len > limit || offset > REGION_BYTES - len {
             return Err("an outcome over the limit");
         }
-        let mut record = vec![0; usize::try_from(len).expect("it is below the limit")];
-        self.arena
-            .read_outbox(seat, offset, &mut record)
+        let size = usize::try_from(len).expect("it is below the limit");
+        let record = self
+            .views
+            .read(&self.arena, Region::outbox(seat), offset, size)
             .map_err(|_| "an outcome that cannot be read")?;
-        self.arena.trim_outbox(seat, offset, len);
+        self.arena.trim(Region::outbox(seat), offset, len);
         Ok(record.into())
     }
 
@@ -493,7 +503,7 @@ impl Child {
         self.free.push(seat);
         let size = flight.job.chunk.bytes().len();
         if size > INLINE_BYTES {
-            self.arena.trim_inbox(seat, size as u64);
+            self.arena.trim(Region::inbox(seat), 0, size as u64);
         }
         match self.order.front() {
             Some(&front) if front == seat => {

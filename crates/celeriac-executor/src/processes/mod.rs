@@ -39,6 +39,7 @@ mod mailbox;
 mod reactor;
 mod scale;
 mod setup;
+mod views;
 mod wire;
 
 use std::fmt;

@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::super::arena::CallName;
 use super::super::clock;
 use super::super::wire::{Fields, RUN, RunHeader};
+use super::inboxes::Inboxes;
 use super::input::Input;
 use super::{Inside, Order, begin, records};
 
@@ -22,7 +23,7 @@ pub(super) fn serve(inside: &Arc<Inside>, socket: OwnedFd) -> io::Result<()> {
     let mut input = Input::new(socket);
     let mut server = Server {
         inside,
-        body: Vec::new(),
+        inboxes: Inboxes::default(),
         runtime: None,
         idle: Control::new(),
     };
@@ -39,7 +40,7 @@ pub(super) fn serve(inside: &Arc<Inside>, socket: OwnedFd) -> io::Result<()> {
 
 struct Server<'a> {
     inside: &'a Arc<Inside>,
-    body: Vec<u8>,
+    inboxes: Inboxes,
     runtime: Option<Runtime>,
     /// For tasks that cannot listen.
     idle: Arc<Control>,
@@ -60,15 +61,18 @@ impl Server<'_> {
         if !arena.claim(header.seat, header.serial) {
             return Ok(());
         }
-        let mut buffer = std::mem::take(&mut self.body);
-        let chunk = self.inside.body(&header, fields.0, &mut buffer)?;
+        let mut inboxes = std::mem::take(&mut self.inboxes);
+        let chunk = self.inside.body(&header, fields.0, &mut inboxes)?;
         self.chunk(&order, chunk);
-        self.body = buffer;
+        inboxes.tidy();
+        self.inboxes = inboxes;
         Ok(())
     }
 
     fn chunk(&mut self, order: &Order, chunk: &[u8]) {
         let mut control = self.idle.clone();
+        // One that cannot be looked at serves all calls.
+        let mut context = order.context(0, control.clone());
         for (index, record) in (0..order.count).zip(records(chunk)) {
             self.inside.arena.begin(0, name(order, index), stamp(order));
             if let Some(error) = self.inside.unwanted(order) {
@@ -82,7 +86,9 @@ impl Server<'_> {
             if self.inside.watch.is_asleep() && self.inside.outbox.is_pending() {
                 self.inside.watch.arm();
             }
-            let context = order.context(index, control.clone());
+            if order.listens() {
+                context = order.context(index, control.clone());
+            }
             let outcome = match begin(order, record, &context) {
                 Run::Ready(outcome) => outcome,
                 Run::Pending(future) => self.block_on(future, &context),

@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use super::super::arena::CallName;
 use super::super::clock;
 use super::super::wire::{Fields, RUN, RunHeader};
+use super::inboxes::Inboxes;
 use super::input::Input;
 use super::{Inside, Order, begin, records};
 use crate::os;
@@ -43,10 +44,10 @@ pub(super) fn serve(inside: &Arc<Inside>, socket: OwnedFd) -> io::Result<()> {
         .build()?;
     let lanes = Arc::new(Lanes::new(count));
     let mut input = Input::new(socket);
-    let mut body = Vec::new();
+    let mut inboxes = Inboxes::default();
     loop {
         while let Some(frame) = input.next()? {
-            let Some((order, chunk)) = accept(inside, frame, &mut body)? else {
+            let Some((order, chunk)) = accept(inside, frame, &mut inboxes)? else {
                 continue;
             };
             for (index, record) in (0..order.count).zip(records(&chunk)) {
@@ -73,7 +74,7 @@ pub(super) fn serve(inside: &Arc<Inside>, socket: OwnedFd) -> io::Result<()> {
 fn accept(
     inside: &Inside,
     frame: &[u8],
-    body: &mut Vec<u8>,
+    inboxes: &mut Inboxes,
 ) -> io::Result<Option<(Arc<Order>, Bytes)>> {
     let unknown = || io::Error::other("its parent sent a frame it does not know");
     let mut fields = Fields(frame);
@@ -85,8 +86,9 @@ fn accept(
     if !inside.arena.claim(header.seat, header.serial) {
         return Ok(None);
     }
-    let chunk = inside.body(&header, fields.0, body)?;
-    Ok(Some((Arc::new(order), Bytes::copy_from_slice(chunk))))
+    let chunk = Bytes::copy_from_slice(inside.body(&header, fields.0, inboxes)?);
+    inboxes.tidy();
+    Ok(Some((Arc::new(order), chunk)))
 }
 
 /// The lanes that run nothing.

@@ -5,6 +5,7 @@
 
 mod blocking;
 mod coroutines;
+mod inboxes;
 mod input;
 mod outbox;
 mod watch;
@@ -21,11 +22,12 @@ use std::time::{Duration, Instant};
 use celeriac_core::outcome::{ErrorKind, Outcome, TaskError};
 use celeriac_core::payload::ContentType;
 use celeriac_core::registry::TASKS;
-use celeriac_core::task::{Run, TaskDefinition};
+use celeriac_core::task::{Run, TaskDefinition, recycle};
 use celeriac_core::{Context, Control, PayloadError, TaskId};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
+use self::inboxes::Inboxes;
 use self::outbox::{Outbox, Ticket};
 use self::watch::Watch;
 use super::arena::{Arena, CAUSE, Notice};
@@ -195,22 +197,17 @@ impl Order {
 }
 
 impl Inside {
-    /// Copies a chunk out of the inbox if it came that way.
+    /// The chunk that came in the frame or in the inbox.
     fn body<'a>(
         &self,
         header: &RunHeader<'_>,
         inline: &'a [u8],
-        buffer: &'a mut Vec<u8>,
+        inboxes: &'a mut Inboxes,
     ) -> io::Result<&'a [u8]> {
         if header.inbox == 0 {
             return Ok(inline);
         }
-        let len = header.inbox as usize;
-        if buffer.len() < len {
-            buffer.resize(len, 0);
-        }
-        self.arena.read_inbox(header.seat, &mut buffer[..len])?;
-        Ok(&buffer[..len])
+        inboxes.chunk(self.arena, header.seat, header.inbox as usize)
     }
 
     /// The outcome of a call nobody wants begun any more, if that is so.
@@ -239,6 +236,9 @@ impl Inside {
         });
         self.outbox
             .outcome(&order.ticket, order.about(index), &outcome);
+        if let Ok(value) = outcome {
+            recycle(value);
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use celeriac_core::chunk::push_outcome;
 use celeriac_core::outcome::{ErrorKind, Outcome, TaskError};
 use memmap2::MmapMut;
 
-use super::super::arena::{Arena, INLINE_BYTES, RING_BYTES, ring_index};
+use super::super::arena::{Arena, INLINE_BYTES, RING_BYTES, Region, ring_index};
+use super::super::views::Views;
 use super::super::wire::{
     About, BUSY_AT, HELLO, LARGE, OUTCOMES, OUTCOMES_HEADER, PROGRESS, VERSION, begin_frame,
     end_frame,
@@ -57,6 +58,7 @@ impl Ticket {
 /// The sending end of the socket, shared by the threads of a child.
 pub(super) struct Outbox {
     arena: &'static Arena,
+    views: Mutex<Views>,
     stream: Mutex<Stream>,
 }
 
@@ -90,6 +92,7 @@ impl Outbox {
         let ring = os::map_own(arena.file(), arena.ring_at(), RING_BYTES)?;
         Ok(Self {
             arena,
+            views: Mutex::default(),
             stream: Mutex::new(Stream {
                 arena,
                 socket,
@@ -154,9 +157,10 @@ impl Outbox {
         head[1..].copy_from_slice(&len.to_le_bytes());
         let size = (head.len() + value.len()) as u64;
         let offset = ticket.outbox_used.fetch_add(size, Ordering::Relaxed);
-        self.arena.write_outbox(ticket.seat, offset, &head)?;
-        self.arena
-            .write_outbox(ticket.seat, offset + head.len() as u64, value)?;
+        let region = Region::outbox(ticket.seat);
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        views.write(self.arena, region, offset, &head)?;
+        views.write(self.arena, region, offset + head.len() as u64, value)?;
         Ok((offset, size))
     }
 
@@ -219,12 +223,7 @@ fn shortened(error: &TaskError) -> TaskError {
 
 impl Stream {
     /// Appends an outcome whose value is not large.
-    fn outcome(
-        &mut self,
-        ticket: &Ticket,
-        about: About,
-        outcome: Result<&Vec<u8>, &TaskError>,
-    ) {
+    fn outcome(&mut self, ticket: &Ticket, about: About, outcome: Result<&Vec<u8>, &TaskError>) {
         let mut record = std::mem::take(&mut self.record);
         record.clear();
         push_outcome(&mut record, outcome.map(Vec::as_slice));

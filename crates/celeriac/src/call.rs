@@ -17,6 +17,7 @@ use celeriac_core::{
 };
 use celeriac_executor::drive::reactor;
 
+use crate::decode::decode_shared;
 use crate::launcher::Launcher;
 use crate::slot::Slot;
 
@@ -215,23 +216,13 @@ impl<T: Task> Reply for Attempt<T> {
 
     fn outcomes(&self, outcomes: OutcomeChunk) {
         if let Some(outcome) = outcomes.iter().next() {
-            self.answer(outcome.and_then(|value| decode::<T>(outcomes.content_type(), value)));
+            self.answer(outcome.and_then(|value| decode_shared::<T>(&outcomes, value)));
         }
     }
 
     fn failed(&self, error: TaskError) {
         self.answer(Err(error));
     }
-}
-
-/// Reads a result back.
-pub(crate) fn decode<T: Task>(content_type: ContentType, value: &[u8]) -> Outcome<T::Output> {
-    content_type.decode(value).map_err(|error| {
-        TaskError::new(
-            ErrorKind::BadResult,
-            format!("its result is no value of its type: {error}"),
-        )
-    })
 }
 
 /// A random number in 0..1, for jitter.

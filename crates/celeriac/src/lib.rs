@@ -44,6 +44,7 @@ mod app;
 mod broker_client;
 mod call;
 mod chunker;
+mod decode;
 #[cfg(feature = "macros")]
 mod entry;
 mod error;

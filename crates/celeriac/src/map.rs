@@ -23,8 +23,9 @@ use celeriac_core::{
 use futures_util::Stream;
 
 use crate::app::App;
-use crate::call::{decode, random_fraction};
+use crate::call::random_fraction;
 use crate::chunker::{Chunker, MOST_BYTES};
+use crate::decode::decode_shared;
 use crate::launcher::Launcher;
 
 /// Calls published together when the place is a broker.
@@ -442,10 +443,9 @@ impl<'a, T: Task> Map<'a, T> {
             }
             Part::Encoded(chunk) => {
                 self.chunker.learn(chunk.len(), chunk.busy);
-                let content_type = chunk.content_type();
                 let outcomes = chunk
                     .iter()
-                    .map(|outcome| outcome.and_then(|value| decode::<T>(content_type, value)));
+                    .map(|outcome| outcome.and_then(|value| decode_shared::<T>(&chunk, value)));
                 self.land(flight, first + chunk.first, attempt, outcomes);
             }
             Part::Failed(count, error) => {

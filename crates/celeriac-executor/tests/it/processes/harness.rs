@@ -67,6 +67,8 @@ impl Reply for Line {
 /// Calls that were submitted together.
 pub(crate) struct Calls {
     pub(crate) control: Arc<Control>,
+    /// How long the calls answered so far ran, together.
+    pub(crate) busy: Duration,
     news: Receiver<News>,
     count: usize,
     started: bool,
@@ -133,6 +135,7 @@ pub(crate) fn submit<T: Task>(
     });
     Calls {
         control,
+        busy: Duration::ZERO,
         news,
         count,
         started: false,
@@ -166,6 +169,7 @@ impl Calls {
             }
             News::Outcomes(outcomes) => {
                 assert!(!outcomes.is_empty());
+                self.busy += outcomes.busy;
                 for (index, outcome) in (outcomes.first..).zip(outcomes.payloads()) {
                     assert!(index < self.count);
                     let before = self.outcomes.insert(index, outcome);

@@ -37,6 +37,15 @@ fn single_calls_come_back_to_whoever_made_them() {
 }
 
 #[test]
+fn a_call_that_is_sent_alone_counts_as_long_as_it_takes() {
+    let pool = pool(1);
+    let (_folder, path) = ledger();
+    let mut calls = one::<noted_nap>(&pool, (path, 0, 50, String::new()));
+    calls.wait_for(1);
+    assert!(calls.busy >= Duration::from_millis(50), "{:?}", calls.busy);
+}
+
+#[test]
 fn every_content_type_is_taken() {
     let pool = pool(1);
     for content_type in [ContentType::Json, ContentType::Msgpack] {

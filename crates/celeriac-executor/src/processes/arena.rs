@@ -5,8 +5,9 @@
 //! ```
 //!
 //! It is one sparse memory file of fixed size, sealed so that a hostile child cannot cut it short
-//! under the parent. The parent maps only the words, all of them atomic; it reads and writes the
-//! rest by `pread` and `pwrite`.
+//! under the parent. The parent looks only at the words in place, all of them atomic; the rest it
+//! copies in and out, by `pread` and `pwrite` or through a mapping (see `views`), so that nothing it
+//! has read can change any more.
 //!
 //! # Invariants
 //!

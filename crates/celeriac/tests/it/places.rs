@@ -94,6 +94,12 @@ fn hardly_limited(naps: u32) -> u32 {
 }
 
 #[celeriac::task]
+fn napping(naps: u32) -> u32 {
+    (0..naps).for_each(|_| nap());
+    naps
+}
+
+#[celeriac::task]
 fn counting(context: &Context, to: u64) -> String {
     for done in 1..=to {
         context.progress_message(done, to, "counting");
@@ -421,10 +427,10 @@ pub(crate) async fn shutdown_can_cancel_what_is_queued(site: Site) {
         return;
     }
     let app = site.app();
-    let mut running = app.send(hardly_limited::call(50)).await.unwrap();
+    let mut running = app.send(napping::call(50)).await.unwrap();
     let mut queued = Vec::new();
     for _ in 0..2 * site.slots() {
-        queued.push(app.send(hardly_limited::call(50)).await.unwrap());
+        queued.push(app.send(napping::call(50)).await.unwrap());
     }
     app.shutdown(ShutdownMode::CancelQueued).await;
     let first = running.get().await;

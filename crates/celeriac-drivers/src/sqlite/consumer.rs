@@ -72,6 +72,7 @@ impl SqliteConsumer {
         let holder = inner
             .writes
             .run(Keep::Loosely, 0, move |transaction| {
+                transaction.sweep_gone(&own)?;
                 transaction.register(&registered, &own)
             })
             .await?;

@@ -254,12 +254,7 @@ impl Keeper {
                 Ok(returned)
             })?;
         for (holder, messages) in returned {
-            tracing::warn!(
-                consumer = holder.name,
-                pid = holder.identity.pid,
-                messages,
-                "consumer died, its messages go back"
-            );
+            holder.say_died(messages);
         }
         Ok(())
     }

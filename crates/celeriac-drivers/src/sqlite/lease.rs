@@ -93,6 +93,16 @@ impl Holder {
         boot_ms.saturating_sub(self.heartbeat_ms) > self.lease_ms
     }
 
+    /// Logs that it died and how many messages go back.
+    pub(super) fn say_died(&self, messages: usize) {
+        tracing::warn!(
+            consumer = self.name,
+            pid = self.identity.pid,
+            messages,
+            "consumer died, its messages go back"
+        );
+    }
+
     /// What is told of it.
     pub(super) fn info(&self) -> ConsumerInfo {
         let silent_ms = linux::boot_ms().saturating_sub(self.heartbeat_ms);
@@ -164,6 +174,19 @@ impl Transaction<'_> {
     pub(super) fn unregister(&mut self, holder: i64, counted: bool) -> Result<(), Failure> {
         self.execute(statements::DELETE_HOLDER, [holder])?;
         self.give_back(holder, counted)?;
+        Ok(())
+    }
+
+    /// Ends the holders whose process is gone, so that a worker that is started again after a crash
+    /// finds at once what the one before it held.
+    pub(super) fn sweep_gone(&mut self, own: &Identity) -> Result<(), Failure> {
+        let mut gone = Holder::list(self.connection())?;
+        gone.retain(|holder| holder.is_gone(own));
+        for holder in gone {
+            if let Some(messages) = self.sweep(&holder)? {
+                holder.say_died(messages);
+            }
+        }
         Ok(())
     }
 

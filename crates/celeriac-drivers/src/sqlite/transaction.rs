@@ -101,6 +101,11 @@ impl<'c> Transaction<'c> {
         Ok(())
     }
 
+    /// What it is a transaction of.
+    pub(super) fn connection(&self) -> &'c Connection {
+        self.connection
+    }
+
     /// The prepared `statement`.
     pub(super) fn prepare(&self, statement: &str) -> Result<CachedStatement<'c>, Failure> {
         Ok(self.connection.prepare_cached(statement)?)

@@ -158,6 +158,34 @@ fn a_killed_holders_messages_come_back_at_once() {
 }
 
 #[test]
+fn a_new_consumer_takes_over_what_a_killed_one_held() {
+    if let Some((_, path)) = part() {
+        return block_on(async {
+            let store = open(&path).await;
+            let consumer = consume(&store, "child", LONG).await;
+            println!("> holds {}", receive(&consumer, 3).await.len());
+            std::future::pending::<()>().await;
+        });
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    block_on(async {
+        let store = open(&path).await;
+        let batch = (0..3).map(|n| (queue("jobs"), call("t", n)));
+        store.publish(batch.collect()).await.unwrap();
+        let test = "processes::a_new_consumer_takes_over_what_a_killed_one_held";
+        let mut child = Player::start(test, "hold", &path);
+        assert_eq!(child.says().as_deref(), Some("holds 3"));
+        child.child.kill().unwrap();
+        child.child.wait().unwrap();
+        let _heir = consume(&store, "heir", LONG).await;
+        // Nothing is waited for: it is done when the consumer is registered.
+        let queues = store.queues().await.unwrap();
+        assert_eq!((queues[0].ready, queues[0].held), (3, 0));
+    });
+}
+
+#[test]
 fn a_frozen_holder_finds_its_lease_lost() {
     let second = Duration::from_secs(1);
     if let Some((_, path)) = part() {

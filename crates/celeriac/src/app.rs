@@ -272,7 +272,7 @@ impl App {
         signature: Signature<T>,
     ) -> Result<Handle<T>> {
         let mut batch = Batch::default();
-        self.push(&mut batch, signature, Timestamp::now())?;
+        self.push(&mut batch, &signature, Timestamp::now())?;
         let mut calls = batch.publish(broker).await?;
         let call = calls.pop().expect("one was pushed");
         Ok(Handle::new(call, Some(broker.clone())))
@@ -287,7 +287,7 @@ impl App {
         batch.messages.reserve_exact(expected);
         batch.calls.reserve_exact(expected);
         for signature in signatures {
-            self.push(&mut batch, signature, now)?;
+            self.push(&mut batch, &signature, now)?;
             if batch.calls.len() == BATCH_CALLS || batch.size_bytes >= BATCH_BYTES {
                 break;
             }
@@ -299,7 +299,7 @@ impl App {
     fn push<T: Task>(
         &self,
         batch: &mut Batch<T>,
-        signature: Signature<T>,
+        signature: &Signature<T>,
         now: Timestamp,
     ) -> Result<()> {
         let own = &T::DEFINITION.options;

@@ -9,7 +9,6 @@
 )]
 
 mod cli;
-mod closing;
 mod entry;
 mod macros;
 mod places;

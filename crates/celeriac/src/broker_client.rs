@@ -378,8 +378,7 @@ impl Run {
         let alike = |value: &Payload| value.content_type == self.content_type;
         Arc::ptr_eq(&self.reply, &call.reply)
             && call.index == self.first + self.count
-            && outcome.as_ref().is_ok_and(alike)
-            || outcome.is_err()
+            && outcome.as_ref().map_or(true, alike)
     }
 
     fn push(&mut self, outcome: &Outcome<Payload>) {
@@ -412,4 +411,60 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// The number of each call that was answered, and whether it succeeded.
+    #[derive(Default)]
+    struct Answers(Mutex<Vec<(usize, bool)>>);
+
+    impl Reply for Answers {
+        fn outcomes(&self, outcomes: OutcomeChunk) {
+            let numbered = (outcomes.first..).zip(outcomes.iter());
+            let mut answers = self.0.lock().unwrap();
+            answers.extend(numbered.map(|(index, outcome)| (index, outcome.is_ok())));
+        }
+
+        fn failed(&self, _: TaskError) {}
+    }
+
+    #[test]
+    fn an_error_between_values_goes_to_its_own_call() {
+        let replies = [(); 2].map(|()| Arc::new(Answers::default()));
+        let value = Payload::encode(ContentType::Json, &1).unwrap();
+        let error = Err(TaskError::failed("E", "no text"));
+        let mut run: Option<Run> = None;
+        // Call 1 failed last, and the other invocation's call 3 failed in between.
+        for (of, index, outcome) in [
+            (0, 0, Ok(value.clone())),
+            (0, 2, Ok(value.clone())),
+            (1, 3, error.clone()),
+            (0, 3, Ok(value)),
+            (0, 1, error),
+        ] {
+            let reply: Arc<dyn Reply> = replies[of].clone();
+            let call = Followed {
+                id: TaskId::new(),
+                reply,
+                index,
+                control: Control::new(),
+            };
+            match &mut run {
+                Some(run) if run.goes_on_with(&call, &outcome) => run.push(&outcome),
+                _ => {
+                    if let Some(done) = run.replace(Run::start(call, &outcome)) {
+                        done.deliver();
+                    }
+                }
+            }
+        }
+        run.unwrap().deliver();
+        let answers = replies.map(|reply| reply.0.lock().unwrap().clone());
+        assert_eq!(answers[0], [(0, true), (2, true), (3, true), (1, false)]);
+        assert_eq!(answers[1], [(3, false)]);
+    }
 }

@@ -104,7 +104,7 @@ fn kill_on(url: &str, done: &AtomicBool) -> Result<Killed> {
     let mut killed = Killed::default();
     while killed.kills < KILLS && !done.load(Ordering::Relaxed) {
         let mut worker = Worker::start(url, "processes=2")?;
-        some_time(Duration::from_millis(200), Duration::from_secs(1))?;
+        some_time(Duration::from_millis(50), Duration::from_millis(550))?;
         killed.processes = killed.processes.max(left_behind()?.len());
         worker.kill()?;
         killed.kills += 1;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::BoxFuture;
 use crate::chunk::{Chunk, OutcomeChunk};
@@ -51,14 +51,28 @@ pub type LocalCall = Box<dyn FnOnce(&Context) -> Run<()> + Send>;
 pub enum Work {
     /// A closure over typed values; only for executors in this process.
     Local(LocalCall),
+    /// Calls shared with other invocations, over values; only for executors in this process.
+    Shared(Arc<dyn SharedCalls>),
     /// Encoded calls; every executor takes them.
     Encoded(Chunk),
+}
+
+/// Calls of a plain function that several invocations share: each takes the next until none is left.
+///
+/// They hand their outcomes over themselves.
+pub trait SharedCalls: Send + Sync {
+    /// Runs calls on this thread until none is left or it is `until`, looked at between calls.
+    ///
+    /// Returns `false` if none was left: the invocation is then over. If some may be left, it must
+    /// be called again, or the invocation's reply told that it failed.
+    fn run(&self, context: &Context, until: Option<Instant>) -> bool;
 }
 
 impl fmt::Debug for Work {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(_) => formatter.write_str("Local"),
+            Self::Shared(_) => formatter.write_str("Shared"),
             Self::Encoded(chunk) => chunk.fmt(formatter),
         }
     }
@@ -130,7 +144,8 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// How many calls run at once.
     fn slots(&self) -> NonZeroUsize;
 
-    /// What arguments must be encoded in, or `None` if [`Work::Local`] is taken too.
+    /// What arguments must be encoded in, or `None` if [`Work::Local`] and [`Work::Shared`] are
+    /// taken too.
     fn content_type(&self) -> Option<ContentType>;
 
     /// Queues `invocation`. Never blocks, and never fails: after a shutdown the outcome is a

@@ -42,7 +42,7 @@ pub use broker::{
 pub use chunk::{Chunk, OutcomeChunk};
 pub use context::{Context, Control, Interrupt, Interrupted, Progress};
 pub use decide::decide;
-pub use executor::{Executor, Invocation, Limits, Reply, ShutdownMode, Work};
+pub use executor::{Executor, Invocation, Limits, Reply, SharedCalls, ShutdownMode, Work};
 pub use id::TaskId;
 pub use message::{Headers, Message};
 pub use outcome::{ErrorKind, Outcome, Retry, RetryAdvice, TaskError};

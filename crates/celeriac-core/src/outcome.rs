@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::BoxError;
-use crate::context::Interrupted;
+use crate::context::{Interrupt, Interrupted};
 
 /// The value a task returned, or why there is none.
 ///
@@ -256,6 +256,15 @@ impl TaskError {
             ErrorKind::Shutdown,
             "it was shut down before the task could finish",
         )
+    }
+
+    /// The task was stopped from outside, before it started or while it ran.
+    pub fn interrupted(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Cancelled => Self::cancelled(),
+            Interrupt::Shutdown => Self::shutdown(),
+            Interrupt::SoftTimeLimit => Self::from_error(Interrupted(interrupt)),
+        }
     }
 
     /// Sets what the attempt says about another one.

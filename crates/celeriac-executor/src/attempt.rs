@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use celeriac_core::task::EncodedCall;
 use celeriac_core::{
-    Chunk, Context, Control, Interrupt, Interrupted, Invocation, Limits, Outcome, OutcomeChunk,
-    Reply, Run, TaskDefinition, TaskError, Work,
+    Chunk, Context, Control, Interrupt, Invocation, Limits, Outcome, OutcomeChunk, Reply, Run,
+    TaskDefinition, TaskError, Work,
 };
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
@@ -52,6 +52,7 @@ pub(crate) fn run_here(invocation: Invocation, on_hard_limit: impl FnOnce() + Se
             Run::Ready(()) => {}
             Run::Pending(future) => block_on(future),
         },
+        Work::Shared(calls) => while calls.run(&started.context, None) {},
         Work::Encoded(chunk) => {
             reply.outcomes(run_chunk(task.call, &chunk, &control, &started.context));
         }
@@ -75,12 +76,12 @@ pub(crate) async fn run_as_future(invocation: Invocation) {
 }
 
 /// An invocation that nobody called off before its start.
-struct Started {
-    context: Context,
+pub(crate) struct Started {
+    pub(crate) context: Context,
 }
 
 impl Started {
-    fn new(invocation: &Invocation) -> Option<Self> {
+    pub(crate) fn new(invocation: &Invocation) -> Option<Self> {
         let Invocation {
             id,
             attempt,
@@ -90,7 +91,7 @@ impl Started {
             ..
         } = invocation;
         if let Some(interrupt) = control.interrupted() {
-            reply.failed(stopped(interrupt));
+            reply.failed(TaskError::interrupted(interrupt));
             return None;
         }
         reply.started();
@@ -98,15 +99,6 @@ impl Started {
         Some(Self {
             context: Context::new(id.clone(), *attempt, deadline, control.clone()),
         })
-    }
-}
-
-/// The outcome of a call that was stopped from outside.
-pub(crate) fn stopped(interrupt: Interrupt) -> TaskError {
-    match interrupt {
-        Interrupt::Cancelled => TaskError::cancelled(),
-        Interrupt::Shutdown => TaskError::shutdown(),
-        other => TaskError::from_error(Interrupted(other)),
     }
 }
 
@@ -121,7 +113,7 @@ fn run_chunk(
     let mut outcomes = OutcomeChunk::builder(chunk.content_type(), 0);
     for (index, body) in chunk.iter().enumerate() {
         outcomes.push(&match control.interrupted() {
-            Some(interrupt) if index > 0 => Err(stopped(interrupt)),
+            Some(interrupt) if index > 0 => Err(TaskError::interrupted(interrupt)),
             _ => match call(chunk.content_type(), body, &context.nth(index)) {
                 Run::Ready(outcome) => outcome,
                 Run::Pending(future) => block_on(future),
@@ -148,6 +140,8 @@ async fn run_pending(
                 reply.failed(error);
             }
         }
+        // Only calls of plain functions are shared.
+        Work::Shared(calls) => while calls.run(context, None) {},
         Work::Encoded(chunk) => {
             let start = Instant::now();
             let mut outcomes = OutcomeChunk::builder(chunk.content_type(), 0);
@@ -195,7 +189,7 @@ async fn bounded<V>(
     tokio::select! {
         biased;
         value = timed(task, future) => Ok(value),
-        interrupt = control.wait_cancelled() => Err(stopped(interrupt)),
+        interrupt = control.wait_cancelled() => Err(TaskError::interrupted(interrupt)),
         limit = hard => Err(TaskError::time_limit(limit)),
         never = soft => never,
     }

@@ -4,6 +4,7 @@
 //!
 //! - A thread takes from the shared queue in batches and others steal from its batch, so nothing
 //!   waits behind a long call while a thread is idle.
+//! - Shared calls hold a thread for a slice of time and then queue behind what waits.
 //! - A thread stuck past a hard time limit is replaced at once and ends when its call returns, so
 //!   the pool keeps its number of slots.
 
@@ -12,18 +13,22 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use celeriac_core::{
-    BoxFuture, ContentType, Control, Executor, Interrupt, Invocation, Reply, ShutdownMode,
-    TaskError,
+    BoxFuture, ContentType, Control, Executor, Interrupt, Invocation, Reply, SharedCalls,
+    ShutdownMode, TaskError, Work,
 };
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 use tokio::sync::watch;
 
-use crate::attempt::run_here;
+use crate::attempt::{Started, run_here};
 
 /// How often an idle thread looks for work before it sleeps.
 const SPINS: u32 = 100;
+
+/// How long a thread stays with shared calls while other invocations wait.
+const SLICE: Duration = Duration::from_millis(2);
 
 /// Runs each invocation on one of a fixed number of threads.
 ///
@@ -186,16 +191,22 @@ impl Shared {
                 control: invocation.control.clone(),
                 reply: invocation.reply.clone(),
             });
-            let (shared, retire) = (self.clone(), retired.clone());
-            run_here(invocation, move || {
-                retire.store(true, Ordering::Release);
-                if let Err(error) = shared.spawn() {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "no thread to replace a stuck one"
-                    );
+            if let Work::Shared(calls) = &invocation.work {
+                if run_slice(&invocation, &**calls) {
+                    self.queue.push(invocation);
                 }
-            });
+            } else {
+                let (shared, retire) = (self.clone(), retired.clone());
+                run_here(invocation, move || {
+                    retire.store(true, Ordering::Release);
+                    if let Err(error) = shared.spawn() {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "no thread to replace a stuck one"
+                        );
+                    }
+                });
+            }
             self.running().retain(|running| running.thread != number);
             if retired.load(Ordering::Acquire) {
                 return;
@@ -281,4 +292,10 @@ impl Shared {
             }
         }
     }
+}
+
+/// Runs shared calls for a while, and says whether some may be left.
+fn run_slice(invocation: &Invocation, calls: &dyn SharedCalls) -> bool {
+    Started::new(invocation)
+        .is_some_and(|started| calls.run(&started.context, Some(Instant::now() + SLICE)))
 }

@@ -224,7 +224,7 @@ fn messages_of(
     };
     let chunk = match &invocation.work {
         Work::Encoded(chunk) => Some(chunk),
-        Work::Local(_) => None,
+        Work::Local(_) | Work::Shared(_) => None,
     };
     chunk.into_iter().flat_map(move |chunk| {
         let (options, queue) = (options.clone(), queue.clone());

@@ -16,7 +16,7 @@ const CHUNKS: usize = 4;
 ///
 /// Handing over wakes threads and processes, which costs as much as dozens of empty calls, so it
 /// should be done for dozens at once even where each is a chunk of its own.
-const CALLS: usize = 48;
+const CALLS: usize = 256;
 
 /// The most calls in a chunk.
 const MOST: usize = 16 * 1024;

@@ -5,6 +5,7 @@
 //! - What waits here counts as submitted: a shutdown waits for it or answers it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ pub(crate) struct Launcher {
     pacers: Mutex<HashMap<&'static str, Pacer>>,
     delayed: watch::Sender<usize>,
     closing: watch::Sender<Option<ShutdownMode>>,
+    refuses_queued: AtomicBool,
 }
 
 impl Launcher {
@@ -29,6 +31,7 @@ impl Launcher {
             pacers: Mutex::default(),
             delayed: watch::Sender::new(0),
             closing: watch::Sender::new(None),
+            refuses_queued: AtomicBool::new(false),
         })
     }
 
@@ -57,7 +60,15 @@ impl Launcher {
         self.closing.subscribe()
     }
 
+    /// Whether what was submitted and has not started is to be refused.
+    pub(crate) fn refuses_queued(&self) -> bool {
+        self.refuses_queued.load(Ordering::Relaxed)
+    }
+
     pub(crate) async fn shutdown(&self, mode: ShutdownMode) {
+        if mode != ShutdownMode::Wait {
+            self.refuses_queued.store(true, Ordering::Relaxed);
+        }
         self.closing.send_replace(Some(mode));
         let mut delayed = self.delayed.subscribe();
         // The sender lives in `self`, so waiting cannot fail.

@@ -112,7 +112,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "the same in chunks of one",
         figure: Figure::PerSecond("tasks"),
         target: None,
-        peers: &[rayon("rayon spawn and a channel", None)],
+        peers: &[rayon("rayon spawn and a channel", Some(0.7))],
     },
     Measure {
         name: "empty-processes",

@@ -173,10 +173,11 @@ pub(crate) async fn endless_inputs_are_taken_only_as_outcomes_are(site: Site) {
     for n in 0..100 {
         assert_eq!(map.next().await.unwrap().unwrap(), 2 * n);
     }
-    let slots = site.slots();
+    // Short calls: 256 for each slot, as the documentation of `Map` says, in whole chunks.
+    let ahead = site.slots() * 256 + 10;
     let taken = taken.load(Ordering::Relaxed);
     assert!(
-        taken <= 100 + slots * 10 * 5,
+        taken <= 100 + ahead,
         "{taken} inputs were taken for 100 outcomes"
     );
 }
@@ -448,6 +449,64 @@ pub(crate) async fn shutdown_can_cancel_what_is_queued(site: Site) {
     assert!(refused > 0, "nothing was cancelled");
 }
 
+pub(crate) async fn a_map_that_is_shut_down_answers_each_input_it_took(site: Site) {
+    if !site.runs_elsewhere() || site.is_broker() {
+        return;
+    }
+    for (mode, finishes) in [
+        (ShutdownMode::CancelQueued, true),
+        (ShutdownMode::Kill, false),
+    ] {
+        let app = App::on(&site.app().place().to_string()).await.unwrap();
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counter = taken.clone();
+        let inputs = (0..).inspect(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        let mut map = app
+            .map_unordered::<napping>(inputs.map(|_| 20))
+            .chunk_size(1);
+        assert_eq!(map.next().await.unwrap().unwrap(), 20);
+        app.shutdown(mode).await;
+        let before = taken.load(Ordering::Relaxed);
+        let (mut finished, mut refused) = (1, 0);
+        for _ in 1..before {
+            match map.next().await.unwrap() {
+                Ok(20) => finished += 1,
+                Ok(other) => panic!("{other}"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Shutdown);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0, "nothing was cancelled");
+        assert!(!finishes || finished > 1, "what ran was cut off");
+        let error = map.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Shutdown);
+    }
+}
+
+pub(crate) async fn a_call_does_not_wait_for_the_end_of_a_map(site: Site) {
+    // Inline, the caller is the only one who runs anything.
+    if !site.runs_elsewhere() {
+        return;
+    }
+    let app = site.app();
+    let mut map = app.map_unordered::<double>(0..);
+    let mut sent = app.send(double::call(21)).await.unwrap();
+    loop {
+        tokio::select! {
+            biased;
+            value = sent.get() => {
+                assert_eq!(value.unwrap(), 42);
+                return;
+            }
+            outcome = map.next() => assert!(outcome.unwrap().is_ok()),
+        }
+    }
+}
+
 macro_rules! suite {
     ($($place:ident = $text:expr;)*) => {
         $(suite! { @place $place $text;
@@ -477,6 +536,8 @@ macro_rules! suite {
             a_body_over_the_limit_is_refused
             shutdown_waits_for_what_was_sent
             shutdown_can_cancel_what_is_queued
+            a_map_that_is_shut_down_answers_each_input_it_took
+            a_call_does_not_wait_for_the_end_of_a_map
         })*
     };
     (@place $place:ident $text:expr; $($behaviour:ident)*) => {

@@ -4,4 +4,5 @@
     reason = "a test ends where something it needs is missing"
 )]
 
+mod bell;
 mod processes;

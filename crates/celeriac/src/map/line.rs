@@ -11,7 +11,7 @@
 //!   call is answered with the error it was closed with.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use crossbeam_deque::{Injector, Steal};
 use smallvec::SmallVec;
 
 use super::arrivals::{Arrival, Arrivals, Part};
+use super::runners::{Advice, Runners};
 use super::window::Ticket;
 use crate::launcher::Launcher;
 
@@ -36,9 +37,10 @@ pub(super) struct Line<T: Task> {
     launcher: Arc<Launcher>,
     arrivals: Arc<Arrivals<T::Output>>,
     queue: Injector<Piece<T>>,
-    /// How many runners are queued or running.
-    runners: AtomicUsize,
+    /// Those that are queued or running.
+    runners: Runners,
     control: Arc<Control>,
+    /// What calls are answered with that nobody will run.
     closed: OnceLock<TaskError>,
 }
 
@@ -62,7 +64,7 @@ impl<T: Task> Line<T> {
             launcher,
             arrivals,
             queue: Injector::new(),
-            runners: AtomicUsize::new(0),
+            runners: Runners::new(),
             control: Control::new(),
             closed: OnceLock::new(),
         })
@@ -75,13 +77,10 @@ impl<T: Task> Line<T> {
             first,
             values,
         });
-        // Pairs with the fences in `leave` and `failed`: either they see the piece, or we see that
-        // a runner has left or that the line was closed.
-        fence(Ordering::SeqCst);
-        if let Some(error) = self.closed.get() {
-            self.refuse(error);
-        } else if self.runners.load(Ordering::Relaxed) < self.launcher.executor.slots().get() {
-            self.start_runner();
+        match self.runners.advise(self.launcher.executor.slots().get()) {
+            Advice::Nothing => {}
+            Advice::Start => self.start_runner(),
+            Advice::Refuse => self.refuse(),
         }
     }
 
@@ -91,7 +90,6 @@ impl<T: Task> Line<T> {
     }
 
     fn start_runner(self: &Arc<Self>) {
-        self.runners.fetch_add(1, Ordering::Relaxed);
         let runner = Arc::new(Runner {
             line: self.clone(),
             current: AtomicU64::new(Runner::<T>::IDLE),
@@ -108,17 +106,6 @@ impl<T: Task> Line<T> {
         self.launcher.launch(invocation, Duration::ZERO);
     }
 
-    /// Counts a runner off that found nothing; `false` if something came meanwhile.
-    fn leave(&self) -> bool {
-        self.runners.fetch_sub(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if self.queue.is_empty() {
-            return true;
-        }
-        self.runners.fetch_add(1, Ordering::Relaxed);
-        false
-    }
-
     fn next(&self) -> Option<Piece<T>> {
         loop {
             match self.queue.steal() {
@@ -130,8 +117,9 @@ impl<T: Task> Line<T> {
     }
 
     /// Answers what nobody will run any more.
-    fn refuse(&self, error: &TaskError) {
+    fn refuse(&self) {
         while let Some(piece) = self.next() {
+            let error = self.closed.get_or_init(TaskError::shutdown);
             self.fail(piece.ticket, error.clone());
         }
     }
@@ -199,7 +187,7 @@ impl<T: Task> SharedCalls for Runner<T> {
         let mut now = Instant::now();
         while until.is_none_or(|until| now < until) {
             let Some(piece) = self.line.next() else {
-                if self.line.leave() {
+                if self.line.runners.leave(|| self.line.queue.is_empty()) {
                     return false;
                 }
                 continue;
@@ -223,9 +211,9 @@ impl<T: Task> Reply for Runner<T> {
         if current != Self::IDLE {
             self.line.fail(Ticket::from_bits(current), error.clone());
         }
-        let error = self.line.closed.get_or_init(|| error);
-        fence(Ordering::SeqCst);
-        self.line.refuse(error);
+        self.line.closed.get_or_init(|| error);
+        self.line.runners.close();
+        self.line.refuse();
     }
 }
 
@@ -233,7 +221,7 @@ impl<T: Task> fmt::Debug for Line<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Line")
-            .field("runners", &self.runners)
+            .field("id", &self.id)
             .finish_non_exhaustive()
     }
 }

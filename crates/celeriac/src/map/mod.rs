@@ -28,7 +28,9 @@ use crate::launcher::Launcher;
 mod arrivals;
 mod inputs;
 mod line;
+mod runners;
 mod sent;
+mod sync;
 mod window;
 
 pub(crate) use inputs::Inputs;

@@ -10,8 +10,8 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,11 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 use tokio::sync::watch;
 
 use crate::attempt::{Started, run_here};
+
+mod bell;
+mod sync;
+
+use bell::Bell;
 
 /// How often an idle thread looks for work before it sleeps.
 const SPINS: u32 = 100;
@@ -42,9 +47,7 @@ pub struct ThreadPool {
 struct Shared {
     queue: Injector<Invocation>,
     stealers: RwLock<Vec<Stealer<Invocation>>>,
-    sleep: Mutex<Sleep>,
-    wake: Condvar,
-    sleepers: AtomicUsize,
+    bell: Bell,
     alive: watch::Sender<usize>,
     running: Mutex<Vec<Running>>,
     names: AtomicUsize,
@@ -57,12 +60,6 @@ struct Running {
     reply: Arc<dyn Reply>,
 }
 
-/// What threads look at before they sleep, and when they wake.
-#[derive(Default)]
-struct Sleep {
-    closing: Option<ShutdownMode>,
-}
-
 impl ThreadPool {
     /// Starts `slots` threads.
     ///
@@ -73,9 +70,7 @@ impl ThreadPool {
         let shared = Arc::new(Shared {
             queue: Injector::new(),
             stealers: RwLock::default(),
-            sleep: Mutex::default(),
-            wake: Condvar::new(),
-            sleepers: AtomicUsize::new(0),
+            bell: Bell::new(),
             alive: watch::Sender::new(0),
             running: Mutex::default(),
             names: AtomicUsize::new(0),
@@ -99,12 +94,7 @@ impl Executor for ThreadPool {
 
     fn submit(&self, invocation: Invocation) {
         self.shared.queue.push(invocation);
-        // Pairs with the fence in `sleep`: either the sleeper sees the push or we see the sleeper.
-        fence(Ordering::SeqCst);
-        if self.shared.sleepers.load(Ordering::Relaxed) > 0 {
-            let _state = self.shared.lock();
-            self.shared.wake.notify_one();
-        }
+        self.shared.bell.ring();
         if *self.shared.alive.borrow() == 0 {
             self.shared.refuse_queued();
         }
@@ -140,10 +130,6 @@ impl fmt::Debug for ThreadPool {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Sleep> {
-        self.sleep.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn running(&self) -> MutexGuard<'_, Vec<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,8 +147,8 @@ impl Shared {
                 // What a retiring thread still had goes back to the others.
                 while let Some(invocation) = local.pop() {
                     shared.queue.push(invocation);
+                    shared.bell.ring();
                 }
-                shared.wake.notify_all();
                 shared.alive.send_modify(|alive| *alive -= 1);
             });
         match spawned {
@@ -194,6 +180,7 @@ impl Shared {
             if let Work::Shared(calls) = &invocation.work {
                 if run_slice(&invocation, &**calls) {
                     self.queue.push(invocation);
+                    self.bell.ring();
                 }
             } else {
                 let (shared, retire) = (self.clone(), retired.clone());
@@ -222,23 +209,7 @@ impl Shared {
             }
             std::hint::spin_loop();
         }
-        let mut state = self.lock();
-        self.sleepers.fetch_add(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        let found = loop {
-            if let Some(invocation) = self.find(local) {
-                break Some(invocation);
-            }
-            if state.closing.is_some() {
-                break None;
-            }
-            state = self
-                .wake
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        };
-        self.sleepers.fetch_sub(1, Ordering::Relaxed);
-        found
+        self.bell.wait_for(|| self.find(local))
     }
 
     /// Looks for work: own batch, shared queue, the batches of others.
@@ -260,10 +231,7 @@ impl Shared {
     }
 
     fn close(&self, mode: ShutdownMode) {
-        {
-            let mut state = self.lock();
-            state.closing = Some(mode);
-        }
+        self.bell.close();
         if mode != ShutdownMode::Wait {
             self.refuse_queued();
         }
@@ -273,7 +241,6 @@ impl Shared {
                 running.reply.failed(TaskError::shutdown());
             }
         }
-        self.wake.notify_all();
     }
 
     /// Answers what nobody will run any more.

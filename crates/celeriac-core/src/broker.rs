@@ -90,6 +90,9 @@ pub trait Broker: fmt::Debug + Send + Sync {
     /// Puts dead messages back in their queues with their counts at zero, and says how many of
     /// `numbers` there were. A quarantined message cannot be retried and stays.
     ///
+    /// If the broker is the result backend too, the failures they left are forgotten, so that whoever
+    /// asks meets the new run.
+    ///
     /// # Errors
     ///
     /// [`BrokerError`].

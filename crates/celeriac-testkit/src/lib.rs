@@ -47,6 +47,7 @@ macro_rules! broker_conformance {
                 a_message_past_the_delivery_limit_dies_and_its_waiters_end
                 a_malformed_message_is_quarantined_with_its_bytes
                 dead_messages_are_listed_retried_and_dropped
+                a_retried_message_leaves_its_failure_behind
             ],
             consuming => [
                 credit_is_never_exceeded

@@ -410,6 +410,9 @@ impl State {
             }
             if let Some(mut dead) = self.dead.remove(number) {
                 dead.entry.deliveries = 0;
+                if let Some(id) = &dead.entry.task_id {
+                    self.results.remove(id);
+                }
                 self.publish(dead.entry, None, Timestamp::now());
                 revived += 1;
             }

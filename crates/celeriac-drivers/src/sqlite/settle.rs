@@ -126,6 +126,7 @@ impl Transaction<'_> {
             drop(rows);
             let new = self.next_number();
             self.execute(statements::REVIVE_MESSAGE, (number, new))?;
+            self.execute(statements::FORGET_DEAD_RESULT, [number])?;
             self.execute(statements::DELETE_DEAD, [number])?;
             self.enqueue(new, standing, None, wall_ms())?;
             self.announce(News::Messages);

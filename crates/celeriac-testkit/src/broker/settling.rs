@@ -247,3 +247,32 @@ pub async fn dead_messages_are_listed_retried_and_dropped(fixture: &dyn Fixture)
     assert_eq!(got[0].deliveries, 1);
     assert_eq!(broker.dead(100).await.expect("they are listed").len(), 1);
 }
+
+/// The failure of a dead message does not answer for the message that is tried again.
+pub async fn a_retried_message_leaves_its_failure_behind(fixture: &dyn Fixture) {
+    let broker = fixture.open().await;
+    let Some(results) = broker.results() else {
+        return;
+    };
+    let jobs = queue("jobs");
+    let message = call("t", 0);
+    let id = message.headers.id.clone();
+    publish(&broker, &jobs, vec![message]).await;
+    let consumer = consume(&broker, "c", &[&jobs]).await;
+    let delivery = receive(&consumer, 1).await.remove(0);
+    let dead = Verdict::Dead(DeadReason::RetriesExhausted, "no more".to_owned());
+    let mut settlement = verdict(&delivery, dead);
+    settlement.result = Some(result(&id, ResultState::Failure, 1));
+    settle(&consumer, settlement).await;
+    let ids = [id];
+    let held = results.fetch(&ids).await.expect("it answers");
+    assert_eq!(
+        held[0].as_ref().expect("it failed").state,
+        ResultState::Failure
+    );
+
+    let number = broker.dead(1).await.expect("they are listed")[0].number;
+    let retried = broker.retry_dead(&[number]).await.expect("it retries");
+    assert_eq!(retried, 1);
+    assert_eq!(results.fetch(&ids).await.expect("it answers"), [None]);
+}

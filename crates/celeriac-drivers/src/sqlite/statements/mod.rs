@@ -24,6 +24,7 @@ pub(super) const FETCH_RESULT: &str = include_str!("fetch_result.sql");
 pub(super) const FIND_DEAD: &str = include_str!("find_dead.sql");
 pub(super) const FIND_HOLDER: &str = include_str!("find_holder.sql");
 pub(super) const FIND_QUEUE: &str = include_str!("find_queue.sql");
+pub(super) const FORGET_DEAD_RESULT: &str = include_str!("forget_dead_result.sql");
 pub(super) const FORGET_RESULT: &str = include_str!("forget_result.sql");
 pub(super) const GIVE_BACK: &str = include_str!("give_back.sql");
 pub(super) const HOLD_READY: &str = include_str!("hold_ready.sql");

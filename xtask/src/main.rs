@@ -1,4 +1,4 @@
-//! What the developers of celeriac run: `cargo xtask check | test | bench`.
+//! What the developers of celeriac run: `cargo xtask check | test | servers | bench`.
 //!
 //! The README, the machines that check a change and people all call these commands, so that
 //! "it passes here" means the same for everybody.
@@ -13,6 +13,9 @@
 mod bench;
 mod check;
 mod graph;
+mod interrupts;
+mod peers;
+mod servers;
 mod steps;
 mod test;
 mod traces;
@@ -42,6 +45,8 @@ enum Command {
     Check(check::Args),
     /// All tests, those in the documentation too.
     Test(test::Args),
+    /// The servers that the tests need, until Ctrl-C.
+    Servers,
     /// Our speed beside a peer's, measured in the same run.
     Bench(bench::Args),
 }
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
     let done = Workspace::load().and_then(|workspace| match &args.command {
         Command::Check(args) => check::run(args, &workspace),
         Command::Test(args) => test::run(args, &workspace),
+        Command::Servers => servers::run(&workspace),
         Command::Bench(args) => bench::run(args, &workspace),
     });
     match done {

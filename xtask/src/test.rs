@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every test of the workspace, then those in its documentation.
 //!
 //! Uses cargo-nextest where it is installed, which runs each test in a process of its own, and
-//! `cargo test` where it is not.
+//! `cargo test` where it is not. What the tests talk to is started while they are compiled, and
+//! they learn by variables where it is.
 
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read, Write};
 use std::path::Path;
@@ -9,6 +10,8 @@ use std::process::{ExitCode, Stdio};
 use std::thread;
 
 use crate::Result;
+use crate::interrupts::Interrupts;
+use crate::peers::{Peers, Variables};
 use crate::steps::Program;
 use crate::workspace::{Workspace, cargo_has};
 
@@ -17,18 +20,35 @@ pub(crate) struct Args {
     /// Only the tests whose path contains one of these.
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
+    /// Start no servers; the tests that need them will fail.
+    #[arg(long)]
+    no_servers: bool,
 }
 
 pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
+    let interrupts = Interrupts::watch()?;
+    let runner = Runner {
+        folder: &workspace.root,
+        interrupts: &interrupts,
+    };
+    let nextest = cargo_has("nextest");
+    let peers = (!args.no_servers).then(|| Peers::start(&workspace.target));
+    let mut variables = Variables::new();
+    if let Some(peers) = &peers {
+        if !runner.run(&compilation(nextest), &variables)?.0 {
+            return Ok(ExitCode::FAILURE);
+        }
+        variables = peers.ready(&interrupts)?;
+    }
     let mut total = Tally::default();
     let mut passed = true;
-    for program in programs(&args.filters, cargo_has("nextest")) {
-        let (succeeded, tally) = stream(&program, &workspace.root)?;
-        if !succeeded {
-            eprintln!("to repeat it: {}", program.shown());
-        }
+    for program in programs(&args.filters, nextest) {
+        let (succeeded, tally) = runner.run(&program, &variables)?;
         passed &= succeeded;
         total.add(&tally);
+    }
+    if !passed {
+        eprintln!("to repeat it: {}", repeat(args).shown());
     }
     if total.passed + total.failed == 0 {
         return Err("no test ran".into());
@@ -44,11 +64,22 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     })
 }
 
+/// What all runs have in common.
+const COMMON: [&str; 2] = ["--workspace", "--no-fail-fast"];
+
+/// Makes the tests and runs none.
+fn compilation(nextest: bool) -> Program {
+    if nextest {
+        Program::cargo(["nextest", "run", "--no-run", "--workspace"])
+    } else {
+        Program::cargo(["test", "--no-run", "--quiet", "--workspace"])
+    }
+}
+
 /// What is run for `filters`, in order.
 fn programs(filters: &[String], nextest: bool) -> Vec<Program> {
-    let common = ["--workspace", "--no-fail-fast"];
     let given = |start: &[&'static str]| {
-        let words = start.iter().chain(&common).copied().map(str::to_owned);
+        let words = start.iter().chain(&COMMON).copied().map(str::to_owned);
         let separator = (!filters.is_empty()).then(|| "--".to_owned());
         Program::cargo(words.chain(separator).chain(filters.iter().cloned()))
     };
@@ -60,6 +91,13 @@ fn programs(filters: &[String], nextest: bool) -> Vec<Program> {
     } else {
         vec![given(&["test"])]
     }
+}
+
+/// The whole of it, servers too, once more.
+fn repeat(args: &Args) -> Program {
+    let servers = args.no_servers.then_some("--no-servers");
+    let filters = args.filters.iter().map(String::as_str);
+    Program::cargo(["xtask", "test"].into_iter().chain(servers).chain(filters))
 }
 
 /// How many tests came to what.
@@ -107,27 +145,40 @@ impl Tally {
     }
 }
 
-/// Runs `program` in `folder` and passes its output on; whether it succeeded, and its tally.
-fn stream(program: &Program, folder: &Path) -> Result<(bool, Tally)> {
-    let mut command = program.command(folder);
-    if io::stdout().is_terminal() {
-        command.env("CARGO_TERM_COLOR", "always");
+/// Where programs are run, and what ends them early.
+struct Runner<'a> {
+    folder: &'a Path,
+    interrupts: &'a Interrupts,
+}
+
+impl Runner<'_> {
+    /// Runs `program` and passes its output on; whether it succeeded, and its tally.
+    fn run(&self, program: &Program, variables: &Variables) -> Result<(bool, Tally)> {
+        if self.interrupts.came() {
+            return Err("interrupted".into());
+        }
+        let mut command = program.command(self.folder);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        if io::stdout().is_terminal() {
+            command.env("CARGO_TERM_COLOR", "always");
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot run `{}`: {error}", program.shown()))?;
+        self.interrupts.pass_on_to(&child)?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let mut tally = Tally::default();
+        thread::scope(|scope| -> Result<()> {
+            let errors = scope.spawn(|| pass_on(err, io::stderr()));
+            tally.add(&pass_on(out, io::stdout())?);
+            tally.add(&errors.join().map_err(|_| "a reader panicked")??);
+            Ok(())
+        })?;
+        Ok((child.wait()?.success(), tally))
     }
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("cannot run `{}`: {error}", program.shown()))?;
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let mut tally = Tally::default();
-    thread::scope(|scope| -> Result<()> {
-        let errors = scope.spawn(|| pass_on(err, io::stderr()));
-        tally.add(&pass_on(out, io::stdout())?);
-        tally.add(&errors.join().map_err(|_| "a reader panicked")??);
-        Ok(())
-    })?;
-    Ok((child.wait()?.success(), tally))
 }
 
 /// Copies lines from `from` to `to` until the end, and reads them on the way.

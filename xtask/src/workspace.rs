@@ -13,6 +13,8 @@ use crate::Result;
 pub(crate) struct Workspace {
     /// The folder of the root manifest.
     pub(crate) root: PathBuf,
+    /// Where cargo puts what it makes.
+    pub(crate) target: PathBuf,
     /// The members, by name.
     pub(crate) packages: Vec<Package>,
 }
@@ -63,7 +65,12 @@ impl Workspace {
             .map(|package| Package::parse(package, &names))
             .collect::<Result<Vec<_>>>()?;
         packages.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { root, packages })
+        let target = text(metadata, "target_directory")?.into();
+        Ok(Self {
+            root,
+            target,
+            packages,
+        })
     }
 
     /// The member called `name`.
@@ -130,6 +137,7 @@ mod tests {
     fn only_edges_between_members_are_kept() {
         let metadata = json!({
             "workspace_root": "/somewhere",
+            "target_directory": "/somewhere/target",
             "packages": [
                 {
                     "name": "b", "manifest_path": "/somewhere/crates/b/Cargo.toml",

@@ -1,0 +1,126 @@
+//! The real systems that tests talk to: Redis, RabbitMQ, and Celery in Python.
+//!
+//! # Invariants
+//!
+//! - Servers have ports and folders of their own, so that neither another run nor what the machine
+//!   runs anyway is met.
+//! - No server and no folder of one outlives its [`Peers`]; and no server a process that is killed.
+
+mod packages;
+mod python;
+mod rabbitmq;
+mod redis;
+mod server;
+
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::interrupts::Interrupts;
+
+/// What tells a test where a peer is.
+pub(crate) type Variables = Vec<(&'static str, String)>;
+
+/// Peers that are being started, or run; dropping them ends them.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    ready: Receiver<std::result::Result<Variables, String>>,
+    stop: Option<Sender<()>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Peers {
+    /// Starts them in the background; what may be kept for the next time goes under `target`.
+    pub(crate) fn start(target: &Path) -> Self {
+        let folder = target.join("peers");
+        let (tell, ready) = mpsc::channel();
+        let (stop, stopped) = mpsc::channel::<()>();
+        // Servers are bound to the thread that starts them, so it stays until they shall end.
+        let keeper = thread::spawn(move || match Running::start(&folder) {
+            Ok((running, variables)) => {
+                // If nobody listens any more, nobody holds the other end of `stopped` either.
+                let _ = tell.send(Ok(variables));
+                let _ = stopped.recv();
+                drop(running);
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error.to_string()));
+            }
+        });
+        Self {
+            ready,
+            stop: Some(stop),
+            keeper: Some(keeper),
+        }
+    }
+
+    /// Waits until all of them answer; gives what tests need to know.
+    pub(crate) fn ready(&self, interrupts: &Interrupts) -> Result<Variables> {
+        loop {
+            match self.ready.recv_timeout(Duration::from_millis(100)) {
+                Ok(variables) => return Ok(variables?),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err("what starts the servers has panicked".into());
+                }
+                Err(RecvTimeoutError::Timeout) if interrupts.came() => {
+                    return Err("interrupted".into());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(keeper) = self.keeper.take() {
+            // If it panicked, its servers ended with it.
+            let _ = keeper.join();
+        }
+    }
+}
+
+/// What has to be held. Servers come first, for fields are dropped in order.
+struct Running {
+    _redis: redis::Redis,
+    _rabbitmq: rabbitmq::RabbitMq,
+    _folders: [tempfile::TempDir; 2],
+}
+
+impl Running {
+    /// Starts all, and returns when all answer.
+    fn start(kept: &Path) -> Result<(Self, Variables)> {
+        let begun = Instant::now();
+        packages::ensure()?;
+        progress("starting redis-server and rabbitmq-server");
+        let folders = [
+            tempfile::Builder::new()
+                .prefix("celeriac-redis-")
+                .tempdir()?,
+            tempfile::Builder::new()
+                .prefix("celeriac-rabbitmq-")
+                .tempdir()?,
+        ];
+        let (mut redis, mut variables) = redis::start(folders[0].path())?;
+        let (mut rabbitmq, of_rabbitmq) = rabbitmq::start(folders[1].path())?;
+        variables.extend(of_rabbitmq);
+        variables.extend(python::environments(kept)?);
+        redis.wait()?;
+        rabbitmq.wait()?;
+        progress(&format!("ready in {:.1} s", begun.elapsed().as_secs_f64()));
+        let running = Self {
+            _redis: redis,
+            _rabbitmq: rabbitmq,
+            _folders: folders,
+        };
+        Ok((running, variables))
+    }
+}
+
+/// Tells who waits what is being done.
+fn progress(what: &str) {
+    eprintln!("    servers: {what}");
+}

@@ -14,7 +14,7 @@ use crate::message::later;
 use crate::outcome::{ErrorKind, Outcome, TaskError};
 use crate::payload::Payload;
 use crate::policy::{Backoff, ResultPolicy};
-use crate::results::{ResultState, StoredResult};
+use crate::results::{ResultState, StoredResult, Trail};
 use crate::task::TaskOptions;
 
 /// The wait before a task whose child died is delivered again: 100 ms, doubled up to 30 s.
@@ -133,6 +133,11 @@ fn stored(
         attempt: delivery.message.attempt(),
         stored_at: now,
         expires_at: later(now, keep),
+        trail: Trail {
+            group: delivery.message.headers.group.clone(),
+            parent: delivery.message.headers.parent_id.clone(),
+            ..Trail::default()
+        },
     })
 }
 

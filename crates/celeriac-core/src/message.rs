@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::executor::Limits;
@@ -19,23 +19,24 @@ use crate::task::TaskOptions;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Headers {
     /// The language of the sender: `rs` or `py`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text_or_null")]
     pub lang: String,
     /// The name of the task.
     pub task: String,
-    /// The id of the call.
+    /// The id of the call; a number, which some producers send, is taken as its digits.
+    #[serde(deserialize_with = "text_or_number")]
     pub id: TaskId,
     /// When it may start.
-    #[serde(default)]
+    #[serde(default, with = "crate::moment")]
     pub eta: Option<Timestamp>,
     /// When it is no longer worth starting.
-    #[serde(default)]
+    #[serde(default, with = "crate::moment")]
     pub expires: Option<Timestamp>,
     /// The workflow it belongs to.
     #[serde(default)]
     pub group: Option<String>,
     /// Retries so far.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number_or_null")]
     pub retries: u32,
     /// Hard and soft time limit in seconds.
     #[serde(default)]
@@ -57,13 +58,40 @@ pub struct Headers {
     pub extra: Map<String, Value>,
 }
 
-/// A call on its way: headers, priority and encoded body.
+fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TaskId, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Positive(u64),
+        Negative(i64),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::Text(text) => text.into(),
+        Either::Positive(number) => number.to_string().into(),
+        Either::Negative(number) => number.to_string().into(),
+    })
+}
+
+/// A call on its way: headers, priority, encoded body, and where its answer goes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// What everybody may read.
     pub headers: Headers,
-    /// 0 to 9, larger first.
+    /// 0 to 9. It travels as it is; which end comes first is the broker's rule.
     pub priority: u8,
+    /// Where its sender waits for the result, on a broker that sends results as messages.
+    pub reply_to: Option<String>,
+    /// What its sender knows the answer by; the task id if `None`.
+    pub correlation_id: Option<String>,
     /// The encoded arguments, in Celery's shape `[args, kwargs, embed]`.
     pub body: Payload,
 }
@@ -113,6 +141,8 @@ impl Message {
         Self {
             headers,
             priority: options.priority.unwrap_or(task_options.priority).min(9),
+            reply_to: None,
+            correlation_id: None,
             body,
         }
     }
@@ -179,6 +209,31 @@ mod tests {
         let again = serde_json::to_value(&headers).unwrap();
         assert_eq!(again["stamps"]["a"][0], 1);
         assert_eq!(again["retries"], 2);
+    }
+
+    #[test]
+    fn headers_are_read_as_python_writes_them() {
+        let text = r#"{"task":"add","id":17,"lang":null,"retries":null,"timelimit":[null,null],
+            "eta":"2030-01-02T03:04:05+05:30","expires":"2030-01-02T03:04:05"}"#;
+        let headers: Headers = serde_json::from_str(text).unwrap();
+        assert_eq!(headers.id, "17".into());
+        assert_eq!(headers.timelimit, Some((None, None)));
+        let again = serde_json::to_value(&headers).unwrap();
+        assert_eq!(again["eta"], "2030-01-01T21:34:05+00:00");
+        assert_eq!(again["expires"], "2030-01-02T03:04:05+00:00");
+    }
+
+    #[test]
+    fn headers_that_python_would_choke_on_are_refused() {
+        for text in [
+            r#"{"task":"add"}"#,
+            r#"{"id":"x"}"#,
+            r#"{"task":"add","id":null}"#,
+            r#"{"task":"add","id":"x","eta":1795202908}"#,
+            r#"{"task":"add","id":"x","expires":"soon"}"#,
+        ] {
+            assert!(serde_json::from_str::<Headers>(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -42,6 +42,20 @@ struct Particulars {
     causes: Vec<String>,
     #[serde(default, skip_serializing_if = "RetryAdvice::is_default")]
     advice: RetryAdvice,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    raised: Option<Raised>,
+}
+
+/// What another language says of an error beyond its type and message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Raised {
+    /// Where the type is defined, such as `builtins`.
+    pub module: Option<String>,
+    /// What it was made with: usually the message, often more.
+    pub arguments: Vec<serde_json::Value>,
+    /// The stack it was raised from, for people.
+    pub traceback: Option<String>,
 }
 
 /// The sort of a [`TaskError`].
@@ -189,6 +203,7 @@ impl TaskError {
             message: message.into(),
             causes: Vec::new(),
             advice: RetryAdvice::Policy,
+            raised: None,
         }))
     }
 
@@ -197,6 +212,33 @@ impl TaskError {
         let mut error = Self::new(ErrorKind::Failed, message.into());
         error.0.type_name = type_name.into();
         error
+    }
+
+    /// Another language raised an exception, or stored one in the place of a task.
+    pub fn raised(
+        kind: ErrorKind,
+        type_name: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+        raised: Raised,
+    ) -> Self {
+        let mut error = Self::new(kind, message);
+        error.0.type_name = type_name.into();
+        error.0.raised = Some(raised);
+        error
+    }
+
+    /// Names the type of the error.
+    #[must_use]
+    pub fn with_type_name(mut self, type_name: impl Into<Cow<'static, str>>) -> Self {
+        self.0.type_name = type_name.into();
+        self
+    }
+
+    /// Adds the messages of the error's sources, nearest first.
+    #[must_use]
+    pub fn with_causes(mut self, causes: Vec<String>) -> Self {
+        self.0.causes = causes;
+        self
     }
 
     /// Takes the text of an error a task returned, and of its sources.
@@ -239,10 +281,15 @@ impl TaskError {
 
     /// The hard time limit of `limit` ended the task.
     pub fn time_limit(limit: Duration) -> Self {
-        Self::new(
+        let mut error = Self::new(
             ErrorKind::TimeLimit,
             format!("the hard time limit of {limit:?} ended it"),
-        )
+        );
+        error.0.raised = Some(Raised {
+            arguments: vec![seconds(limit)],
+            ..Raised::default()
+        });
+        error
     }
 
     /// The task was cancelled.
@@ -294,6 +341,11 @@ impl TaskError {
         &self.0.causes
     }
 
+    /// What another language said of it, if it came from one.
+    pub fn as_raised(&self) -> Option<&Raised> {
+        self.0.raised.as_ref()
+    }
+
     /// What the attempt said about another one.
     pub fn advice(&self) -> RetryAdvice {
         self.0.advice
@@ -316,6 +368,15 @@ impl fmt::Debug for TaskError {
 }
 
 impl std::error::Error for TaskError {}
+
+/// A whole number of seconds where it is one, as people write limits.
+fn seconds(limit: Duration) -> serde_json::Value {
+    if limit.subsec_nanos() == 0 {
+        limit.as_secs().into()
+    } else {
+        limit.as_secs_f64().into()
+    }
+}
 
 /// The last segment of each path in the type's name: `alloc::string::String` becomes `String`.
 fn short_type_name<E>() -> &'static str {

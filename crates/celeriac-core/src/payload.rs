@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 
 /// What a [`Payload`] is encoded in.
 ///
-/// Both are self-describing, so a type that works in one place works in all of them.
+/// Rust tasks read JSON and MessagePack. Both are self-describing, so a type that works in one works
+/// in the other. The rest are known by name, so that a body passes through unread to somebody who
+/// understands it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ContentType {
@@ -16,22 +18,41 @@ pub enum ContentType {
     Json,
     /// MessagePack with named fields, used between a pool and its children.
     Msgpack,
+    /// YAML, which Celery can be set to write.
+    Yaml,
+    /// Python's pickle. It is never decoded here: unpickling runs what the sender wrote.
+    Pickle,
+    /// Bytes as they are.
+    Data,
+    /// Text as it is.
+    Text,
 }
 
 impl ContentType {
+    const ALL: [Self; 6] = [
+        Self::Json,
+        Self::Msgpack,
+        Self::Yaml,
+        Self::Pickle,
+        Self::Data,
+        Self::Text,
+    ];
+
     /// The MIME type under which a broker stores it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Msgpack => "application/x-msgpack",
+            Self::Yaml => "application/x-yaml",
+            Self::Pickle => "application/x-python-serialize",
+            Self::Data => "application/data",
+            Self::Text => "application/text",
         }
     }
 
     /// The content type of a MIME type, if it is one of ours.
     pub fn from_mime(mime: &str) -> Option<Self> {
-        [Self::Json, Self::Msgpack]
-            .into_iter()
-            .find(|known| known.as_str() == mime)
+        Self::ALL.into_iter().find(|known| known.as_str() == mime)
     }
 
     /// Appends the encoded `value` to `out`.
@@ -51,6 +72,7 @@ impl ContentType {
             Self::Msgpack => {
                 rmp_serde::encode::write_named(&mut *out, value).map_err(|e| e.to_string())
             }
+            opaque => Err(opaque.refusal()),
         };
         written.map_err(|reason| {
             out.truncate(start);
@@ -67,11 +89,20 @@ impl ContentType {
         match self {
             Self::Json => serde_json::from_slice(bytes).map_err(|e| e.to_string()),
             Self::Msgpack => rmp_serde::from_slice(bytes).map_err(|e| e.to_string()),
+            opaque => Err(opaque.refusal()),
         }
         .map_err(|reason| PayloadError::Decode {
             reason,
             size_bytes: bytes.len(),
         })
+    }
+
+    /// Why Rust tasks do not read this content type, and what helps.
+    fn refusal(self) -> String {
+        format!(
+            "Rust tasks do not read {}; send with the serializer json or msgpack",
+            self.as_str()
+        )
     }
 }
 
@@ -184,6 +215,15 @@ mod tests {
         let bad: HashMap<(u8, u8), u8> = [((1, 2), 3)].into();
         assert!(ContentType::Json.encode_into(&bad, &mut out).is_err());
         assert_eq!(out, b"kept");
+    }
+
+    #[test]
+    fn an_opaque_body_is_refused_with_a_remedy() {
+        let error = ContentType::Pickle
+            .decode::<u8>(b"\x80\x04K\x01.")
+            .unwrap_err();
+        assert!(error.to_string().contains("serializer json"), "{error}");
+        assert!(ContentType::Data.encode_into(&1, &mut Vec::new()).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::BoxFuture;
 use crate::broker::BrokerError;
@@ -29,6 +30,9 @@ pub enum ResultState {
     Failure,
     /// It was cancelled, or expired.
     Revoked,
+    /// A state its task or another program named, such as `RECEIVED`; what was said with it is the
+    /// stored value.
+    Custom(String),
 }
 
 impl ResultState {
@@ -38,7 +42,7 @@ impl ResultState {
     }
 
     /// The word for it in tables and JSON, as Celery has it.
-    pub fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Started => "STARTED",
             Self::Progress(_) => "PROGRESS",
@@ -46,8 +50,25 @@ impl ResultState {
             Self::Success => "SUCCESS",
             Self::Failure => "FAILURE",
             Self::Revoked => "REVOKED",
+            Self::Custom(name) => name,
         }
     }
+}
+
+/// Where a call stands among others, and what its result says beyond outcome and state.
+///
+/// Celery's result backends keep it; ours may.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trail {
+    /// The group it is part of.
+    pub group: Option<String>,
+    /// The call that sent it.
+    pub parent: Option<TaskId>,
+    /// The calls sent while it ran, each as `[[id, parent], children]`, the form that Celery has for
+    /// a result and its children.
+    pub children: Vec<Value>,
+    /// Further fields, such as the arguments and the worker.
+    pub extra: Map<String, Value>,
 }
 
 /// What a result backend holds of one call.
@@ -59,7 +80,7 @@ pub struct StoredResult {
     pub task: String,
     /// How far it has come.
     pub state: ResultState,
-    /// Its value, if it succeeded.
+    /// Its value, if it succeeded; in a state that is not final, what was said with the state.
     pub value: Option<Payload>,
     /// Its error, if it failed, was revoked or waits for a retry.
     pub error: Option<TaskError>,
@@ -69,6 +90,8 @@ pub struct StoredResult {
     pub stored_at: Timestamp,
     /// When it will be forgotten.
     pub expires_at: Timestamp,
+    /// Its place among other calls.
+    pub trail: Trail,
 }
 
 impl StoredResult {

@@ -237,8 +237,8 @@ pub fn encode_body<A: Serialize>(
 /// [`PayloadError::Encode`] if an argument has no form in the chunk's content type.
 pub fn push_body<A: Serialize>(chunk: &mut ChunkBuilder, args: &A) -> Result<(), PayloadError> {
     match chunk.content_type() {
-        ContentType::Json => chunk.push(&Body(args, Empty {}, NO_EMBED)),
         ContentType::Msgpack => chunk.push(&(args, Empty {}, Empty {})),
+        _ => chunk.push(&Body(args, Empty {}, NO_EMBED)),
     }
 }
 

@@ -18,7 +18,7 @@ use celeriac_core::broker::Subscription;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
     Broker, CallOptions, Consumer, ContentType, Delivery, Message, Payload, QueueName, ResultState,
-    Settlement, StoredResult, TaskId, TaskOptions, Verdict,
+    Settlement, StoredResult, TaskId, TaskOptions, Trail, Verdict,
 };
 use celeriac_drivers::{DriverOptions, sqlite};
 use jiff::Timestamp;
@@ -186,6 +186,7 @@ fn ending(delivery: &Delivery) -> Settlement {
             attempt: 1,
             stored_at: now,
             expires_at: now + Duration::from_secs(3600),
+            trail: Trail::default(),
         }),
         follow_ups: Vec::new(),
     }

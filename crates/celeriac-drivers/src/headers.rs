@@ -81,6 +81,8 @@ pub(crate) fn decode(
     Ok(Message {
         headers,
         priority,
+        reply_to: None,
+        correlation_id: None,
         body: Payload {
             content_type,
             bytes: body.into(),

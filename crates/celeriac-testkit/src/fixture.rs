@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celeriac_core::{
     BoxFuture, Broker, ContentType, Headers, Message, Payload, QueueName, ResultState,
-    StoredResult, TaskId,
+    StoredResult, TaskId, Trail,
 };
 use jiff::Timestamp;
 use serde_json::Map;
@@ -85,6 +85,8 @@ pub fn message(id: TaskId, task: &str, number: usize, priority: u8) -> Message {
     Message {
         headers,
         priority,
+        reply_to: None,
+        correlation_id: None,
         body,
     }
 }
@@ -103,5 +105,6 @@ pub fn result(id: &TaskId, state: ResultState, attempt: u32) -> StoredResult {
         attempt,
         stored_at: now,
         expires_at: celeriac_core::message::later(now, Duration::from_secs(3600)),
+        trail: Trail::default(),
     }
 }

@@ -8,7 +8,7 @@ use celeriac_core::broker::Subscription;
 use celeriac_core::message::later;
 use celeriac_core::{
     ConsumerInfo, DeadMessage, DeadReason, Delivery, ErrorKind, QueueInfo, QueueName, ResultState,
-    Settled, StoredResult, TaskError, TaskId, Verdict,
+    Settled, StoredResult, TaskError, TaskId, Trail, Verdict,
 };
 use jiff::Timestamp;
 
@@ -259,6 +259,7 @@ impl State {
                 attempt: 1,
                 stored_at: now,
                 expires_at: later(now, Duration::from_secs(24 * 60 * 60)),
+                trail: Trail::default(),
             };
             self.store_result(result, false);
         }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use celeriac_core::{
-    DeadReason, ErrorKind, QueueName, ResultState, StoredResult, TaskError, TaskId,
+    DeadReason, ErrorKind, QueueName, ResultState, StoredResult, TaskError, TaskId, Trail,
 };
 use jiff::Timestamp;
 
@@ -208,6 +208,7 @@ impl Transaction<'_> {
             attempt: 1,
             stored_at: now,
             expires_at: celeriac_core::message::later(now, KEEP_RESULT),
+            trail: Trail::default(),
         };
         self.store_result(&result, Replace::OnlyPassing)
     }

@@ -1,6 +1,6 @@
 //! Results as they are stored.
 
-use celeriac_core::{ContentType, Payload, Progress, ResultState, StoredResult, TaskId};
+use celeriac_core::{ContentType, Payload, Progress, ResultState, StoredResult, TaskId, Trail};
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, Row};
 
@@ -156,6 +156,7 @@ fn decode(row: &Row<'_>, id: TaskId) -> Result<StoredResult, Failure> {
         stored_at: time(row.get(5)?),
         expires_at: time(row.get(6)?),
         error: error.as_deref().map(from_json).transpose()?,
+        trail: Trail::default(),
         value: match content_type {
             None => None,
             Some(name) => Some(Payload {
@@ -177,7 +178,7 @@ fn decode_state(state: &str, progress: Option<&str>) -> Result<ResultState, Fail
         "SUCCESS" => ResultState::Success,
         "FAILURE" => ResultState::Failure,
         "REVOKED" => ResultState::Revoked,
-        other => return Err(damaged(other)),
+        custom => ResultState::Custom(custom.to_owned()),
     })
 }
 

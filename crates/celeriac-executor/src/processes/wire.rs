@@ -168,7 +168,11 @@ impl<'a> RunHeader<'a> {
 fn content_code(content_type: ContentType) -> u8 {
     match content_type {
         ContentType::Json => 0,
-        _ => 1,
+        ContentType::Msgpack => 1,
+        ContentType::Yaml => 2,
+        ContentType::Pickle => 3,
+        ContentType::Data => 4,
+        _ => 5,
     }
 }
 
@@ -176,6 +180,10 @@ fn content_type(code: u8) -> Option<ContentType> {
     match code {
         0 => Some(ContentType::Json),
         1 => Some(ContentType::Msgpack),
+        2 => Some(ContentType::Yaml),
+        3 => Some(ContentType::Pickle),
+        4 => Some(ContentType::Data),
+        5 => Some(ContentType::Text),
         _ => None,
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! - Core depends on no other member, and roles (worker, drivers, executor) depend on core alone, so
-//!   that each can be read and replaced without the others.
+//! - Core depends on no other member, and roles (worker, drivers, executor) depend on core and on
+//!   the wire format, so that each can be read and replaced without the others.
 //! - The testkit is for tests only.
 
 use std::path::Path;
@@ -23,6 +23,7 @@ const ROLES: &[&str] = &[
     "celeriac-drivers",
     "celeriac-executor",
     "celeriac-macros",
+    "celeriac-wire",
     "celeriac-worker",
 ];
 
@@ -35,14 +36,15 @@ const ALLOWED: &[Rule] = &[
         &["celeriac-core"],
         &["celeriac-testkit"],
     ),
+    ("celeriac-wire", &["celeriac-core"], &[]),
     (
         "celeriac-drivers",
-        &["celeriac-core"],
+        &["celeriac-core", "celeriac-wire"],
         &["celeriac-testkit"],
     ),
     (
         "celeriac-worker",
-        &["celeriac-core"],
+        &["celeriac-core", "celeriac-wire"],
         &["celeriac-drivers", "celeriac-executor", "celeriac-testkit"],
     ),
     ("celeriac", ROLES, &["celeriac-testkit"]),

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod broker;
+pub mod chord;
 pub mod chunk;
 pub mod context;
 pub mod decide;
@@ -40,6 +41,7 @@ pub use broker::{
     Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, DeadReason, Delivery, QueueInfo,
     Settled, Settlement, Verdict,
 };
+pub use chord::{ChordPart, ChordStore, Joined};
 pub use chunk::{Chunk, OutcomeChunk};
 pub use context::{Context, Control, Interrupt, Interrupted, Progress};
 pub use decide::decide;

@@ -1,6 +1,7 @@
 //! The port of what keeps results.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::BoxFuture;
 use crate::broker::BrokerError;
+use crate::chord::ChordStore;
 use crate::context::Progress;
 use crate::id::TaskId;
 use crate::outcome::{Outcome, TaskError};
@@ -136,6 +138,11 @@ pub trait ResultBackend: fmt::Debug + Send + Sync {
     ///
     /// Safe: news of a dropped call comes with the next.
     fn watch(&self) -> BoxFuture<'_, Result<Box<dyn ResultWatch>, BrokerError>>;
+
+    /// What counts the parts of chords in the same store, if anything does.
+    fn chords(&self) -> Option<Arc<dyn ChordStore>> {
+        None
+    }
 
     /// Forgets the results of `ids`.
     ///

@@ -1,8 +1,8 @@
 //! Conformance suites for the ports of celeriac.
 //!
 //! A driver passes [`broker_conformance!`] if it keeps every sentence of the docs of
-//! [`Broker`](celeriac_core::Broker), [`Consumer`](celeriac_core::Consumer) and
-//! [`ResultBackend`](celeriac_core::ResultBackend). Each test has a store of its own.
+//! [`Broker`](celeriac_core::Broker), [`Consumer`](celeriac_core::Consumer),
+//! [`ResultBackend`](celeriac_core::ResultBackend) and [`ChordStore`](celeriac_core::ChordStore). Each test has a store of its own.
 #![forbid(unsafe_code)]
 
 pub mod broker;
@@ -70,6 +70,13 @@ macro_rules! broker_conformance {
                 a_dropped_watch_call_loses_nothing
                 a_forgotten_result_is_gone
                 an_expired_result_is_gone
+            ],
+            chords => [
+                a_chord_is_joined_in_order_when_its_last_part_is_counted
+                a_part_that_is_counted_twice_counts_once
+                a_chord_may_be_opened_after_some_parts
+                a_closed_chord_is_joined_no_more
+                a_claim_that_nobody_makes_use_of_lapses
             ]
         }
     };

@@ -4,6 +4,7 @@
 //! lapses by itself, since all consumers live in this process; [`MemoryBroker::expire`] ends one as
 //! if its holder had died.
 
+mod chords;
 mod consumer;
 mod state;
 mod watch;
@@ -14,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use celeriac_core::broker::Subscription;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, Message, QueueInfo,
-    QueueName, ResultBackend, StoredResult, TaskId,
+    BoxFuture, Broker, BrokerError, ChordPart, ChordStore, Consumer, ConsumerInfo, DeadMessage,
+    Joined, Message, QueueInfo, QueueName, ResultBackend, StoredResult, TaskId,
 };
 use jiff::Timestamp;
 use tokio::sync::watch as bell;
@@ -218,11 +219,33 @@ impl ResultBackend for MemoryBroker {
         ready(Ok(watch))
     }
 
+    fn chords(&self) -> Option<Arc<dyn ChordStore>> {
+        Some(Arc::new(self.clone()))
+    }
+
     fn forget<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<(), BrokerError>> {
         let mut state = self.shared.lock();
         for id in ids {
             state.forget(id);
         }
+        ready(Ok(()))
+    }
+}
+
+impl ChordStore for MemoryBroker {
+    fn open<'a>(&'a self, group: &'a str, size: u64) -> BoxFuture<'a, Result<(), BrokerError>> {
+        let mut state = self.shared.lock();
+        state.chords.open(group, size, Timestamp::now());
+        ready(Ok(()))
+    }
+
+    fn count(&self, parts: Vec<ChordPart>) -> BoxFuture<'_, Result<Vec<Joined>, BrokerError>> {
+        let mut state = self.shared.lock();
+        ready(Ok(state.chords.count(parts, Timestamp::now())))
+    }
+
+    fn close<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<(), BrokerError>> {
+        self.shared.lock().chords.close(group, Timestamp::now());
         ready(Ok(()))
     }
 }

@@ -12,6 +12,7 @@ use celeriac_core::{
 };
 use jiff::Timestamp;
 
+use super::chords::Chords;
 use crate::headers;
 
 /// A message as it is stored.
@@ -64,6 +65,7 @@ pub(super) struct State {
     holders: BTreeMap<i64, Holder>,
     dead: BTreeMap<i64, Dead>,
     results: HashMap<TaskId, (i64, StoredResult)>,
+    pub(super) chords: Chords,
     revoked: HashSet<TaskId>,
     /// Revocations in their order.
     revocations: Vec<TaskId>,

@@ -265,7 +265,9 @@ impl Keeper {
         let any: bool = self
             .connection
             .prepare_cached(statements::ANY_EXPIRED)?
-            .query_row([now.as_microsecond()], |row| row.get(0))?;
+            .query_row([now.as_microsecond(), now.as_millisecond()], |row| {
+                row.get(0)
+            })?;
         if !any {
             return Ok(());
         }
@@ -276,6 +278,7 @@ impl Keeper {
             )?;
             let forgotten = now.as_millisecond() - KEEP_REVOKED_MS;
             transaction.execute(statements::EXPIRE_REVOKED, [forgotten])?;
+            transaction.expire_chords(now.as_millisecond())?;
             Ok(())
         })
     }

@@ -25,6 +25,7 @@
 //! Durability follows SQLite's documentation of write-ahead logging and `PRAGMA synchronous`.
 
 mod check;
+mod chords;
 mod claim;
 mod consumer;
 mod failure;

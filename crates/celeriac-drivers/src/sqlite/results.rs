@@ -1,6 +1,8 @@
 //! Results as they are stored.
 
-use celeriac_core::{ContentType, Payload, Progress, ResultState, StoredResult, TaskId, Trail};
+use celeriac_core::{
+    ContentType, Payload, Progress, ResultState, StoredResult, TaskError, TaskId, Trail,
+};
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, Row};
 
@@ -40,7 +42,7 @@ impl Transaction<'_> {
             ResultState::Progress(progress) => Some(json(progress)?),
             _ => None,
         };
-        let error = result.error.as_ref().map(json).transpose()?;
+        let error = encode_error(result.error.as_ref())?;
         let value = result.value.as_ref();
         let stored = statement.execute((
             number,
@@ -70,6 +72,11 @@ impl Transaction<'_> {
         }
         Ok(())
     }
+}
+
+/// The text that is stored of an error.
+pub(super) fn encode_error(error: Option<&TaskError>) -> Result<Option<String>, Failure> {
+    error.map(json).transpose()
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
@@ -146,8 +153,6 @@ pub(super) fn news(
 fn decode(row: &Row<'_>, id: TaskId) -> Result<StoredResult, Failure> {
     let state: String = row.get(3)?;
     let progress: Option<String> = row.get(7)?;
-    let error: Option<String> = row.get(8)?;
-    let content_type: Option<String> = row.get(9)?;
     Ok(StoredResult {
         id,
         task: row.get(2)?,
@@ -155,19 +160,30 @@ fn decode(row: &Row<'_>, id: TaskId) -> Result<StoredResult, Failure> {
         attempt: row.get(4)?,
         stored_at: time(row.get(5)?),
         expires_at: time(row.get(6)?),
-        error: error.as_deref().map(from_json).transpose()?,
+        error: decode_error(row, 8)?,
         trail: Trail::default(),
-        value: match content_type {
-            None => None,
-            Some(name) => Some(Payload {
-                content_type: ContentType::from_mime(&name).ok_or_else(|| damaged(&name))?,
-                bytes: row.get::<_, Vec<u8>>(10)?.into(),
-            }),
-        },
+        value: decode_value(row, 9)?,
     })
 }
 
-fn decode_state(state: &str, progress: Option<&str>) -> Result<ResultState, Failure> {
+/// The error in `column`, if there is one.
+pub(super) fn decode_error(row: &Row<'_>, column: usize) -> Result<Option<TaskError>, Failure> {
+    let error: Option<String> = row.get(column)?;
+    error.as_deref().map(from_json).transpose()
+}
+
+/// The content type in `column` and the value in the next, if there is one.
+pub(super) fn decode_value(row: &Row<'_>, column: usize) -> Result<Option<Payload>, Failure> {
+    let Some(name) = row.get::<_, Option<String>>(column)? else {
+        return Ok(None);
+    };
+    Ok(Some(Payload {
+        content_type: ContentType::from_mime(&name).ok_or_else(|| damaged(&name))?,
+        bytes: row.get::<_, Vec<u8>>(column + 1)?.into(),
+    }))
+}
+
+pub(super) fn decode_state(state: &str, progress: Option<&str>) -> Result<ResultState, Failure> {
     Ok(match state {
         "STARTED" => ResultState::Started,
         "PROGRESS" => ResultState::Progress(match progress {

@@ -20,10 +20,13 @@ use super::place::Place;
 pub(super) const APPLICATION_ID: i32 = 0x6365_6c72;
 
 /// How each version is made from the one before it; the first from nothing.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+];
 
 /// The version this build reads and writes.
-pub(super) const SCHEMA_VERSION: i32 = 1;
+pub(super) const SCHEMA_VERSION: i32 = 2;
 
 const _: () = assert!(MIGRATIONS.len() == SCHEMA_VERSION.unsigned_abs() as usize);
 

@@ -8,8 +8,9 @@ use std::thread::{self, JoinHandle};
 
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, DeadReason, Message,
-    QueueInfo, QueueName, ResultBackend, StoredResult, TaskId, broker::Subscription,
+    BoxFuture, Broker, BrokerError, ChordPart, ChordStore, Consumer, ConsumerInfo, DeadMessage,
+    DeadReason, Joined, Message, QueueInfo, QueueName, ResultBackend, StoredResult, TaskId,
+    broker::Subscription,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -315,6 +316,10 @@ impl ResultBackend for SqliteStore {
         })
     }
 
+    fn chords(&self) -> Option<Arc<dyn ChordStore>> {
+        Some(Arc::new(self.clone()))
+    }
+
     fn forget<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
             let ids: Vec<_> = ids.iter().map(TaskId::to_string).collect();
@@ -322,6 +327,43 @@ impl ResultBackend for SqliteStore {
                 .writes
                 .run(Keep::Durably, 0, move |transaction| {
                     transaction.forget(&ids)
+                })
+                .await
+        })
+    }
+}
+
+impl ChordStore for SqliteStore {
+    fn open<'a>(&'a self, group: &'a str, size: u64) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            let group = group.to_owned();
+            self.inner
+                .writes
+                .run(Keep::Durably, 0, move |transaction| {
+                    transaction.open_chord(&group, size)
+                })
+                .await
+        })
+    }
+
+    fn count(&self, parts: Vec<ChordPart>) -> BoxFuture<'_, Result<Vec<Joined>, BrokerError>> {
+        Box::pin(async move {
+            self.inner
+                .writes
+                .run(Keep::Durably, 0, move |transaction| {
+                    transaction.count_parts(&parts)
+                })
+                .await
+        })
+    }
+
+    fn close<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            let group = group.to_owned();
+            self.inner
+                .writes
+                .run(Keep::Durably, 0, move |transaction| {
+                    transaction.close_chord(&group)
                 })
                 .await
         })

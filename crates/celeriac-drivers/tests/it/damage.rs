@@ -127,7 +127,7 @@ fn a_whole_database_adds_up() {
         (counts.messages, counts.ready, counts.results),
         (300, 300, 50)
     );
-    assert_eq!(report.schema_version, Some(1));
+    assert_eq!(report.schema_version, Some(2));
 }
 
 #[test]

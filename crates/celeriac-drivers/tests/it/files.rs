@@ -208,3 +208,28 @@ async fn a_foreign_lock_is_waited_for() {
     });
     published.unwrap();
 }
+
+#[tokio::test]
+async fn an_older_schema_is_brought_up_to_date_with_what_it_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    let older = rusqlite::Connection::open(&path).unwrap();
+    older
+        .pragma_update(None, "application_id", 0x6365_6c72)
+        .unwrap();
+    older.pragma_update(None, "journal_mode", "wal").unwrap();
+    older
+        .execute_batch(include_str!("../../src/sqlite/migrations/1.sql"))
+        .unwrap();
+    older
+        .execute_batch(include_str!("sql/one_dead.sql"))
+        .unwrap();
+    older.pragma_update(None, "user_version", 1).unwrap();
+    drop(older);
+    let store = open(&path).await.unwrap();
+    assert_eq!(within(store.dead(10)).await.unwrap().len(), 1);
+    let chords = store.results().unwrap().chords().unwrap();
+    within(chords.open("g", 1)).await.unwrap();
+    drop((store, chords));
+    assert_eq!(check(&path).schema_version, Some(2));
+}

@@ -1,5 +1,6 @@
 //! The suite for brokers that are result backends too. Each function is one test.
 
+pub mod chords;
 pub mod consuming;
 pub mod publishing;
 pub mod results;

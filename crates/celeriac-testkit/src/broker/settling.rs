@@ -195,7 +195,7 @@ pub async fn a_malformed_message_is_quarantined_with_its_bytes(fixture: &dyn Fix
         (br#"{"task":7,"id":"x"}"#, json, b"[]"),
         (b"{\"task\":\"\xff\",\"id\":\"x\"}", json, b"[]"),
         (deep.as_bytes(), json, b"[]"),
-        (good, "application/x-python-serialize", b"\x80\x04."),
+        (good, "application/x-of-nobody", b"\x80\x04."),
     ];
     for (headers, content_type, body) in cases {
         fixture.insert_raw(&jobs, headers, content_type, body).await;

@@ -1,0 +1,1 @@
+UPDATE chord SET counted = counted + 1 WHERE name = ?1

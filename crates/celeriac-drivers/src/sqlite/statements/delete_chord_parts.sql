@@ -1,0 +1,1 @@
+DELETE FROM chord_part WHERE chord = ?1

@@ -1,0 +1,1 @@
+DELETE FROM chord WHERE expires_ms <= ?1

@@ -1,0 +1,1 @@
+UPDATE chord SET size = ?2 WHERE name = ?1

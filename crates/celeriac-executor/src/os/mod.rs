@@ -1,7 +1,7 @@
 //! What the process pool needs of the system and no safe interface offers.
 //!
-//! The door through which children enter before `main`, memory shared by parent and child, and the
-//! detection of a stack overflow. Everything here is small, and callers see only safe functions.
+//! The door through which children enter before `main`, memory shared by parent and child, signals to
+//! threads, and the detection of a stack overflow. Everything here is small, and callers see only safe functions.
 #![allow(
     unsafe_code,
     reason = "constructors, shared mappings and signal handlers have no safe interface"
@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use self::memory::{SharedBytes, SharedWords, map_own, map_theirs};
-pub(crate) use self::signals::ignore_signals;
+pub(crate) use self::signals::{Thread, has_rung, ignore_signals, on_signal, take_signals};
 pub(crate) use self::stack::{STACK_OVERFLOW, guard_stack, note_overflows};
 
 /// The environment variable that marks a process as a pool's child.

@@ -58,7 +58,7 @@ pub(super) struct Shape {
 
 impl Shape {
     fn words(self) -> usize {
-        FIRST_LANE + 2 * self.lanes + self.seats
+        FIRST_LANE + 3 * self.lanes + self.seats
     }
 
     fn ring_at(self) -> u64 {
@@ -99,7 +99,7 @@ pub(super) fn ring_index(at: u64) -> usize {
 }
 
 /// The name of one call in a child: the serial number of its chunk there, and its place in that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct CallName {
     /// Counted from 1 in each child, so that no name is all zeros.
     pub(super) serial: u32,
@@ -118,6 +118,15 @@ impl CallName {
             index: word as u32,
         }
     }
+}
+
+/// A call that a lane runs, or ran last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Running {
+    pub(super) lane: usize,
+    pub(super) call: CallName,
+    /// When it began; means something only if it has limits.
+    pub(super) since: u64,
 }
 
 /// What became of a chunk that was sent to a seat.
@@ -242,18 +251,38 @@ impl Arena {
         self.running_word(lane).store(0, Ordering::Release);
     }
 
-    /// What each lane runs or ran last, and when that began if it has limits.
-    pub(super) fn lanes(&self) -> impl Iterator<Item = (CallName, u64)> {
+    /// What each lane runs or ran last.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = Running> {
         (0..self.shape.lanes).filter_map(|lane| {
             let running = self.running_word(lane).load(Ordering::Acquire);
             let since = self.since_word(lane).load(Ordering::Acquire);
             // The time of the next call may already stand there: that only delays its limit.
-            (running != 0).then(|| (CallName::unpack(running), since))
+            (running != 0).then(|| Running {
+                lane,
+                call: CallName::unpack(running),
+                since,
+            })
         })
     }
 
+    fn overdue_word(&self, lane: usize) -> &AtomicU64 {
+        self.word(FIRST_LANE + 2 * self.shape.lanes + lane)
+    }
+
+    /// The parent's side: says that a call is past its soft limit; false if that was said before.
+    ///
+    /// It is said of the call, not of the lane: should the lane have gone on, nobody listens.
+    pub(super) fn overdue(&self, lane: usize, call: CallName) -> bool {
+        self.overdue_word(lane).swap(call.pack(), Ordering::AcqRel) != call.pack()
+    }
+
+    /// The child's side: whether a call is past its soft limit.
+    pub(super) fn is_overdue(&self, lane: usize, call: CallName) -> bool {
+        self.overdue_word(lane).load(Ordering::Acquire) == call.pack()
+    }
+
     fn seat_word(&self, seat: u32) -> &AtomicU64 {
-        self.word(FIRST_LANE + 2 * self.shape.lanes + seat as usize)
+        self.word(FIRST_LANE + 3 * self.shape.lanes + seat as usize)
     }
 
     /// Offers chunk number `serial` in `seat`.
@@ -428,6 +457,25 @@ mod tests {
         assert_eq!(arena.notice(0, 3), None);
         arena.offer(0, 5);
         assert_eq!(arena.notice(0, 5), None);
+    }
+
+    #[test]
+    fn a_call_is_called_overdue_once_and_no_other_with_it() {
+        let arena = Arena::create(SHAPE).unwrap();
+        let (first, second) = (
+            CallName {
+                serial: 1,
+                index: 0,
+            },
+            CallName {
+                serial: 1,
+                index: 1,
+            },
+        );
+        assert!(arena.overdue(1, first));
+        assert!(!arena.overdue(1, first));
+        assert!(arena.is_overdue(1, first));
+        assert!(!arena.is_overdue(1, second) && !arena.is_overdue(0, first));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A child, as the reactor sees it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -18,14 +18,13 @@ use rustix::net::{
 };
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::arena::{
-    Arena, CallName, Claim, INLINE_BYTES, Notice, REGION_BYTES, RING_BYTES, Region,
-};
+use super::arena::{Arena, Claim, INLINE_BYTES, Notice, REGION_BYTES, RING_BYTES, Region, Running};
 use super::clock;
 use super::credit::{Load, Pace};
 use super::death::Doom;
 use super::flight::Flight;
 use super::job::{Job, guarded, stopped};
+use super::limits::{self, Look};
 use super::scale::{Scale, Weight};
 use super::setup::{Setup, marker};
 use super::views::Views;
@@ -90,7 +89,7 @@ pub(super) struct Remains {
     pub(super) doom: Option<Doom>,
     pub(super) expected: bool,
     fresh: bool,
-    lanes: Vec<(CallName, u64)>,
+    lanes: Vec<Running>,
     arena: Arena,
     flights: Vec<(u32, Flight)>,
 }
@@ -286,8 +285,8 @@ impl Child {
         };
         self.arena.offer(seat, serial);
         header.write(&mut self.out, if inline { &bytes } else { &[] });
-        if let Some(hard) = request.limits.hard {
-            self.check_by(now + clock::nanos(hard) + self.backstop());
+        if let Some(first) = limits::first(request.limits, self.backstop()) {
+            self.check_by(now + first);
         }
         let (alone, cost_ns) = (is_alone(&job, pace), pace.cost(job.chunk.len()));
         self.load.chunks += 1;
@@ -595,7 +594,7 @@ impl Child {
             }
         }
         if signal {
-            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::USR1);
+            self.signal();
         }
         ended
     }
@@ -639,73 +638,30 @@ impl Child {
 
     /// Looks for calls that are over their time.
     fn check(&mut self, now: u64) {
-        let lanes: HashMap<CallKey, u64> = self
-            .arena
-            .lanes()
-            .map(|(call, since)| ((call.serial, call.index), since))
-            .collect();
-        let mut begun: HashMap<u32, Vec<(usize, u64)>> = HashMap::new();
-        for (&(serial, index), &since) in &lanes {
-            begun
-                .entry(serial)
-                .or_default()
-                .push((index as usize, since));
-        }
-        let backstop = self.backstop();
-        let mut next = None;
-        let mut doom = None;
-        let mut at_latest = |at: u64| next = Some(next.map_or(at, |known: u64| known.min(at)));
-        for (place, &seat) in self.order.iter().enumerate() {
-            let Some(flight) = &self.seats[seat as usize] else {
-                continue;
-            };
-            let request = &flight.job.request;
-            if let Some(kill_at) = flight.kill_at {
-                if kill_at > now {
-                    at_latest(kill_at);
-                } else if let Some(error) = stopped(request.control.interrupted()) {
-                    let request = request.number;
-                    doom = Some(Doom::Cancelled { request, error });
-                }
-            }
-            let Some(limit) = request.limits.hard else {
-                continue;
-            };
-            let patience = clock::nanos(limit) + backstop;
-            let running: Vec<_> = begun
-                .get(&flight.serial)
-                .into_iter()
-                .flatten()
-                .filter(|(index, _)| !flight.answered.contains(*index))
-                .collect();
-            for &&(index, since) in &running {
-                if since + patience <= now {
-                    let call = flight.job.first + index;
-                    let request = request.number;
-                    doom = Some(Doom::HardLimit {
-                        request,
-                        call,
-                        limit,
-                    });
-                } else {
-                    at_latest(since + patience);
-                }
-            }
-            if running.is_empty() {
-                let quiet = flight.sent_at.max(self.last_news) + patience;
-                if quiet <= now && place == 0 {
-                    doom = Some(Doom::Stuck("it did not begin what it was given".to_owned()));
-                } else {
-                    at_latest(quiet.max(now + 1_000_000));
-                }
-            }
-        }
-        if let Some(next) = next {
+        let look = Look {
+            now,
+            backstop: self.backstop(),
+            last_news: self.last_news,
+        };
+        let seats = self.order.iter().map(|&seat| &self.seats[seat as usize]);
+        let findings = look.at(seats.flatten(), self.arena.lanes());
+        if let Some(next) = findings.next {
             self.check_by(next);
         }
-        if let Some(doom) = doom {
-            self.kill(doom);
+        let mut news = false;
+        for running in findings.overdue {
+            news |= self.arena.overdue(running.lane, running.call);
         }
+        if let Some(doom) = findings.doom {
+            self.kill(doom);
+        } else if news {
+            self.signal();
+        }
+    }
+
+    /// Has it look for what was left for it.
+    fn signal(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::USR1);
     }
 
     /// Kills it if it holds more memory than it may, and retires it if it holds more than it should.
@@ -782,8 +738,6 @@ impl Child {
         self.parse(paces);
     }
 }
-
-type CallKey = (u32, u32);
 
 /// Whether nothing may wait behind this job, nor it behind anything.
 fn is_alone(job: &Job, pace: Pace) -> bool {

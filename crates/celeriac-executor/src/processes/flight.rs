@@ -2,7 +2,7 @@
 
 use celeriac_core::outcome::TaskError;
 
-use super::arena::{Arena, CallName, Claim};
+use super::arena::{Arena, Claim, Running};
 use super::death::Doom;
 use super::job::{Answered, Job};
 
@@ -31,22 +31,17 @@ impl Flight {
     }
 
     /// The calls of this flight that the lanes say were running and that have no outcome.
-    fn running(&self, lanes: &[(CallName, u64)]) -> Vec<usize> {
+    fn running(&self, lanes: &[Running]) -> Vec<usize> {
         lanes
             .iter()
-            .filter(|(call, _)| call.serial == self.serial)
-            .map(|(call, _)| call.index as usize)
+            .filter(|running| running.call.serial == self.serial)
+            .map(|running| running.call.index as usize)
             .filter(|&index| index < self.job.chunk.len() && !self.answered.contains(index))
             .collect()
     }
 
     /// The calls that a dead child was running.
-    pub(super) fn victims(
-        &self,
-        seat: u32,
-        arena: &Arena,
-        lanes: &[(CallName, u64)],
-    ) -> Vec<usize> {
+    pub(super) fn victims(&self, seat: u32, arena: &Arena, lanes: &[Running]) -> Vec<usize> {
         match arena.claim_of(seat, self.serial) {
             Claim::Started => self.running(lanes),
             _ => Vec::new(),

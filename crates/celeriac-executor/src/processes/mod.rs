@@ -21,11 +21,12 @@
 //!
 //! # Limits
 //!
-//! A hard limit kills the child's process group. A soft limit and a cancellation reach the task
-//! through its [`Context`](celeriac_core::Context), and an `async` task at its next `await`;
-//! one that does not listen is killed after [`ProcessSettings::cancel_grace`]. With coroutines in
-//! the children, hard limits are kept inside too, so that a slow call does not cost its neighbours
-//! theirs.
+//! The pool times every call, from when its child says that it began. A hard limit kills the child's
+//! process group. A soft limit and a cancellation reach the task through its
+//! [`Context`](celeriac_core::Context), an `async` task at its next `await`, and any as SIGUSR1 to the
+//! thread that runs it, once, so that the system call it waits in ends with `EINTR`; one that does
+//! not stop when cancelled is killed after [`ProcessSettings::cancel_grace`]. With coroutines in the
+//! children, hard limits are kept inside too, so that a slow call does not cost its neighbours theirs.
 
 mod arena;
 mod child;
@@ -35,6 +36,7 @@ mod death;
 mod flight;
 pub(crate) mod inside;
 mod job;
+mod limits;
 mod mailbox;
 mod reactor;
 mod scale;

@@ -11,12 +11,13 @@ use celeriac_core::{BoxFuture, Context, Control, Interrupt};
 use futures_util::future::{Either, select};
 use tokio::runtime::{Builder, Runtime};
 
-use super::super::arena::CallName;
-use super::super::clock;
 use super::super::wire::{Fields, RUN, RunHeader};
 use super::inboxes::Inboxes;
 use super::input::Input;
 use super::{Inside, Order, begin, records};
+
+/// The only one.
+const LANE: usize = 0;
 
 /// Runs what comes until the parent hangs up.
 pub(super) fn serve(inside: &Arc<Inside>, socket: OwnedFd) -> io::Result<()> {
@@ -57,7 +58,7 @@ impl Server<'_> {
         let order = Order::new(&header).ok_or_else(unknown)?;
         let arena = self.inside.arena;
         // From here on a death is the first call's: reading its arguments may be what kills.
-        arena.begin(0, name(&order, 0), stamp(&order));
+        arena.begin(LANE, order.name(0), order.stamp());
         if !arena.claim(header.seat, header.serial) {
             return Ok(());
         }
@@ -70,21 +71,29 @@ impl Server<'_> {
     }
 
     fn chunk(&mut self, order: &Order, chunk: &[u8]) {
+        let inside = self.inside;
         let mut control = self.idle.clone();
         // One that cannot be looked at serves all calls.
         let mut context = order.context(0, control.clone());
+        let mut hearing = None;
         for (index, record) in (0..order.count).zip(records(chunk)) {
-            self.inside.arena.begin(0, name(order, index), stamp(order));
-            if let Some(error) = self.inside.unwanted(order) {
-                self.inside.answer(order, index, Err(error));
+            let name = order.name(index);
+            inside.arena.begin(LANE, name, order.stamp());
+            if let Some(error) = inside.unwanted(order) {
+                inside.answer(order, index, Err(error));
                 continue;
             }
             // With a soft limit each call has one of its own, since it begins anew with each.
-            if order.listens() && (index == 0 || order.soft.is_some()) {
-                control = self.control(order, index);
+            if order.listens() && (hearing.is_none() || order.soft.is_some()) {
+                drop(hearing.take());
+                control = inside.control(order.about(index));
+                let (arena, seat) = (inside.arena, order.ticket.seat);
+                let listening = inside.watch.listen(arena, seat, LANE, name, &control);
+                // The turn ends first.
+                hearing = Some((inside.watch.turn(name), listening));
             }
-            if self.inside.watch.is_asleep() && self.inside.outbox.is_pending() {
-                self.inside.watch.arm();
+            if inside.watch.is_asleep() && inside.outbox.is_pending() {
+                inside.watch.arm();
             }
             if order.listens() {
                 context = order.context(index, control.clone());
@@ -93,31 +102,8 @@ impl Server<'_> {
                 Run::Ready(outcome) => outcome,
                 Run::Pending(future) => self.block_on(future, &context),
             };
-            self.inside.answer(order, index, outcome);
-            if order.listens() && (index + 1 == order.count || order.soft.is_some()) {
-                let listener = if order.soft.is_some() { index } else { 0 };
-                self.inside.watch.unlisten(name(order, listener));
-            }
+            inside.answer(order, index, outcome);
         }
-    }
-
-    /// A control that hears the parent and tells it of progress.
-    fn control(&self, order: &Order, index: u32) -> Arc<Control> {
-        let control = Control::new();
-        let inside = self.inside.clone();
-        let about = order.about(index);
-        control.on_progress(move |progress| {
-            inside.outbox.progress(about, progress);
-            inside.watch.arm();
-        });
-        self.inside.watch.listen(
-            self.inside.arena,
-            order.ticket.seat,
-            name(order, index),
-            &control,
-            order.soft,
-        );
-        control
     }
 
     /// Runs an async task to its end, or until it is cancelled.
@@ -145,17 +131,5 @@ impl Server<'_> {
             Ok(Either::Right(_)) => Err(TaskError::cancelled()),
             Err(panic) => Err(TaskError::from_panic(&*panic)),
         }
-    }
-}
-
-/// When a call begins, if the parent watches its time.
-fn stamp(order: &Order) -> Option<u64> {
-    order.hard.map(|_| clock::now())
-}
-
-fn name(order: &Order, index: u32) -> CallName {
-    CallName {
-        serial: order.ticket.serial,
-        index,
     }
 }

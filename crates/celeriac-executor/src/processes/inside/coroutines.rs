@@ -1,9 +1,9 @@
 //! A child that runs many calls at once, as coroutines.
 //!
-//! Limits and cancellation are kept in here, at the next `await`; the parent only steps in if a call
-//! blocks the runtime. Plain functions run on threads of their own and cannot be ended.
+//! Hard limits and cancellation are kept in here, at the next `await`; the parent only steps in if a
+//! call blocks the runtime. Plain functions run on threads of their own and cannot be ended.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -12,13 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use celeriac_core::outcome::{Outcome, TaskError};
 use celeriac_core::task::Run;
-use celeriac_core::{Control, Interrupt};
+use celeriac_core::{BoxFuture, Control, Interrupt};
 use futures_util::future::{Either, select};
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::super::arena::CallName;
-use super::super::clock;
 use super::super::wire::{Fields, RUN, RunHeader};
 use super::inboxes::Inboxes;
 use super::input::Input;
@@ -138,14 +137,11 @@ struct Call {
 
 impl Call {
     fn name(&self) -> CallName {
-        CallName {
-            serial: self.order.ticket.serial,
-            index: self.index,
-        }
+        self.order.name(self.index)
     }
 
     fn begin(&self) {
-        let since = self.order.hard.map(|_| clock::now());
+        let since = self.order.stamp();
         self.inside.arena.begin(self.lane, self.name(), since);
     }
 
@@ -164,30 +160,15 @@ impl Call {
     }
 
     async fn outcome(&self) -> Outcome<Vec<u8>> {
-        let control = self.control();
+        let control = self.inside.control(self.order.about(self.index));
+        let (arena, seat) = (self.inside.arena, self.order.ticket.seat);
+        let name = self.name();
+        let _hearing = (self.inside.watch).listen(arena, seat, self.lane, name, &control);
         let ended = Box::pin(self.ended(&control));
-        let outcome = match select(Box::pin(self.finish(&control)), ended).await {
+        match select(Box::pin(self.finish(&control)), ended).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right((error, _)) => Err(error),
-        };
-        self.inside.watch.unlisten(self.name());
-        outcome
-    }
-
-    /// A control that hears the parent and tells it of progress.
-    fn control(&self) -> Arc<Control> {
-        let control = Control::new();
-        let inside = self.inside.clone();
-        let about = self.order.about(self.index);
-        control.on_progress(move |progress| {
-            inside.outbox.progress(about, progress);
-            inside.watch.arm();
-        });
-        let seat = self.order.ticket.seat;
-        self.inside
-            .watch
-            .listen(self.inside.arena, seat, self.name(), &control, None);
-        control
+        }
     }
 
     /// Runs the call to its end.
@@ -196,11 +177,15 @@ impl Call {
         if self.order.task.is_async {
             return match begin(&self.order, &self.record, &context) {
                 Run::Ready(outcome) => outcome,
-                Run::Pending(future) => future.await,
+                Run::Pending(future) => self.in_turns(future).await,
             };
         }
+        let (inside, name) = (self.inside.clone(), self.name());
         let (order, record) = (self.order.clone(), self.record.clone());
-        let run = tokio::task::spawn_blocking(move || begin(&order, &record, &context));
+        let run = tokio::task::spawn_blocking(move || {
+            let _turn = inside.watch.turn(name);
+            begin(&order, &record, &context)
+        });
         match run.await {
             Ok(Run::Ready(outcome)) => outcome,
             Ok(Run::Pending(future)) => future.await,
@@ -208,9 +193,21 @@ impl Call {
         }
     }
 
+    /// Takes a turn for each poll of a future that has a soft limit.
+    async fn in_turns<V>(&self, mut future: BoxFuture<'static, V>) -> V {
+        if self.order.soft.is_none() {
+            return future.await;
+        }
+        poll_fn(|context| {
+            let _turn = self.inside.watch.turn(self.name());
+            future.as_mut().poll(context)
+        })
+        .await
+    }
+
     /// Resolves when the call has to end, with the reason.
     async fn ended(&self, control: &Control) -> TaskError {
-        let limited = Box::pin(self.limited(control));
+        let limited = Box::pin(self.limited());
         let cancelled = Box::pin(control.wait_cancelled());
         match select(limited, cancelled).await {
             Either::Left((error, _)) => error,
@@ -219,19 +216,14 @@ impl Call {
         }
     }
 
-    /// Interrupts the call at its soft limit, and resolves at its hard one.
-    async fn limited(&self, control: &Control) -> TaskError {
-        let soft = self.order.soft;
-        if let Some(soft) = soft
-            && self.order.hard.is_none_or(|hard| soft < hard)
-        {
-            sleep(soft).await;
-            control.interrupt(Interrupt::SoftTimeLimit);
+    /// Resolves at the hard limit.
+    async fn limited(&self) -> TaskError {
+        match self.order.hard {
+            Some(hard) => {
+                sleep(hard).await;
+                TaskError::time_limit(hard)
+            }
+            None => pending().await,
         }
-        let Some(hard) = self.order.hard else {
-            return pending().await;
-        };
-        sleep(hard.saturating_sub(soft.unwrap_or_default())).await;
-        TaskError::time_limit(hard)
     }
 }

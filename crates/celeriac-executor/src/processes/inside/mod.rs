@@ -30,7 +30,8 @@ use rustix::process::{Resource, Rlimit, Signal};
 use self::inboxes::Inboxes;
 use self::outbox::{Outbox, Ticket};
 use self::watch::Watch;
-use super::arena::{Arena, CAUSE, Notice};
+use super::arena::{Arena, CAUSE, CallName, Notice};
+use super::clock;
 use super::setup::Setup;
 use super::wire::{About, Fields, RunHeader};
 use crate::os;
@@ -181,9 +182,22 @@ impl Order {
         }
     }
 
-    /// Whether anybody can tell if an interrupt reaches its calls.
+    /// Whether anybody can tell if an interrupt reaches its calls: a plain function only notices the
+    /// signal, which is sent for the sake of those that wait in a system call.
     fn listens(&self) -> bool {
-        self.task.wants_context || self.task.is_async
+        self.task.wants_context || self.task.is_async || self.soft.is_some()
+    }
+
+    fn name(&self, index: u32) -> CallName {
+        CallName {
+            serial: self.ticket.serial,
+            index,
+        }
+    }
+
+    /// When a call begins, if the parent watches its time.
+    fn stamp(&self) -> Option<u64> {
+        self.soft.or(self.hard).map(|_| clock::now())
     }
 
     fn context(&self, index: u32, control: Arc<Control>) -> Context {
@@ -217,6 +231,17 @@ impl Inside {
             Notice::Cancel => Some(TaskError::cancelled()),
             Notice::Shutdown | Notice::SkipRest => Some(TaskError::shutdown()),
         }
+    }
+
+    /// A control that tells the parent of a call's progress.
+    fn control(self: &Arc<Self>, about: About) -> Arc<Control> {
+        let control = Control::new();
+        let inside = self.clone();
+        control.on_progress(move |progress| {
+            inside.outbox.progress(about, progress);
+            inside.watch.arm();
+        });
+        control
     }
 
     /// Sends an outcome, unless its value is too large.

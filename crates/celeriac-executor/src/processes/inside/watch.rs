@@ -1,20 +1,23 @@
 //! The thread that keeps a child's promises while a task keeps the other one busy.
 //!
-//! It sends outcomes that would otherwise wait for the end of a long call, ends soft time limits,
-//! and passes the parent's notices, announced by SIGUSR1, on to the calls they are for.
+//! It sends outcomes that would otherwise wait for the end of a long call, and passes the parent's
+//! notices, announced by SIGUSR1, on to the calls they are for: to their context, and as a signal to
+//! the thread that runs them, which may be waiting in a system call.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use celeriac_core::{Control, Interrupt};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::super::arena::{Arena, CallName, Notice};
 use super::Inside;
+use crate::os::{self, Thread};
 
 /// Outcomes wait at least one and at most two of these for company.
 const TICK: Duration = Duration::from_millis(1);
@@ -22,11 +25,39 @@ const TICK: Duration = Duration::from_millis(1);
 /// After so many ticks without anything to send it sleeps until it is woken, which costs more.
 const QUIET_TICKS: u32 = 16;
 
-/// A call that hears interrupts.
+/// A call, or the calls of a chunk one after another, that hears interrupts.
 struct Listener {
     seat: u32,
+    lane: usize,
     control: Arc<Control>,
-    soft_at: Option<Instant>,
+    /// What it was told last.
+    told: Option<Interrupt>,
+    /// Who runs it just now.
+    thread: Option<Thread>,
+    /// Whether a signal was sent to that thread.
+    signalled: bool,
+}
+
+impl Listener {
+    /// Tells it what it has not been told yet.
+    fn tell(&mut self, arena: &Arena, call: CallName) {
+        let interrupt = match arena.notice(self.seat, call.serial) {
+            Some(Notice::Shutdown) => Interrupt::Shutdown,
+            Some(Notice::Cancel) => Interrupt::Cancelled,
+            Some(Notice::Soft) => Interrupt::SoftTimeLimit,
+            _ if arena.is_overdue(self.lane, call) => Interrupt::SoftTimeLimit,
+            _ => return,
+        };
+        if self.told == Some(interrupt) {
+            return;
+        }
+        self.told = Some(interrupt);
+        self.control.interrupt(interrupt);
+        if let Some(thread) = self.thread {
+            self.signalled = true;
+            thread.interrupt();
+        }
+    }
 }
 
 /// What the thread works on, and the bell that wakes it.
@@ -34,7 +65,41 @@ pub(super) struct Watch {
     asleep: AtomicBool,
     bell: UnixStream,
     door: UnixStream,
-    listeners: Mutex<HashMap<(u32, u32), Listener>>,
+    listeners: Mutex<HashMap<CallName, Listener>>,
+}
+
+/// As long as it lives, interrupts reach its call.
+pub(super) struct Hearing<'a> {
+    watch: &'a Watch,
+    call: CallName,
+}
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        self.watch.lock().remove(&self.call);
+    }
+}
+
+/// As long as it lives, interrupts end the system calls of its thread, and never after.
+pub(super) struct Turn<'a> {
+    watch: &'a Watch,
+    call: CallName,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let signalled = self
+            .watch
+            .lock()
+            .get_mut(&self.call)
+            .is_none_or(|listener| {
+                listener.thread = None;
+                std::mem::take(&mut listener.signalled)
+            });
+        if signalled {
+            os::take_signals();
+        }
+    }
 }
 
 impl Watch {
@@ -43,7 +108,7 @@ impl Watch {
         let (bell, door) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         door.set_nonblocking(true)?;
-        signal_hook::low_level::pipe::register(signal_hook::consts::SIGUSR1, bell.try_clone()?)?;
+        os::on_signal(OwnedFd::from(bell.try_clone()?))?;
         Ok(Self {
             asleep: AtomicBool::new(false),
             bell,
@@ -69,35 +134,39 @@ impl Watch {
         let _ = (&self.bell).write(&[0]);
     }
 
-    /// Passes interrupts to `control` from now on, the soft limit among them.
+    /// Passes interrupts to `control` until the hearing is dropped.
     pub(super) fn listen(
         &self,
         arena: &Arena,
         seat: u32,
+        lane: usize,
         call: CallName,
         control: &Arc<Control>,
-        soft: Option<Duration>,
-    ) {
-        let soft_at = soft.and_then(|soft| Instant::now().checked_add(soft));
-        let listener = Listener {
+    ) -> Hearing<'_> {
+        let mut listener = Listener {
             seat,
+            lane,
             control: control.clone(),
-            soft_at,
+            told: None,
+            thread: None,
+            signalled: false,
         };
-        self.lock().insert((call.serial, call.index), listener);
+        let mut listeners = self.lock();
         // A notice may have come before there was anybody to hear it.
-        deliver(arena, seat, call.serial, control);
-        if soft_at.is_some() {
-            self.ring();
+        listener.tell(arena, call);
+        listeners.insert(call, listener);
+        Hearing { watch: self, call }
+    }
+
+    /// This thread runs `call` until the turn is dropped.
+    pub(super) fn turn(&self, call: CallName) -> Turn<'_> {
+        if let Some(listener) = self.lock().get_mut(&call) {
+            listener.thread = Some(Thread::current());
         }
+        Turn { watch: self, call }
     }
 
-    /// The call has ended.
-    pub(super) fn unlisten(&self, call: CallName) {
-        self.lock().remove(&(call.serial, call.index));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(u32, u32), Listener>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CallName, Listener>> {
         self.listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -109,13 +178,12 @@ impl Watch {
         loop {
             let pending = inside.outbox.tick();
             quiet = if pending { 0 } else { quiet + 1 };
-            let soft = self.interrupt(inside.arena);
-            let timeout = match (quiet < QUIET_TICKS, soft) {
-                (false, None) => None,
-                (true, None) => Some(TICK),
-                (false, Some(soft)) => Some(soft),
-                (true, Some(soft)) => Some(soft.min(TICK)),
-            };
+            if os::has_rung() {
+                for (&call, listener) in self.lock().iter_mut() {
+                    listener.tell(inside.arena, call);
+                }
+            }
+            let timeout = (quiet < QUIET_TICKS).then_some(TICK);
             if timeout.is_none() {
                 self.asleep.store(true, Ordering::SeqCst);
                 if inside.outbox.is_pending() {
@@ -143,33 +211,5 @@ impl Watch {
         if rung != Ok(0) {
             let _ = (&self.door).read(&mut [0; 64]);
         }
-    }
-
-    /// Interrupts whose time has come; says how long until the next one.
-    fn interrupt(&self, arena: &Arena) -> Option<Duration> {
-        let now = Instant::now();
-        let mut next = None;
-        for ((serial, _), listener) in self.lock().iter_mut() {
-            deliver(arena, listener.seat, *serial, &listener.control);
-            if let Some(soft_at) = listener.soft_at {
-                if soft_at <= now {
-                    listener.soft_at = None;
-                    listener.control.interrupt(Interrupt::SoftTimeLimit);
-                } else {
-                    let left = soft_at - now;
-                    next = Some(next.map_or(left, |next: Duration| next.min(left)));
-                }
-            }
-        }
-        next
-    }
-}
-
-fn deliver(arena: &Arena, seat: u32, serial: u32, control: &Control) {
-    match arena.notice(seat, serial) {
-        None | Some(Notice::SkipRest) => {}
-        Some(Notice::Soft) => control.interrupt(Interrupt::SoftTimeLimit),
-        Some(Notice::Cancel) => control.interrupt(Interrupt::Cancelled),
-        Some(Notice::Shutdown) => control.interrupt(Interrupt::Shutdown),
     }
 }

@@ -1,10 +1,10 @@
-//! Time limits, cancellation and progress.
+//! Hard time limits, cancellation and progress.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use celeriac_core::Interrupt;
 use celeriac_core::outcome::ErrorKind;
-use celeriac_core::{Interrupt, Limits};
 use celeriac_executor::processes::{ProcessPool, ProcessSettings};
 
 use super::harness::*;
@@ -44,44 +44,6 @@ fn a_child_that_was_stopped_is_found_by_the_hard_limit() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimeLimit);
     assert_eq!(call::<add>(&pool, (1, 1)), Ok(2));
-}
-
-#[test]
-fn a_soft_limit_interrupts_each_call_of_a_chunk_anew() {
-    let pool = pool(1);
-    let (_folder, path) = ledger();
-    let outcomes = submit::<listen>(&pool, soft(200), [(path.clone(),), (path.clone(),)]);
-    for outcome in outcomes.all::<listen>() {
-        let said = outcome.unwrap();
-        let ms: u64 = said.split(' ').nth(2).unwrap().parse().unwrap();
-        assert!(said.starts_with("SoftTimeLimit"), "{said}");
-        assert!((150..1000).contains(&ms), "{said}");
-    }
-}
-
-#[test]
-fn a_task_that_gives_up_at_its_soft_limit_has_a_time_out() {
-    let pool = pool(1);
-    let (_folder, path) = ledger();
-    let error = submit::<give_up_when_asked>(&pool, soft(50), [(path,)])
-        .only::<give_up_when_asked>()
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TimeLimit);
-}
-
-#[test]
-fn a_soft_limit_comes_before_the_hard_one() {
-    let pool = pool(1);
-    let (_folder, path) = ledger();
-    let order = Order {
-        limits: Limits {
-            soft: Some(Duration::from_millis(100)),
-            hard: Some(Duration::from_secs(20)),
-        },
-        ..Order::default()
-    };
-    let said = submit::<listen>(&pool, order, [(path,)]).only::<listen>();
-    assert!(said.unwrap().starts_with("SoftTimeLimit"));
 }
 
 #[test]

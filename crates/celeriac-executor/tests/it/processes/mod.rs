@@ -5,5 +5,6 @@ mod harness;
 mod helper;
 mod limits;
 mod lives;
+mod soft_limits;
 mod tasks;
 mod work;

@@ -12,11 +12,13 @@ use celeriac_core::registry::TASKS;
 use celeriac_core::task::{Run, Task, TaskDefinition, TaskOptions, call_encoded};
 use celeriac_core::{Context, Interrupted};
 use celeriac_executor::processes::{ProcessPool, ProcessSettings};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, Signal};
+use rustix::thread::NanosleepRelativeResult;
 
 /// Defines and registers a task: what `#[task]` would do.
 macro_rules! task {
-    ($name:ident, $options:expr, $is_async:expr, |$context:ident, ($($arg:ident: $type:ty),*)| -> $out:ty { $($body:tt)* }) => {
+    ($name:ident, $options:expr, $is_async:expr, $wants_context:expr, |$context:ident, ($($arg:ident: $type:ty),*)| -> $out:ty { $($body:tt)* }) => {
         #[expect(non_camel_case_types, reason = "a task is named like its function")]
         pub(crate) enum $name {}
 
@@ -29,7 +31,7 @@ macro_rules! task {
                 signature: stringify!($name),
                 parameters: &[$(stringify!($arg)),*],
                 is_async: $is_async,
-                wants_context: true,
+                wants_context: $wants_context,
                 options: $options,
                 call: call_encoded::<$name>,
             };
@@ -56,7 +58,7 @@ macro_rules! plain {
         plain!($name, TaskOptions::DEFAULT, |$context, ($($arg: $type),*)| -> $out { $($body)* });
     };
     ($name:ident, $options:expr, |$context:ident, ($($arg:ident: $type:ty),*)| -> $out:ty { $($body:tt)* }) => {
-        task!($name, $options, false, |$context, ($($arg: $type),*)| -> $out {
+        task!($name, $options, false, true, |$context, ($($arg: $type),*)| -> $out {
             let _ = &$context;
             let body = move || -> Outcome<$out> { $($body)* };
             Run::Ready(body())
@@ -66,7 +68,7 @@ macro_rules! plain {
 
 macro_rules! coroutine {
     ($name:ident, |$context:ident, ($($arg:ident: $type:ty),*)| -> $out:ty { $($body:tt)* }) => {
-        task!($name, TaskOptions::DEFAULT, true, |$context, ($($arg: $type),*)| -> $out {
+        task!($name, TaskOptions::DEFAULT, true, true, |$context, ($($arg: $type),*)| -> $out {
             let _ = &$context;
             Run::Pending(Box::pin(async move { $($body)* }))
         });
@@ -266,4 +268,41 @@ coroutine!(block_in_coroutine, |_c, (path: String, ms: u64)| -> u32 {
 coroutine!(wait_for_interrupt, |c, (path: String)| -> String {
     note(&path, "begun");
     Ok(format!("{:?}", c.interrupted().await.0))
+});
+
+/// Waits in one system call for bytes that never come; says how it ended.
+fn read_from_nobody(path: &str) -> String {
+    let (mut reader, _writer) = std::io::pipe().unwrap();
+    note(path, "begun");
+    let begun = Instant::now();
+    let end = rustix::io::read(&mut reader, &mut [0; 1]);
+    let end = if end == Err(Errno::INTR) {
+        "EINTR"
+    } else {
+        "an end"
+    };
+    format!("{end} after {} ms", begun.elapsed().as_millis())
+}
+
+plain!(wait_in_a_read, |_c, (path: String)| -> String { Ok(read_from_nobody(&path)) });
+
+// A function that has no context, and so only its system calls to hear by.
+task!(wait_without_context, TaskOptions::DEFAULT, false, false, |_c, (path: String)| -> String {
+    Run::Ready(Ok(read_from_nobody(&path)))
+});
+
+coroutine!(wait_in_a_poll, |_c, (path: String)| -> String { Ok(read_from_nobody(&path)) });
+
+// Says whether its sleep was cut short, and whether it was asked to stop.
+plain!(sleep_once, |c, (micros: i64)| -> (bool, bool) {
+    let request = rustix::time::Timespec { tv_sec: 0, tv_nsec: micros * 1000 };
+    let end = rustix::thread::nanosleep(&request);
+    Ok((matches!(end, NanosleepRelativeResult::Interrupted(_)), c.is_interrupted()))
+});
+
+coroutine!(nap_if_it_may, |c, (ms: u64)| -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_millis(ms)) => Ok(true),
+        _ = c.interrupted() => Ok(false),
+    }
 });

@@ -1,0 +1,163 @@
+//! Which calls in a child's hands are over their time, and when to look again.
+//!
+//! A child says when each call with limits began (see [`Arena::begin`](super::arena::Arena::begin)),
+//! so that looking costs no traffic, and a child that is stuck is found out all the same.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use celeriac_core::Limits;
+
+use super::arena::Running;
+use super::clock;
+use super::death::Doom;
+use super::flight::Flight;
+use super::job::stopped;
+
+/// Looks are at least so far apart; limits that pass in between are found together.
+const PAUSE_NS: u64 = 250_000;
+
+/// What a look was taken at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) now: u64,
+    /// How much later than the child itself the parent keeps hard limits.
+    pub(super) backstop: u64,
+    /// When the child was last heard of.
+    pub(super) last_news: u64,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// The calls that are past their soft limit, told or not.
+    pub(super) overdue: Vec<Running>,
+    /// Why the child has to be killed.
+    pub(super) doom: Option<Doom>,
+    /// When to look again.
+    pub(super) next: Option<u64>,
+}
+
+impl Look {
+    /// Looks at `flights`, in the order they were sent, and at what the child's lanes run.
+    pub(super) fn at<'a>(
+        self,
+        flights: impl Iterator<Item = &'a Flight>,
+        lanes: impl Iterator<Item = Running>,
+    ) -> Findings {
+        let mut begun: HashMap<u32, Vec<Running>> = HashMap::new();
+        for running in lanes {
+            begun.entry(running.call.serial).or_default().push(running);
+        }
+        let mut findings = Findings::default();
+        for (place, flight) in flights.enumerate() {
+            self.cancelled(flight, &mut findings);
+            if !flight.job.request.limits.any() {
+                continue;
+            }
+            let running: Vec<Running> = begun
+                .remove(&flight.serial)
+                .into_iter()
+                .flatten()
+                .filter(|running| !flight.answered.contains(running.call.index as usize))
+                .collect();
+            for running in &running {
+                self.soft(flight, *running, &mut findings);
+                self.hard(flight, *running, &mut findings);
+            }
+            if flight.answered.len() + running.len() < flight.job.chunk.len() {
+                self.not_begun(flight, place == 0 && running.is_empty(), &mut findings);
+            }
+        }
+        findings
+    }
+
+    /// A call that was asked to end has until its grace is over.
+    fn cancelled(self, flight: &Flight, findings: &mut Findings) {
+        let Some(kill_at) = flight.kill_at else {
+            return;
+        };
+        let request = &flight.job.request;
+        if kill_at > self.now {
+            findings.look_at(kill_at);
+        } else if let Some(error) = stopped(request.control.interrupted()) {
+            findings.doom = Some(Doom::Cancelled {
+                request: request.number,
+                error,
+            });
+        }
+    }
+
+    fn soft(self, flight: &Flight, running: Running, findings: &mut Findings) {
+        let Some(limit) = soft(flight.job.request.limits) else {
+            return;
+        };
+        let due = running.since.saturating_add(limit);
+        if due <= self.now {
+            findings.overdue.push(running);
+        } else {
+            findings.look_at(due.max(self.now + PAUSE_NS));
+        }
+    }
+
+    fn hard(self, flight: &Flight, running: Running, findings: &mut Findings) {
+        let request = &flight.job.request;
+        let Some(limit) = request.limits.hard else {
+            return;
+        };
+        let due = running.since.saturating_add(self.patience(limit));
+        if due <= self.now {
+            findings.doom = Some(Doom::HardLimit {
+                request: request.number,
+                call: flight.job.first + running.call.index as usize,
+                limit,
+            });
+        } else {
+            findings.look_at(due.max(self.now + PAUSE_NS));
+        }
+    }
+
+    /// Some of its calls are not begun: each begins now or later, or never if the child is `idle`.
+    fn not_begun(self, flight: &Flight, idle: bool, findings: &mut Findings) {
+        let limits = flight.job.request.limits;
+        if let Some(limit) = soft(limits) {
+            findings.look_at(self.now.saturating_add(limit.max(PAUSE_NS)));
+        }
+        let Some(limit) = limits.hard else {
+            return;
+        };
+        let patience = self.patience(limit);
+        let given_up = flight.sent_at.max(self.last_news).saturating_add(patience);
+        if !idle {
+            findings.look_at(self.now.saturating_add(patience.max(PAUSE_NS)));
+        } else if given_up <= self.now {
+            findings.doom = Some(Doom::Stuck("it did not begin what it was given".to_owned()));
+        } else {
+            findings.look_at(given_up);
+        }
+    }
+
+    fn patience(self, limit: Duration) -> u64 {
+        clock::nanos(limit) + self.backstop
+    }
+}
+
+impl Findings {
+    fn look_at(&mut self, at: u64) {
+        self.next = Some(self.next.map_or(at, |known| known.min(at)));
+    }
+}
+
+/// How long a call that begins now has before anybody needs to look at it.
+pub(super) fn first(limits: Limits, backstop: u64) -> Option<u64> {
+    let hard = limits.hard.map(|limit| clock::nanos(limit) + backstop);
+    soft(limits).into_iter().chain(hard).min()
+}
+
+/// The soft limit, if it comes before the hard one.
+fn soft(limits: Limits) -> Option<u64> {
+    limits
+        .soft
+        .filter(|soft| limits.hard.is_none_or(|hard| *soft < hard))
+        .map(clock::nanos)
+}

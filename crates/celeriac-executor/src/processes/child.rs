@@ -34,7 +34,7 @@ use super::wire::{
 };
 use crate::os;
 
-/// How long the parent waits beyond a hard limit that a child with coroutines keeps itself.
+/// How long the parent waits for a child with coroutines to end a call by itself.
 const BACKSTOP_NS: u64 = 1_000_000_000;
 
 /// How long a child may take to exit after it was told to, or after its socket was closed.
@@ -562,6 +562,11 @@ impl Child {
         let seats: Vec<u32> = self.order.iter().copied().collect();
         let mut ended = Vec::new();
         let mut signal = false;
+        let mut grace = clock::nanos(grace);
+        if self.setup.coroutines {
+            // They end at the next await, so one that has not by then blocks the others too.
+            grace = grace.min(BACKSTOP_NS);
+        }
         for seat in seats {
             let Some(flight) = &self.seats[seat as usize] else {
                 continue;
@@ -585,8 +590,8 @@ impl Child {
                 },
             );
             signal = true;
-            if error.is_some() && !self.setup.coroutines {
-                let kill_at = now + clock::nanos(grace);
+            if error.is_some() {
+                let kill_at = now + grace;
                 if let Some(flight) = &mut self.seats[seat as usize] {
                     flight.kill_at = Some(kill_at);
                 }

@@ -26,7 +26,9 @@
 //! [`Context`](celeriac_core::Context), an `async` task at its next `await`, and any as SIGUSR1 to the
 //! thread that runs it, once, so that the system call it waits in ends with `EINTR`; one that does
 //! not stop when cancelled is killed after [`ProcessSettings::cancel_grace`]. With coroutines in the
-//! children, hard limits are kept inside too, so that a slow call does not cost its neighbours theirs.
+//! children, hard limits and cancellations are kept inside too, so that a slow call does not cost its
+//! neighbours theirs; only one that comes to no `await` within a second more costs its child, and
+//! those that ran beside it.
 
 mod arena;
 mod child;
@@ -73,7 +75,8 @@ pub struct ProcessSettings {
     pub max_memory_bytes: Option<NonZeroU64>,
     /// A child is replaced after so many calls. None by default.
     pub max_tasks: Option<NonZeroU64>,
-    /// How long a cancelled call may go on before its child is killed; 5 s by default.
+    /// How long a cancelled call may go on before its child is killed; 5 s by default. A coroutine
+    /// ends at its next `await`, and has one second at most to come to it.
     pub cancel_grace: Duration,
     /// The largest body of arguments or result, in bytes; 16 MiB by default.
     pub body_limit_bytes: usize,

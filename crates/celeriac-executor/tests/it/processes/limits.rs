@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use celeriac_core::Interrupt;
 use celeriac_core::outcome::ErrorKind;
+use celeriac_core::{Interrupt, ShutdownMode};
 use celeriac_executor::processes::{ProcessPool, ProcessSettings};
 
 use super::harness::*;
@@ -155,6 +155,60 @@ fn a_coroutine_that_blocks_past_its_limit_is_killed_from_outside() {
         .collect();
     assert!(kinds.contains(&ErrorKind::TimeLimit), "{kinds:?}");
     assert!(call::<nap>(&pool, (1,)).is_ok());
+}
+
+#[test]
+fn a_coroutine_that_never_awaits_is_killed_when_it_is_cancelled_or_shut_down() {
+    for (interrupt, kind) in [
+        (Interrupt::Cancelled, ErrorKind::Cancelled),
+        (Interrupt::Shutdown, ErrorKind::Shutdown),
+    ] {
+        let pool = coroutine_pool(1, 2);
+        let (_folder, path) = ledger();
+        let mut beside = one::<nap>(&pool, (60_000,));
+        beside.wait_started();
+        let blocked = one::<block_in_coroutine>(&pool, (path.clone(), 60_000));
+        let behind = one::<nap>(&pool, (1,));
+        wait_for_line(&path);
+        let begun = Instant::now();
+        blocked.control.interrupt(interrupt);
+        let error = blocked.only::<block_in_coroutine>().unwrap_err();
+        assert_eq!(error.kind(), kind);
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_secs(1), "{took:?}");
+        assert!(took < Duration::from_millis(2500), "{took:?}");
+        let error = beside.only::<nap>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Lost);
+        assert!(error.message().contains("did not stop when cancelled"));
+        assert!(behind.only::<nap>().is_ok(), "what was not begun runs");
+    }
+}
+
+#[test]
+fn a_coroutine_that_awaits_is_cancelled_without_harm_to_the_one_beside_it() {
+    let pool = coroutine_pool(1, 2);
+    let mut beside = one::<nap>(&pool, (1500,));
+    beside.wait_started();
+    let mut calls = one::<nap>(&pool, (60_000,));
+    calls.wait_started();
+    calls.control.interrupt(Interrupt::Cancelled);
+    let error = calls.only::<nap>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert!(beside.only::<nap>().is_ok());
+}
+
+#[test]
+fn a_shutdown_that_kills_does_not_wait_for_a_coroutine_that_never_awaits() {
+    let pool = coroutine_pool(1, 2);
+    let (_folder, path) = ledger();
+    let blocked =
+        chunk::<block_in_coroutine>(&pool, [(path.clone(), 60_000), (path.clone(), 60_000)]);
+    until("both", || (lines(&path).len() == 2).then_some(()));
+    let took = shut_down(&pool, ShutdownMode::Kill);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    for outcome in blocked.all::<block_in_coroutine>() {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Shutdown);
+    }
 }
 
 #[test]

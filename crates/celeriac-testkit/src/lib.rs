@@ -2,11 +2,15 @@
 //!
 //! A driver passes [`broker_conformance!`] if it keeps every sentence of the docs of
 //! [`Broker`](celeriac_core::Broker), [`Consumer`](celeriac_core::Consumer),
-//! [`ResultBackend`](celeriac_core::ResultBackend) and [`ChordStore`](celeriac_core::ChordStore). Each test has a store of its own.
+//! [`ResultBackend`](celeriac_core::ResultBackend) and [`ChordStore`](celeriac_core::ChordStore).
+//! Each test has a store of its own.
+//!
+//! [`peers`] are the real systems that tests talk to, and a proxy with the faults of networks.
 #![forbid(unsafe_code)]
 
 pub mod broker;
 mod fixture;
+pub mod peers;
 
 pub use fixture::{Fixture, block_on, call, message, queue, result, within};
 

@@ -1,0 +1,54 @@
+//! The real systems that tests talk to, as `cargo xtask test` tells where they are.
+//!
+//! | variable | is |
+//! | --- | --- |
+//! | `CELERIAC_TEST_REDIS` | the URL of a Redis |
+//! | `CELERIAC_TEST_AMQP` | the URL of a RabbitMQ |
+//! | `CELERIAC_TEST_RABBITMQCTL` | a program that is `rabbitmqctl` for it |
+//! | `CELERIAC_TEST_PYTHON_57`, `_55`, `_54` | a Python with Celery 5.7, 5.5, 5.4 |
+//!
+//! All tests share the servers, so each keeps to a part that nobody else uses: on Redis a key
+//! prefix, on RabbitMQ a [`VirtualHost`]. Someone who runs single tests gets the variables from
+//! `cargo xtask servers`.
+
+mod celery;
+mod child;
+mod proxy;
+mod virtual_host;
+
+pub use celery::{CeleryApp, CeleryVersion, CeleryWorker};
+pub use child::OwnedChild;
+pub use proxy::{Fault, TcpProxy};
+pub use virtual_host::VirtualHost;
+
+/// The URL of a Redis that all tests share.
+///
+/// # Panics
+///
+/// If the test was started without it.
+pub fn redis_url() -> String {
+    variable("CELERIAC_TEST_REDIS")
+}
+
+/// The URL of a RabbitMQ that all tests share; its virtual host is `/`.
+///
+/// # Panics
+///
+/// If the test was started without it.
+pub fn amqp_url() -> String {
+    variable("CELERIAC_TEST_AMQP")
+}
+
+/// A word that no other test uses: for prefixes and names.
+pub fn unique(word: &str) -> String {
+    format!("{word}-{}", celeriac_core::TaskId::new())
+}
+
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!(
+            "this test needs {name}, which `cargo xtask test` sets; \
+             to run it alone, take it from `cargo xtask servers`"
+        )
+    })
+}

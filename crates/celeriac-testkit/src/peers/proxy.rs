@@ -1,0 +1,374 @@
+//! A network between a client and a server, with the faults that networks have.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::{join, select};
+
+/// What happens to connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// They are reset, all at once; new ones are good.
+    Cut,
+    /// They carry nothing, without a word, until [`TcpProxy::heal`]; nor do new ones.
+    Hold,
+    /// They are reset, and so are new ones until [`TcpProxy::heal`].
+    Refuse,
+}
+
+/// A port of this machine behind which a server seems to be.
+///
+/// It works on the runtime that it was started on. Dropping it cuts its connections.
+#[derive(Debug)]
+pub struct TcpProxy {
+    address: SocketAddr,
+    weather: watch::Sender<Weather>,
+    accepting: JoinHandle<()>,
+}
+
+/// What befalls what is carried.
+#[derive(Debug, Clone, Default)]
+struct Weather {
+    held: bool,
+    refused: bool,
+    delay: Duration,
+    /// How often connections were cut.
+    cuts: u64,
+    /// What to do once a reply contains these bytes.
+    trap: Option<(Arc<[u8]>, Fault)>,
+    sprung: bool,
+}
+
+impl TcpProxy {
+    /// Stands before the server at `address`, a host and a port.
+    ///
+    /// # Errors
+    ///
+    /// If no port can be opened.
+    pub async fn before(address: &str) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let weather = watch::Sender::default();
+        Ok(Self {
+            address: listener.local_addr()?,
+            accepting: tokio::spawn(accept(listener, address.to_owned(), weather.clone())),
+            weather,
+        })
+    }
+
+    /// Stands before the server of `url`; also gives the URL by which clients come through here.
+    ///
+    /// # Errors
+    ///
+    /// If no port can be opened, or `url` has no host and port.
+    pub async fn before_url(url: &str) -> io::Result<(Self, String)> {
+        let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "it has no host and port");
+        let start = url.find("://").ok_or_else(invalid)? + 3;
+        let end = url[start..]
+            .find(['/', '?'])
+            .map_or(url.len(), |at| start + at);
+        let start = url[..end].rfind('@').map_or(start, |at| at + 1);
+        let address = url[start..end].split_once(':').ok_or_else(invalid)?;
+        let proxy = Self::before(&format!("{}:{}", address.0, address.1)).await?;
+        let through = format!("{}{}{}", &url[..start], proxy.address, &url[end..]);
+        Ok((proxy, through))
+    }
+
+    /// Where clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets a fault happen now.
+    pub fn strike(&self, fault: Fault) {
+        self.weather.send_modify(|weather| weather.strike(fault));
+    }
+
+    /// Lets a fault happen as soon as a reply that contains `marker` has been passed on to the
+    /// client whole.
+    pub fn strike_after_reply(&self, marker: &[u8], fault: Fault) {
+        self.weather.send_modify(|weather| {
+            weather.trap = Some((marker.into(), fault));
+            weather.sprung = false;
+        });
+    }
+
+    /// Waits until the fault of [`strike_after_reply`](Self::strike_after_reply) has happened.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    pub async fn struck(&self) {
+        let mut weather = self.weather.subscribe();
+        // The sender is ours, so it lives as long as we wait.
+        let _ = weather.wait_for(|weather| weather.sprung).await;
+    }
+
+    /// Delays what is carried by so much, in each direction.
+    pub fn delay(&self, delay: Duration) {
+        self.weather.send_modify(|weather| weather.delay = delay);
+    }
+
+    /// Ends all faults. Connections that were held carry on as if nothing had been.
+    pub fn heal(&self) {
+        self.weather.send_modify(|weather| {
+            *weather = Weather {
+                cuts: weather.cuts,
+                sprung: weather.sprung,
+                ..Weather::default()
+            };
+        });
+    }
+}
+
+impl Drop for TcpProxy {
+    fn drop(&mut self) {
+        self.strike(Fault::Refuse);
+        self.accepting.abort();
+    }
+}
+
+impl Weather {
+    fn strike(&mut self, fault: Fault) {
+        match fault {
+            Fault::Cut => self.cuts += 1,
+            Fault::Hold => self.held = true,
+            Fault::Refuse => {
+                self.cuts += 1;
+                self.refused = true;
+            }
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, server: String, weather: watch::Sender<Weather>) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        if weather.borrow().refused {
+            reset(&client);
+        } else {
+            connections.spawn(carry(client, server.clone(), weather.clone()));
+        }
+        // What ended needs no memory any more.
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Carries one connection to its end.
+async fn carry(mut client: TcpStream, server: String, weather: watch::Sender<Weather>) {
+    let mut sky = weather.subscribe();
+    let cuts = sky.borrow().cuts;
+    calm(&mut sky).await;
+    let Ok(mut server) = TcpStream::connect(&server).await else {
+        reset(&client);
+        return;
+    };
+    // Small frames must not wait for one another; both fail only on a connection that has ended.
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let cut = {
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let up = Pump::new(from_client, to_server, &weather, false);
+        let down = Pump::new(from_server, to_client, &weather, true);
+        select! {
+            _ = sky.wait_for(|weather| weather.cuts > cuts) => true,
+            _ = async { join!(up.run(), down.run()) } => false,
+        }
+    };
+    if cut {
+        reset(&client);
+        reset(&server);
+    }
+}
+
+/// Makes the end of a connection an abrupt one.
+fn reset(stream: &TcpStream) {
+    // It fails only on a connection that has ended.
+    let _ = stream.set_zero_linger();
+}
+
+/// Returns when nothing is held.
+async fn calm(sky: &mut watch::Receiver<Weather>) {
+    // The sender outlives the connection, which holds one.
+    let _ = sky.wait_for(|weather| !weather.held).await;
+}
+
+/// One direction of a connection.
+struct Pump<'a> {
+    from: ReadHalf<'a>,
+    to: WriteHalf<'a>,
+    weather: watch::Sender<Weather>,
+    sky: watch::Receiver<Weather>,
+    replies: bool,
+    /// The end of what was carried: a marker may come in pieces.
+    tail: Vec<u8>,
+}
+
+impl<'a> Pump<'a> {
+    fn new(
+        from: ReadHalf<'a>,
+        to: WriteHalf<'a>,
+        weather: &watch::Sender<Weather>,
+        replies: bool,
+    ) -> Self {
+        Self {
+            from,
+            to,
+            sky: weather.subscribe(),
+            weather: weather.clone(),
+            replies,
+            tail: Vec::new(),
+        }
+    }
+
+    /// Carries until one side closes or fails; then the other one learns of it.
+    async fn run(mut self) {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = self.from.read(&mut bytes).await {
+            calm(&mut self.sky).await;
+            let delay = self.sky.borrow().delay;
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            if self.to.write_all(&bytes[..count]).await.is_err() {
+                break;
+            }
+            if self.replies {
+                self.spring(&bytes[..count]);
+            }
+        }
+        // It fails if the other side was faster.
+        let _ = self.to.shutdown().await;
+    }
+
+    /// Lets the fault happen that waits for what was just carried.
+    fn spring(&mut self, carried: &[u8]) {
+        let trap = self.sky.borrow().trap.clone();
+        let Some((marker, fault)) = trap else { return };
+        self.tail.extend_from_slice(carried);
+        if self
+            .tail
+            .windows(marker.len())
+            .any(|bytes| *bytes == *marker)
+        {
+            self.weather.send_modify(|weather| {
+                weather.strike(fault);
+                weather.trap = None;
+                weather.sprung = true;
+            });
+            self.tail.clear();
+        }
+        let kept = marker.len().saturating_sub(1).min(self.tail.len());
+        self.tail.drain(..self.tail.len() - kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{block_on, within};
+
+    /// A server that gives back what it gets, and a client that reaches it through a proxy.
+    async fn echo() -> (TcpProxy, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("echo://user:word@{}/path", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut from, mut to) = stream.into_split();
+                    tokio::io::copy(&mut from, &mut to).await
+                });
+            }
+        });
+        let (proxy, through) = TcpProxy::before_url(&url).await.unwrap();
+        assert_eq!(
+            through,
+            format!("echo://user:word@{}/path", proxy.address())
+        );
+        let client = TcpStream::connect(proxy.address()).await.unwrap();
+        (proxy, client)
+    }
+
+    async fn say(client: &mut TcpStream, word: &[u8]) -> io::Result<Vec<u8>> {
+        client.write_all(word).await?;
+        let mut heard = vec![0; word.len()];
+        client.read_exact(&mut heard).await?;
+        Ok(heard)
+    }
+
+    #[test]
+    fn what_is_said_is_carried_both_ways_until_a_side_closes() {
+        block_on(async {
+            let (_proxy, mut client) = echo().await;
+            assert_eq!(within(say(&mut client, b"hello")).await.unwrap(), b"hello");
+            client.shutdown().await.unwrap();
+            assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn a_cut_resets_old_connections_and_leaves_new_ones_alone() {
+        block_on(async {
+            let (proxy, mut client) = echo().await;
+            within(say(&mut client, b"hello")).await.unwrap();
+            proxy.strike(Fault::Cut);
+            let error = within(client.read(&mut [0])).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+
+            let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+            assert_eq!(within(say(&mut client, b"again")).await.unwrap(), b"again");
+        });
+    }
+
+    #[test]
+    fn what_is_held_comes_when_it_has_healed() {
+        block_on(async {
+            let (proxy, mut client) = echo().await;
+            proxy.strike(Fault::Hold);
+            let patience = Duration::from_millis(100);
+            let early = tokio::time::timeout(patience, say(&mut client, b"hello")).await;
+            assert!(early.is_err());
+            proxy.heal();
+            let mut heard = [0; 5];
+            within(client.read_exact(&mut heard)).await.unwrap();
+            assert_eq!(&heard, b"hello");
+        });
+    }
+
+    #[test]
+    fn who_is_refused_is_reset_until_it_has_healed() {
+        block_on(async {
+            let (proxy, mut client) = echo().await;
+            proxy.strike(Fault::Refuse);
+            within(say(&mut client, b"hello")).await.unwrap_err();
+            // The reset may be quicker than the client's own part of connecting.
+            if let Ok(mut client) = TcpStream::connect(proxy.address()).await {
+                within(say(&mut client, b"hello")).await.unwrap_err();
+            }
+            proxy.heal();
+            let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+            assert_eq!(within(say(&mut client, b"hello")).await.unwrap(), b"hello");
+        });
+    }
+
+    #[test]
+    fn a_fault_after_a_reply_lets_the_reply_through_though_it_comes_in_pieces() {
+        block_on(async {
+            let (proxy, mut client) = echo().await;
+            proxy.strike_after_reply(b"order 7", Fault::Cut);
+            assert_eq!(
+                within(say(&mut client, b"an ord")).await.unwrap(),
+                b"an ord"
+            );
+            assert_eq!(within(say(&mut client, b"er 7")).await.unwrap(), b"er 7");
+            within(proxy.struck()).await;
+            within(client.read(&mut [0])).await.unwrap_err();
+        });
+    }
+}

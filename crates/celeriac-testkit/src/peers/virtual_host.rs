@@ -1,0 +1,77 @@
+//! A part of RabbitMQ for one test.
+
+use std::process::Command;
+
+use super::{amqp_url, unique, variable};
+
+/// A virtual host of the shared RabbitMQ, deleted with all it holds when this is dropped.
+///
+/// Two virtual hosts have nothing in common, not even exchanges such as `celery.pidbox`.
+#[derive(Debug)]
+pub struct VirtualHost {
+    name: String,
+}
+
+impl VirtualHost {
+    /// Makes one, in about a second.
+    ///
+    /// # Panics
+    ///
+    /// If the test was started without a RabbitMQ, or that refuses.
+    pub fn create() -> Self {
+        let host = Self {
+            name: unique("test"),
+        };
+        control(&["add_vhost", &host.name]);
+        control(&[
+            "set_permissions",
+            "-p",
+            &host.name,
+            "guest",
+            ".*",
+            ".*",
+            ".*",
+        ]);
+        host
+    }
+
+    /// The URL of RabbitMQ in this virtual host.
+    ///
+    /// # Panics
+    ///
+    /// If the test was started without it.
+    pub fn url(&self) -> String {
+        let server = amqp_url();
+        // The shared one ends in `//`: a separator, and `/` as the name.
+        format!(
+            "{}{}",
+            server.trim_end_matches('/'),
+            format_args!("/{}", self.name)
+        )
+    }
+}
+
+impl Drop for VirtualHost {
+    fn drop(&mut self) {
+        // What is left of it ends with the server. A panic here could end the whole process.
+        let _ = run(&["delete_vhost", &self.name]);
+    }
+}
+
+fn control(arguments: &[&str]) {
+    if let Err(printed) = run(arguments) {
+        panic!("rabbitmqctl {} failed:\n{printed}", arguments.join(" "));
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(variable("CELERIAC_TEST_RABBITMQCTL"))
+        .args(arguments)
+        .output()
+        .map_err(|error| error.to_string())?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}

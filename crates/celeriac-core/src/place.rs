@@ -186,6 +186,21 @@ impl FromStr for Place {
     }
 }
 
+impl FromStr for BrokerUrl {
+    type Err = PlaceError;
+
+    /// Reads a place that must be a broker.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse()? {
+            Place::Broker(url) => Ok(url),
+            pool => Err(PlaceError::Misfit {
+                place: pool.to_string(),
+                reason: "it is a pool of this process, and keeps nothing for others",
+            }),
+        }
+    }
+}
+
 impl TryFrom<&str> for Place {
     type Error = PlaceError;
 

@@ -20,6 +20,7 @@
 #[cfg(any(feature = "memory", feature = "sqlite"))]
 mod headers;
 mod options;
+mod paired;
 
 #[cfg(feature = "memory")]
 pub mod memory;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use celeriac_core::{Broker, BrokerError, BrokerUrl};
 
 pub use options::{DriverOptions, Durability};
+pub use paired::pair;
 
 /// Schemes that mean a broker to people, but not to this build.
 const NOT_BUILT_IN: [&str; 6] = ["amqp", "amqps", "postgres", "postgresql", "redis", "rediss"];
@@ -68,4 +70,27 @@ pub async fn open(
             help: "this build speaks sqlite:PATH and memory:NAME".to_owned(),
         }),
     }
+}
+
+/// Opens the store at `url` with its results kept in the one at `results`, or in its own if there is
+/// no other.
+///
+/// # Errors
+///
+/// As [`open`], for either; [`BrokerError::Unsupported`] if `results` names a store that keeps none.
+pub async fn open_with_results(
+    url: &BrokerUrl,
+    results: Option<&BrokerUrl>,
+    options: &DriverOptions,
+) -> Result<Arc<dyn Broker>, BrokerError> {
+    let broker = open(url, options).await?;
+    let Some(other) = results.filter(|results| *results != url) else {
+        return Ok(broker);
+    };
+    let backend = open(other, options).await?.results();
+    let backend = backend.ok_or_else(|| BrokerError::Unsupported {
+        address: other.to_string(),
+        what: "keep results".to_owned(),
+    })?;
+    Ok(pair(broker, backend))
 }

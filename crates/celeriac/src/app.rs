@@ -6,9 +6,10 @@ use std::time::Duration;
 use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
-    Broker, ContentType, Limits, Message, Place, QueueName, Registry, ShutdownMode, Signature,
-    Task, TaskId,
+    Broker, BrokerUrl, ContentType, Limits, Message, Place, PlaceError, QueueName, Registry,
+    ShutdownMode, Signature, Task, TaskId,
 };
+use celeriac_drivers::open_with_results;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
@@ -45,12 +46,14 @@ pub struct App {
 #[derive(Debug, Clone)]
 pub struct AppBuilder {
     body_limit_bytes: usize,
+    results: Option<String>,
 }
 
 impl Default for AppBuilder {
     fn default() -> Self {
         Self {
             body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
+            results: None,
         }
     }
 }
@@ -63,11 +66,20 @@ impl AppBuilder {
         self
     }
 
+    /// The store that keeps the results of a broker, by its URL; by default the broker itself.
+    ///
+    /// A pool hands results over itself and pays no heed to it.
+    #[must_use]
+    pub fn results(mut self, url: impl Into<String>) -> Self {
+        self.results = Some(url.into());
+        self
+    }
+
     /// Opens the place.
     ///
     /// # Errors
     ///
-    /// As [`App::on`].
+    /// As [`App::on`]; [`Error::Place`] if the text for results is no URL of a broker.
     pub async fn on<P>(self, place: P) -> Result<App>
     where
         P: TryInto<Place>,
@@ -82,7 +94,11 @@ impl AppBuilder {
                     body_limit_bytes: self.body_limit_bytes,
                     ..celeriac_drivers::DriverOptions::default()
                 };
-                let client = BrokerClient::new(celeriac_drivers::open(url, &options).await?)?;
+                let results: Result<Option<BrokerUrl>, PlaceError> =
+                    self.results.as_deref().map(str::parse).transpose();
+                let results = results.map_err(Error::Place)?;
+                let broker = open_with_results(url, results.as_ref(), &options).await?;
+                let client = BrokerClient::new(broker)?;
                 (Launcher::new(client.clone()), Some(client))
             }
             pool => (Launcher::new(celeriac_executor::open(pool)?), None),

@@ -10,21 +10,30 @@ use super::exit::{Exit, Failure};
 
 /// Opens the broker that `--on` names, or makes it if it is a file that is not there.
 pub(super) async fn open_or_create(global: &GlobalArgs) -> Result<Arc<dyn Broker>, Failure> {
-    let options = DriverOptions::default();
-    Ok(celeriac_drivers::open(&url(global)?, &options).await?)
+    open_with(global, true).await
 }
 
 /// Opens the broker that `--on` names, which must be there.
 pub(super) async fn open(global: &GlobalArgs) -> Result<Arc<dyn Broker>, Failure> {
-    open_existing(&url(global)?).await
+    open_with(global, false).await
 }
 
+/// Opens the broker at `url`, which must be there.
 pub(super) async fn open_existing(url: &BrokerUrl) -> Result<Arc<dyn Broker>, Failure> {
-    let options = DriverOptions {
-        create: false,
+    Ok(celeriac_drivers::open(url, &options(false)).await?)
+}
+
+async fn open_with(global: &GlobalArgs, create: bool) -> Result<Arc<dyn Broker>, Failure> {
+    let results = global.results.as_deref().map(str::parse).transpose()?;
+    let url = url(global)?;
+    Ok(celeriac_drivers::open_with_results(&url, results.as_ref(), &options(create)).await?)
+}
+
+fn options(create: bool) -> DriverOptions {
+    DriverOptions {
+        create,
         ..DriverOptions::default()
-    };
-    Ok(celeriac_drivers::open(url, &options).await?)
+    }
 }
 
 /// The broker that `--on` names.

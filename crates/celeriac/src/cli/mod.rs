@@ -74,6 +74,15 @@ struct GlobalArgs {
         hide_env_values = true
     )]
     on: Option<String>,
+    /// The store that keeps the results, if it is not the broker
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "CELERIAC_RESULTS",
+        hide_env_values = true
+    )]
+    results: Option<String>,
     /// Prints one JSON document instead of text for people
     #[arg(long, global = true)]
     json: bool,

@@ -12,6 +12,7 @@ mod cli;
 mod entry;
 mod macros;
 mod places;
+mod results;
 mod runners;
 mod session;
 mod strict;

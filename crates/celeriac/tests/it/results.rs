@@ -1,0 +1,53 @@
+//! Results kept in another store than the broker.
+
+use celeriac::prelude::*;
+use celeriac_drivers::{DriverOptions, open};
+
+use crate::support::in_time;
+
+#[celeriac::task]
+fn half(n: u32) -> Result<u32, String> {
+    if n % 2 == 1 {
+        return Err(format!("{n} is odd"));
+    }
+    Ok(n / 2)
+}
+
+#[tokio::test]
+async fn a_broker_and_a_result_backend_may_be_two_stores() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let app = App::builder()
+        .results(url("results.db"))
+        .on(url("jobs.db"))
+        .await
+        .unwrap();
+    let worker = app.start_worker("threads=1").await.unwrap();
+    let mut good = app.send(half::call(8)).await.unwrap();
+    let mut bad = app.send(half::call(7)).await.unwrap();
+    assert_eq!(in_time(good.get()).await.unwrap(), 4);
+    let error = in_time(bad.get()).await.unwrap_err();
+    assert_eq!(error.message(), "7 is odd");
+    worker.stop().await.unwrap();
+
+    let ids = [good.id().clone(), bad.id().clone()];
+    for (name, expected) in [("results.db", 2), ("jobs.db", 0)] {
+        let url = url(name).parse().unwrap();
+        let store = open(&url, &DriverOptions::default()).await.unwrap();
+        let results = store.results().unwrap();
+        let held = results.fetch(&ids).await.unwrap();
+        assert_eq!(held.iter().flatten().count(), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_pool_keeps_no_results_for_a_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = format!("sqlite:{}", folder.path().join("jobs.db").display());
+    let error = App::builder()
+        .results("threads=2")
+        .on(place)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("it is a pool"), "{error}");
+}

@@ -17,10 +17,12 @@
 #![forbid(unsafe_code)]
 
 mod base64;
+pub mod compression;
 pub mod envelope;
 pub mod message;
 mod protocol1;
 pub mod result;
 
+pub use compression::{Compression, CompressionError};
 pub use envelope::{Envelope, EnvelopeError};
 pub use message::{DecodeError, Properties, WireMessage};

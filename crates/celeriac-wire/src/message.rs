@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
+use crate::compression::{Compression, CompressionError, DEFAULT_INFLATED_LIMIT_BYTES};
 use crate::protocol1;
 
 /// A task message before a transport wraps it.
@@ -75,6 +76,9 @@ pub enum DecodeError {
     /// The body is in a character set nobody here knows.
     #[error("content encoding `{0}` is not known")]
     ContentEncoding(String),
+    /// The body cannot be inflated.
+    #[error("compressed body: {0}")]
+    Compression(#[from] CompressionError),
     /// The body, which has to be read to know the task, cannot be.
     #[error("body: {0}")]
     Body(String),
@@ -85,10 +89,18 @@ impl WireMessage {
     ///
     /// All headers of protocol 2 are written, null where there is nothing to say, and those we do
     /// not know as they are. A message that expires gets its remaining time as `expiration`.
+    ///
+    /// A header `compression` names what the body is compressed with: the name that a setting has
+    /// for it, or the MIME type. If this build cannot, the body goes out as it is.
     pub fn encode(message: &Message, now: Timestamp) -> Self {
         let content_type = message.body.content_type;
+        let mut headers = headers(&message.headers);
+        let body = match compressed(&mut headers, &message.body.bytes) {
+            Some(body) => body.into(),
+            None => message.body.bytes.clone(),
+        };
         Self {
-            headers: headers(&message.headers),
+            headers,
             properties: Properties {
                 correlation_id: Some(correlation_id(message)),
                 reply_to: message.reply_to.clone(),
@@ -98,21 +110,34 @@ impl WireMessage {
                 content_encoding: content_encoding(content_type).to_owned(),
                 expiration: message.headers.expires.map(|at| expiration(at, now)),
             },
-            body: message.body.bytes.clone(),
+            body,
         }
     }
 
-    /// The call this message makes, of protocol 2 or 1.
+    /// The call this message makes, of protocol 2 or 1, with its body inflated.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] if it is no task call.
+    /// [`DecodeError`] if it is no task call, or its body inflates to more than
+    /// [`DEFAULT_INFLATED_LIMIT_BYTES`].
     pub fn decode(self) -> Result<Message, DecodeError> {
+        self.decode_within(DEFAULT_INFLATED_LIMIT_BYTES)
+    }
+
+    /// The same with another limit on the inflated body.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if it is no task call, or its body inflates to more than `limit_bytes`.
+    pub fn decode_within(self, limit_bytes: usize) -> Result<Message, DecodeError> {
         let content_type = known_content_type(&self.properties.content_type)?;
         check_encoding(&self.properties.content_encoding)?;
         let body = Payload {
             content_type,
-            bytes: self.body,
+            bytes: match self.headers.get("compression") {
+                None | Some(Value::Null) => self.body,
+                Some(name) => inflated(name, &self.body, limit_bytes)?.into(),
+            },
         };
         let (headers, body) = if self.headers.contains_key("task") {
             let headers = Headers::deserialize(Value::Object(self.headers))
@@ -130,6 +155,22 @@ impl WireMessage {
             body,
         })
     }
+}
+
+/// The compressed body, if the headers ask for it; they then name it as Celery does.
+fn compressed(headers: &mut Map<String, Value>, body: &[u8]) -> Option<Vec<u8>> {
+    let name = headers.remove("compression")?;
+    let compression = Compression::from_name(name.as_str()?).ok()?;
+    let body = compression.deflate(body).ok()?;
+    headers.insert("compression".to_owned(), compression.as_str().into());
+    Some(body)
+}
+
+fn inflated(name: &Value, body: &[u8], limit_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+    let Some(name) = name.as_str() else {
+        return Err(CompressionError::Unknown("no text".to_owned()));
+    };
+    Compression::from_name(name)?.inflate(body, limit_bytes)
 }
 
 /// The headers of protocol 2 that [`Headers`] has no field for, and what they are when unused.
@@ -315,6 +356,26 @@ mod tests {
         assert_eq!(
             WireMessage::encode(&back, NOW),
             WireMessage::encode(&sent, NOW)
+        );
+    }
+
+    #[test]
+    fn a_compressed_message_stays_one() {
+        let mut sent = message(&CallOptions::default());
+        let plain = sent.body.clone();
+        sent.headers
+            .extra
+            .insert("compression".to_owned(), json!("gzip"));
+        let wire = WireMessage::encode(&sent, NOW);
+        assert_eq!(wire.headers["compression"], "application/x-gzip");
+        assert_ne!(wire.body, plain.bytes);
+        let again = WireMessage::encode(&wire.clone().decode().unwrap(), NOW);
+        assert_eq!(again, wire);
+        assert_eq!(wire.clone().decode().unwrap().body, plain);
+        let too_large = wire.decode_within(3).unwrap_err();
+        assert!(
+            too_large.to_string().contains("limit of 3 bytes"),
+            "{too_large}"
         );
     }
 

@@ -1,12 +1,13 @@
 //! What the process pool needs of the system and no safe interface offers.
 //!
-//! The door through which children enter before `main`, memory shared by parent and child, signals to
-//! threads, and the detection of a stack overflow. Everything here is small, and callers see only safe functions.
+//! The door through which children enter before `main`, memory shared by parent and child, signals, a
+//! process that keeps another, and the detection of a stack overflow. Everything here is small, and callers see only safe functions.
 #![allow(
     unsafe_code,
-    reason = "constructors, shared mappings and signal handlers have no safe interface"
+    reason = "constructors, shared mappings, signals and forks have no safe interface"
 )]
 
+mod keeping;
 mod memory;
 mod signals;
 mod stack;
@@ -16,6 +17,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub(crate) use self::keeping::{Heard, Held, notify, split};
 pub(crate) use self::memory::{SharedBytes, SharedWords, map_own, map_theirs};
 pub(crate) use self::signals::{Thread, has_rung, ignore_signals, on_signal, take_signals};
 pub(crate) use self::stack::{STACK_OVERFLOW, guard_stack, note_overflows};

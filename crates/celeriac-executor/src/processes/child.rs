@@ -5,8 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::Pid;
 
 use super::arena::{Arena, Claim, INLINE_BYTES, Notice, REGION_BYTES, RING_BYTES, Region, Running};
 use super::clock;
@@ -25,14 +24,14 @@ use super::death::Doom;
 use super::flight::Flight;
 use super::job::{Job, guarded, stopped};
 use super::limits::{self, Look};
+use super::process::Process;
 use super::scale::{Scale, Weight};
-use super::setup::{Setup, marker};
+use super::setup::Setup;
 use super::views::Views;
 use super::wire::{
     About, CHILD_FRAME_LIMIT, Fields, HELLO, LARGE, OUTCOMES, OUTCOMES_HEADER, PROGRESS, RunHeader,
     VERSION, split_frame,
 };
-use crate::os;
 
 /// How long the parent waits for a child with coroutines to end a call by itself.
 const BACKSTOP_NS: u64 = 1_000_000_000;
@@ -46,9 +45,7 @@ const EXIT_GRACE_NS: u64 = 2_000_000_000;
     reason = "each is a fact of its own, and nearly every combination occurs"
 )]
 pub(super) struct Child {
-    process: std::process::Child,
-    pid: Pid,
-    pidfd: OwnedFd,
+    process: Process,
     socket: OwnedFd,
     arena: Arena,
     views: Views,
@@ -125,22 +122,11 @@ impl Child {
         )?;
         rustix::io::ioctl_fionbio(&socket, true)?;
         send_setup(&socket, setup, &arena)?;
-        let mut process = command(theirs).spawn()?;
-        let pid = Pid::from_child(&process);
-        let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            Err(error) => {
-                let _ = process.kill();
-                let _ = process.wait();
-                return Err(error.into());
-            }
-        };
+        let process = Process::spawn(theirs)?;
         let seats = setup.shape.seats;
         let last_seat = u32::try_from(seats).expect("pools are checked to be small");
         Ok(Self {
             process,
-            pid,
-            pidfd,
             socket,
             arena,
             views: Views::default(),
@@ -171,7 +157,7 @@ impl Child {
     }
 
     pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.process.pidfd()
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
@@ -223,18 +209,12 @@ impl Child {
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
     }
 
-    /// Kills it and all of its process group; why is for the outcome of what it runs.
+    /// Kills it and all that it has started; why is for the outcome of what it runs.
     pub(super) fn kill(&mut self, doom: Doom) {
         if self.doom.is_none() {
             self.doom = Some(doom);
+            self.exit_by = self.process.kill();
         }
-        self.kill_group();
-    }
-
-    fn kill_group(&self) {
-        // The group may be empty but for a zombie, and that is fine.
-        let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
     /// Whether a job fits in now; `pace` is that of its task.
@@ -400,9 +380,13 @@ impl Child {
         let mut fields = Fields(frame);
         let kind = fields.u8().ok_or("an empty frame")?;
         if kind == HELLO {
-            let known = fields.u32() == Some(VERSION) && !self.greeted;
+            if fields.u32() != Some(VERSION) || self.greeted {
+                return Err("a greeting out of place");
+            }
             self.greeted = true;
-            return known.then_some(()).ok_or("a greeting out of place");
+            let pid = fields.u32().and_then(|pid| i32::try_from(pid).ok());
+            self.process.introduce(pid.and_then(Pid::from_raw));
+            return Ok(());
         }
         let about = About::read(&mut fields).ok_or(SHORT)?;
         let flight = self
@@ -599,7 +583,7 @@ impl Child {
             }
         }
         if signal {
-            self.signal();
+            self.process.notify();
         }
         ended
     }
@@ -636,8 +620,7 @@ impl Child {
             }
         }
         if self.exit_by.is_some_and(|at| at <= now) {
-            self.exit_by = None;
-            self.kill_group();
+            self.exit_by = self.process.kill();
         }
     }
 
@@ -660,21 +643,16 @@ impl Child {
         if let Some(doom) = findings.doom {
             self.kill(doom);
         } else if news {
-            self.signal();
+            self.process.notify();
         }
-    }
-
-    /// Has it look for what was left for it.
-    fn signal(&self) {
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::USR1);
     }
 
     /// Kills it if it holds more memory than it may, and retires it if it holds more than it should.
     pub(super) fn weigh(&mut self, now: u64) {
-        if self.doom.is_some() {
+        let Some(pid) = self.process.pid().filter(|_| self.doom.is_none()) else {
             return;
-        }
-        match self.scale.weigh(self.pid, self.load.chunks > 0, now) {
+        };
+        match self.scale.weigh(pid, self.load.chunks > 0, now) {
             Weight::Fine => {}
             Weight::Heavy => self.retire(),
             Weight::Over { used, cap } => self.kill(Doom::Memory { used, cap }),
@@ -683,8 +661,7 @@ impl Child {
 
     /// After its death: takes what it left in the socket and in the black box, and reaps it.
     pub(super) fn bury(mut self, scratch: &mut [u8], paces: &mut [Pace], now: u64) -> Remains {
-        // Its zombie still holds the number of the group, so that it cannot be somebody else's.
-        self.kill_group();
+        let status = self.process.reap();
         self.ended = false;
         if !matches!(self.doom, Some(Doom::Junk(_))) {
             let doom = self.doom.take();
@@ -694,7 +671,6 @@ impl Child {
             }
             self.doom = doom.or(self.doom);
         }
-        let status = self.process.wait().ok();
         let flights = std::mem::take(&mut self.order)
             .into_iter()
             .filter_map(|seat| Some((seat, self.seats[seat as usize].take()?)))
@@ -747,20 +723,6 @@ impl Child {
 /// Whether nothing may wait behind this job, nor it behind anything.
 fn is_alone(job: &Job, pace: Pace) -> bool {
     job.request.early || !pace.is_short()
-}
-
-/// This binary, as a child that serves `socket`.
-fn command(socket: OwnedFd) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    if let Some(name) = std::env::args_os().next() {
-        command.arg0(name);
-    }
-    command
-        .arg("celeriac-child")
-        .env(os::MARKER, marker())
-        .stdin(Stdio::from(socket))
-        .process_group(0);
-    command
 }
 
 /// Leaves the setup and the arena in the socket for the child to find.

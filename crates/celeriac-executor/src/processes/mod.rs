@@ -17,12 +17,14 @@
 //!   begun goes to another child. Only a child that lies about itself can break this, and only for
 //!   the calls it was given.
 //! - No write blocks the reactor, and a child that writes is always read.
-//! - No child outlives the pool or this process.
+//! - No child outlives the pool or this process, and nothing that a task has started outlives its
+//!   child, however that ends. Only `kill -9` of the child's keeper, or a process that the system
+//!   itself cannot end, breaks the latter.
 //!
 //! # Limits
 //!
-//! The pool times every call, from when its child says that it began. A hard limit kills the child's
-//! process group. A soft limit and a cancellation reach the task through its
+//! The pool times every call, from when its child says that it began. A hard limit kills the child
+//! and all that it has started. A soft limit and a cancellation reach the task through its
 //! [`Context`](celeriac_core::Context), an `async` task at its next `await`, and any as SIGUSR1 to the
 //! thread that runs it, once, so that the system call it waits in ends with `EINTR`; one that does
 //! not stop when cancelled is killed after [`ProcessSettings::cancel_grace`]. With coroutines in the
@@ -40,6 +42,7 @@ pub(crate) mod inside;
 mod job;
 mod limits;
 mod mailbox;
+mod process;
 mod reactor;
 mod scale;
 mod setup;

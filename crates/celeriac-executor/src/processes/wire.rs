@@ -6,7 +6,7 @@
 use celeriac_core::ContentType;
 
 /// Changes whenever a frame does. Both ends are the same binary, so it only guards the marker.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The longest frame a child may send: a full buffer of outcomes, one more, and their header.
 pub(super) const CHILD_FRAME_LIMIT: usize = 192 * 1024;
@@ -19,7 +19,7 @@ pub(super) const ID_LIMIT: usize = 32 * 1024;
 
 /// A chunk to run.
 pub(super) const RUN: u8 = 1;
-/// A child is ready.
+/// A child is ready; its version and the number of its process.
 pub(super) const HELLO: u8 = 2;
 /// Outcomes of neighbouring calls.
 pub(super) const OUTCOMES: u8 = 3;

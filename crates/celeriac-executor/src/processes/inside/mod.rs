@@ -1,12 +1,13 @@
 //! What runs in a child.
 //!
-//! A child never reaches `main`: it enters through a constructor, serves its socket and exits.
-//! Three threads live in it: the first one waits, one serves, and one watches.
+//! A child never reaches `main`: it enters through a constructor, leaves a keeper behind, serves its
+//! socket and exits. Three threads live in it: the first one waits, one serves, and one watches.
 
 mod blocking;
 mod coroutines;
 mod inboxes;
 mod input;
+mod keeper;
 mod outbox;
 mod watch;
 
@@ -55,11 +56,12 @@ pub(crate) fn enter(marker: &str) -> ! {
     std::process::exit(status)
 }
 
-/// Ties this process to its parent, and takes the socket.
+/// Ties this process to its parent, and takes the socket into one of its own.
 fn prepare(marker: &str) -> io::Result<OwnedFd> {
     let parent = super::setup::read_marker(marker)
         .ok_or_else(|| io::Error::other("it was not started by this version of celeriac"))?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // For the keeper, who has work to do then.
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
     let actual = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
     if actual != Some(parent) {
         return Err(io::Error::other("its parent is gone"));
@@ -70,6 +72,7 @@ fn prepare(marker: &str) -> io::Result<OwnedFd> {
         maximum: Some(0),
     };
     rustix::process::setrlimit(Resource::Core, none)?;
+    let socket = keeper::stand_between(os::take_stdin()?)?;
     // Best effort: if memory runs out, the kernel should take a child and not the parent.
     let _ = fs::read_to_string("/proc/self/oom_score_adj").and_then(|own| {
         let own: i32 = own.trim().parse().unwrap_or(0);
@@ -78,7 +81,7 @@ fn prepare(marker: &str) -> io::Result<OwnedFd> {
             (own + 500).min(1000).to_string(),
         )
     });
-    os::take_stdin()
+    Ok(socket)
 }
 
 /// Receives the setup and the arena, says hello and runs what comes until the parent hangs up.

@@ -115,7 +115,10 @@ impl Outbox {
     /// Tells the parent that this child is ready.
     pub(super) fn hello(&self) {
         let mut stream = self.lock();
-        stream.frame(HELLO, |out| out.extend_from_slice(&VERSION.to_le_bytes()));
+        stream.frame(HELLO, |out| {
+            out.extend_from_slice(&VERSION.to_le_bytes());
+            out.extend_from_slice(&std::process::id().to_le_bytes());
+        });
         stream.flush();
     }
 

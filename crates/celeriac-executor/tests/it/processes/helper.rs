@@ -11,11 +11,11 @@ use super::tasks::*;
 
 const PATH: &str = "TEST_LEDGER";
 
-/// Runs `test`, of the module `lives`, once more in a process of its own.
+/// Runs `test`, named with its module, once more in a process of its own.
 pub(crate) fn start(test: &str, path: &str, binary: Option<&Path>) -> Child {
     let own = std::env::current_exe().unwrap();
     Command::new(binary.unwrap_or(&own))
-        .args(["--exact", &format!("processes::lives::{test}")])
+        .args(["--exact", &format!("processes::{test}")])
         .env(PATH, path)
         .stdout(Stdio::null())
         .spawn()

@@ -149,7 +149,7 @@ fn a_pool_that_can_start_no_child_says_why_instead_of_waiting() {
     }
     let (_folder, path) = ledger();
     let mut parent = helper::start(
-        "a_pool_that_can_start_no_child_says_why_instead_of_waiting",
+        "lives::a_pool_that_can_start_no_child_says_why_instead_of_waiting",
         &path,
         None,
     );
@@ -165,7 +165,11 @@ fn children_die_with_a_parent_that_is_killed() {
         return helper::children_for_a_killed_parent(&path);
     }
     let (_folder, path) = ledger();
-    let mut parent = helper::start("children_die_with_a_parent_that_is_killed", &path, None);
+    let mut parent = helper::start(
+        "lives::children_die_with_a_parent_that_is_killed",
+        &path,
+        None,
+    );
     let children = until("two children", || {
         let pids: HashSet<u32> = lines(&path)
             .iter()
@@ -195,7 +199,7 @@ fn a_binary_replaced_on_disk_goes_on_with_the_children_it_knows() {
     let copy = folder.path().join("copy");
     std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     let mut parent = helper::start(
-        "a_binary_replaced_on_disk_goes_on_with_the_children_it_knows",
+        "lives::a_binary_replaced_on_disk_goes_on_with_the_children_it_knows",
         &path,
         Some(&copy),
     );

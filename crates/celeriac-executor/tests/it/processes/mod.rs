@@ -1,5 +1,6 @@
 //! What the process pool promises, against real children that really die.
 
+mod daemons;
 mod deaths;
 mod harness;
 mod helper;

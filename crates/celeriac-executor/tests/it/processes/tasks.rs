@@ -206,6 +206,17 @@ plain!(leave_a_grandchild, |_c, (_n: u64)| -> u32 {
     Ok(id)
 });
 
+// Leaves processes behind in sessions of their own, whose parents have ended, one below the other.
+plain!(leave_daemons, |_c, (path: String)| -> () {
+    let script = "setsid sh -c 'setsid sleep 600 & echo $! >> $0; echo $$ >> $0; wait' \"$0\" &";
+    let status = std::process::Command::new("sh").args(["-c", script, &path]).status().unwrap();
+    assert!(status.success());
+    while fs::read_to_string(&path).unwrap_or_default().lines().count() < 2 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+});
+
 plain!(environment, |_c, (_n: u64)| -> (Vec<String>, i32, bool, u64, String) {
     let marks = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CELERIAC_")).collect();
     let adjustment = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();

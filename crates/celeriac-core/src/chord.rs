@@ -51,16 +51,21 @@ pub trait ChordStore: fmt::Debug + Send + Sync {
     /// [`BrokerError`].
     fn open<'a>(&'a self, group: &'a str, size: u64) -> BoxFuture<'a, Result<(), BrokerError>>;
 
-    /// Counts `parts`, each durably, and tells which of their chords are complete.
+    /// Counts `parts`, each durably, and tells `claimant` which of their chords are complete.
     ///
     /// Who is told has the claim on the chord for [`CLAIM`]: it publishes the body, or stores the
-    /// chord's failure, and then calls [`close`](Self::close). Nobody else is told meanwhile. If the
-    /// claim lapses, the next one who counts a part of the chord, even one counted before, is told.
+    /// chord's failure, and then calls [`close`](Self::close). Nobody else is told meanwhile, but
+    /// the same claimant is told again if it counts a part again, in case the answer was lost. If
+    /// the claim lapses, the next one who counts a part, even one counted before, is told.
     ///
     /// # Errors
     ///
     /// [`BrokerError`]; each part is then counted or not, and may be counted again.
-    fn count(&self, parts: Vec<ChordPart>) -> BoxFuture<'_, Result<Vec<Joined>, BrokerError>>;
+    fn count<'a>(
+        &'a self,
+        claimant: &'a str,
+        parts: Vec<ChordPart>,
+    ) -> BoxFuture<'a, Result<Vec<Joined>, BrokerError>>;
 
     /// Ends the chord of `group`: its parts are forgotten, and those counted later count for nothing.
     ///

@@ -1,6 +1,6 @@
 //! Chords in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use celeriac_core::chord::{CLAIM, KEEP_CHORD};
 use celeriac_core::message::later;
@@ -16,6 +16,7 @@ struct Chord {
     size: Option<u64>,
     /// By place and id; parts without a place come last.
     parts: BTreeMap<(u64, TaskId), StoredResult>,
+    claimant: String,
     claimed_until: Timestamp,
     closed: bool,
     expires_at: Timestamp,
@@ -26,10 +27,19 @@ impl Chords {
         self.chord(group, now).size = Some(size);
     }
 
-    pub(super) fn count(&mut self, parts: Vec<ChordPart>, now: Timestamp) -> Vec<Joined> {
-        parts
+    pub(super) fn count(
+        &mut self,
+        claimant: &str,
+        parts: Vec<ChordPart>,
+        now: Timestamp,
+    ) -> Vec<Joined> {
+        let groups: BTreeSet<_> = parts.iter().map(|part| part.group.clone()).collect();
+        for part in parts {
+            self.add(part, now);
+        }
+        groups
             .into_iter()
-            .filter_map(|part| self.count_one(part, now))
+            .filter_map(|group| self.join(claimant, group, now))
             .collect()
     }
 
@@ -39,22 +49,27 @@ impl Chords {
         chord.parts.clear();
     }
 
-    fn count_one(&mut self, part: ChordPart, now: Timestamp) -> Option<Joined> {
+    fn add(&mut self, part: ChordPart, now: Timestamp) {
         let chord = self.chord(&part.group, now);
-        if chord.closed {
-            return None;
+        if !chord.closed {
+            let key = (part.index.unwrap_or(u64::MAX), part.result.id.clone());
+            chord.parts.entry(key).or_insert(part.result);
         }
-        let key = (part.index.unwrap_or(u64::MAX), part.result.id.clone());
-        chord.parts.entry(key).or_insert(part.result);
+    }
+
+    fn join(&mut self, claimant: &str, group: String, now: Timestamp) -> Option<Joined> {
+        let chord = self.chord(&group, now);
         let complete = chord
             .size
             .is_some_and(|size| chord.parts.len() as u64 >= size);
-        if !complete || chord.claimed_until > now {
+        let claimed = chord.claimed_until > now && chord.claimant != claimant;
+        if chord.closed || !complete || claimed {
             return None;
         }
         chord.claimed_until = later(now, CLAIM);
+        claimant.clone_into(&mut chord.claimant);
         Some(Joined {
-            group: part.group,
+            group,
             results: chord.parts.values().cloned().collect(),
         })
     }
@@ -65,6 +80,7 @@ impl Chords {
         let chord = self.0.entry(group.to_owned()).or_insert_with(|| Chord {
             size: None,
             parts: BTreeMap::new(),
+            claimant: String::new(),
             claimed_until: now,
             closed: false,
             expires_at: now,

@@ -239,9 +239,14 @@ impl ChordStore for MemoryBroker {
         ready(Ok(()))
     }
 
-    fn count(&self, parts: Vec<ChordPart>) -> BoxFuture<'_, Result<Vec<Joined>, BrokerError>> {
+    fn count<'a>(
+        &'a self,
+        claimant: &'a str,
+        parts: Vec<ChordPart>,
+    ) -> BoxFuture<'a, Result<Vec<Joined>, BrokerError>> {
         let mut state = self.shared.lock();
-        ready(Ok(state.chords.count(parts, Timestamp::now())))
+        let joined = state.chords.count(claimant, parts, Timestamp::now());
+        ready(Ok(joined))
     }
 
     fn close<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<(), BrokerError>> {

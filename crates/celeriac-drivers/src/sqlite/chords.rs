@@ -1,5 +1,7 @@
 //! Chords as they are stored.
 
+use std::collections::BTreeSet;
+
 use celeriac_core::chord::{CLAIM, KEEP_CHORD};
 use celeriac_core::message::later;
 use celeriac_core::{ChordPart, Joined, StoredResult, Trail};
@@ -24,20 +26,27 @@ impl Transaction<'_> {
     }
 
     /// Counts parts, and claims the chords that are complete.
-    pub(super) fn count_parts(&mut self, parts: &[ChordPart]) -> Result<Vec<Joined>, Failure> {
+    pub(super) fn count_parts(
+        &mut self,
+        claimant: &str,
+        parts: &[ChordPart],
+    ) -> Result<Vec<Joined>, Failure> {
         let now = Timestamp::now();
-        let mut joined = Vec::new();
         for part in parts {
             self.keep_chord(&part.group, now)?;
             if self.add_part(part)? {
                 self.execute(statements::COUNT_CHORD_PART, [&part.group])?;
             }
-            let until = later(now, CLAIM).as_millisecond();
-            let claim = (&part.group, now.as_millisecond(), until);
+        }
+        let groups: BTreeSet<_> = parts.iter().map(|part| &part.group).collect();
+        let until = later(now, CLAIM).as_millisecond();
+        let mut joined = Vec::new();
+        for group in groups {
+            let claim = (group, now.as_millisecond(), until, claimant);
             if self.execute(statements::CLAIM_CHORD, claim)? > 0 {
                 joined.push(Joined {
-                    group: part.group.clone(),
-                    results: self.parts(&part.group, now)?,
+                    group: group.clone(),
+                    results: self.parts(group, now)?,
                 });
             }
         }

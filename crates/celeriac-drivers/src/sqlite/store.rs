@@ -346,12 +346,17 @@ impl ChordStore for SqliteStore {
         })
     }
 
-    fn count(&self, parts: Vec<ChordPart>) -> BoxFuture<'_, Result<Vec<Joined>, BrokerError>> {
+    fn count<'a>(
+        &'a self,
+        claimant: &'a str,
+        parts: Vec<ChordPart>,
+    ) -> BoxFuture<'a, Result<Vec<Joined>, BrokerError>> {
         Box::pin(async move {
+            let claimant = claimant.to_owned();
             self.inner
                 .writes
                 .run(Keep::Durably, 0, move |transaction| {
-                    transaction.count_parts(&parts)
+                    transaction.count_parts(&claimant, &parts)
                 })
                 .await
         })

@@ -1,11 +1,12 @@
 -- Schema 2: chords. `counted` is the number of rows in `chord_part`, so that counting reads none;
--- `claimed_ms` is when the claim of whoever was told last lapses.
+-- `claimed_ms` is when the claim of `claimant`, who was told last, lapses.
 
 CREATE TABLE chord (
     name       TEXT PRIMARY KEY,
     size       INTEGER,
     counted    INTEGER NOT NULL,
     closed     INTEGER NOT NULL,
+    claimant   TEXT NOT NULL,
     claimed_ms INTEGER NOT NULL,
     expires_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

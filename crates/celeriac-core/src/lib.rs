@@ -36,6 +36,7 @@ pub mod registry;
 pub mod results;
 pub mod signature;
 pub mod task;
+pub mod tree;
 
 pub use broker::{
     Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, DeadReason, Delivery, QueueInfo,
@@ -57,6 +58,7 @@ pub use registry::{Registry, RegistryError};
 pub use results::{ResultBackend, ResultState, StoredResult, Trail};
 pub use signature::{CallOptions, Signature};
 pub use task::{Run, Task, TaskDefinition, TaskOptions};
+pub use tree::Tree;
 
 /// A future that owns what it needs or borrows it for `'a`, boxed so that ports stay object-safe.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

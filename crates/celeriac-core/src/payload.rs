@@ -6,6 +6,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::tree::Tree;
+
 /// What a [`Payload`] is encoded in.
 ///
 /// Rust tasks read JSON and MessagePack. Both are self-describing, so a type that works in one works
@@ -82,13 +84,36 @@ impl ContentType {
 
     /// Decodes `bytes`, all of them.
     ///
+    /// What only Python writes into JSON is read as [`tree`](crate::tree) says.
+    ///
     /// # Errors
     ///
-    /// [`PayloadError::Decode`] with the decoder's reason; never the bytes themselves.
+    /// [`PayloadError::Decode`] with what does not fit; never the bytes themselves.
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, PayloadError> {
+        let quick = match self {
+            Self::Json => serde_json::from_slice(bytes).ok(),
+            Self::Msgpack => rmp_serde::from_slice(bytes).ok(),
+            _ => None,
+        };
+        match quick {
+            Some(value) => Ok(value),
+            None => self
+                .tree(bytes)?
+                .read()
+                .map_err(|error| PayloadError::Decode {
+                    reason: error.to_string(),
+                    size_bytes: bytes.len(),
+                }),
+        }
+    }
+
+    /// Reads `bytes` without knowing the type of the value.
+    pub(crate) fn tree(self, bytes: &[u8]) -> Result<Tree, PayloadError> {
         match self {
-            Self::Json => serde_json::from_slice(bytes).map_err(|e| e.to_string()),
-            Self::Msgpack => rmp_serde::from_slice(bytes).map_err(|e| e.to_string()),
+            Self::Json => Tree::parse(bytes).map_err(|error| error.to_string()),
+            Self::Msgpack => {
+                rmp_serde::from_slice(bytes).map_err(|_| "it is no MessagePack".to_owned())
+            }
             opaque => Err(opaque.refusal()),
         }
         .map_err(|reason| PayloadError::Decode {

@@ -17,6 +17,7 @@ use crate::executor::Limits;
 use crate::outcome::{ErrorKind, Outcome, TaskError};
 use crate::payload::{ContentType, Payload, PayloadError};
 use crate::policy::{AckProfile, RateLimit, ResultPolicy, RetryPolicy};
+use crate::tree::{ReadError, Tree};
 
 /// A function that can be run anywhere: what `#[task]` makes of one.
 ///
@@ -274,26 +275,23 @@ impl<'de> Deserialize<'de> for IsEmpty {
 /// A [`TaskError`] of kind [`ErrorKind::BadArguments`] that names the task's signature and what
 /// does not fit it.
 pub fn decode_body<T: Task>(content_type: ContentType, body: &[u8]) -> Outcome<T::Args> {
-    let quick = catch_unwind(|| content_type.decode::<(T::Args, IsEmpty, IgnoredAny)>(body));
+    type Quick<A> = (A, IsEmpty, IgnoredAny);
+    let quick = catch_unwind(|| match content_type {
+        ContentType::Json => serde_json::from_slice::<Quick<T::Args>>(body).ok(),
+        ContentType::Msgpack => rmp_serde::from_slice::<Quick<T::Args>>(body).ok(),
+        _ => None,
+    });
     match quick {
-        Ok(Ok((args, IsEmpty(true), _))) => Ok(args),
-        Ok(Ok(_)) => by_name::<T>(content_type, body, None),
-        Ok(Err(error)) => by_name::<T>(content_type, body, Some(error)),
+        Ok(Some((args, IsEmpty(true), _))) => Ok(args),
+        Ok(_) => catch_unwind(|| by_name::<T>(content_type, body))
+            .unwrap_or_else(|panic| Err(TaskError::from_panic(&*panic))),
         Err(panic) => Err(TaskError::from_panic(&*panic)),
     }
 }
 
-/// The slow way: named arguments put in their places, and errors that say which one is wrong.
-fn by_name<T: Task>(
-    content_type: ContentType,
-    body: &[u8],
-    quick: Option<PayloadError>,
-) -> Outcome<T::Args> {
-    type Loose = (
-        Vec<serde_json::Value>,
-        serde_json::Map<String, serde_json::Value>,
-        IgnoredAny,
-    );
+/// The slow way: named arguments put in their places, what only Python writes, and errors that say
+/// which argument is wrong.
+fn by_name<T: Task>(content_type: ContentType, body: &[u8]) -> Outcome<T::Args> {
     let definition = T::DEFINITION;
     let bad = |reason: String| {
         TaskError::new(
@@ -304,9 +302,14 @@ fn by_name<T: Task>(
             ),
         )
     };
-    let (mut args, mut kwargs, _) = match content_type.decode::<Loose>(body) {
-        Ok(loose) => loose,
-        Err(error) => return Err(bad(quick.unwrap_or(error).to_string())),
+    let tree = content_type
+        .tree(body)
+        .map_err(|error| bad(error.to_string()))?;
+    let Some((mut args, mut kwargs)) = arguments(tree) else {
+        return Err(bad(
+            "the body cannot be decoded: it is no list of arguments, named arguments and workflow"
+                .to_owned(),
+        ));
     };
     let parameters = definition.parameters;
     if args.len() > parameters.len() {
@@ -317,8 +320,8 @@ fn by_name<T: Task>(
         )));
     }
     for name in &parameters[args.len()..] {
-        match kwargs.remove(*name) {
-            Some(value) => args.push(value),
+        match kwargs.iter().position(|given| given.0 == *name) {
+            Some(index) => args.push(kwargs.swap_remove(index).1),
             None => {
                 return Err(bad(format!(
                     "`{name}` is missing; it takes {}",
@@ -327,14 +330,35 @@ fn by_name<T: Task>(
             }
         }
     }
-    if let Some(extra) = kwargs.keys().next() {
+    if let Some((extra, _)) = kwargs.first() {
         return Err(bad(if parameters.contains(&extra.as_str()) {
             format!("`{extra}` is given twice")
         } else {
             format!("it has no parameter `{extra}`")
         }));
     }
-    serde_json::from_value(serde_json::Value::Array(args)).map_err(|error| bad(error.to_string()))
+    Tree::List(args).read().map_err(|error: ReadError| {
+        let (index, error) = error.split_item();
+        let parameter = index.and_then(|index| parameters.get(index));
+        bad(match parameter {
+            Some(name) => format!("`{name}`: {error}"),
+            None => error.to_string(),
+        })
+    })
+}
+
+/// Named arguments, in their order.
+type Named = Vec<(String, Tree)>;
+
+/// The positional and the named arguments of a body.
+fn arguments(body: Tree) -> Option<(Vec<Tree>, Named)> {
+    let Tree::List(parts) = body else {
+        return None;
+    };
+    match <[Tree; 3]>::try_from(parts) {
+        Ok([Tree::List(args), Tree::Map(kwargs), _]) => Some((args, kwargs)),
+        _ => None,
+    }
 }
 
 fn count(parameters: usize) -> String {
@@ -402,7 +426,8 @@ mod tests {
             (r"[[7,2,1],{},{}]", "it takes 2 arguments, 3 given"),
             (r#"[[7,2],{"c":1},{}]"#, "it has no parameter `c`"),
             (r#"[[7,2],{"a":1},{}]"#, "`a` is given twice"),
-            (r#"[["x",2],{},{}]"#, "expected u32"),
+            (r#"[["secret",2],{},{}]"#, "`a`: expected u32, found a text"),
+            (r"[[7,2],{}]", "cannot be decoded"),
             (r"{}", "cannot be decoded"),
             (r"", "cannot be decoded"),
         ] {
@@ -413,6 +438,7 @@ mod tests {
                 "{error}"
             );
             assert!(error.message().contains(reason), "{body}: {error}");
+            assert!(!error.message().contains("secret"), "{error}");
         }
     }
 

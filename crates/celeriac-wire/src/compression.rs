@@ -5,7 +5,9 @@
 //! - A small input cannot make a large output: the limit is checked while inflating.
 //! - What is cut short is an error, never a shorter body.
 
-use std::io::{self, Read, Write};
+#[cfg(any(feature = "brotli", feature = "lzma"))]
+use std::io::Write as _;
+use std::io::{self, Read};
 
 use flate2::read::{ZlibDecoder, ZlibEncoder};
 

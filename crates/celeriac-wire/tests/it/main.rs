@@ -1,0 +1,10 @@
+//! The wire format against what Celery itself wrote.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a capture that cannot be read fails the test"
+)]
+
+mod captures;
+mod envelopes;
+mod messages;
+mod results;

@@ -10,8 +10,8 @@ use crate::tree::Tree;
 
 /// What a [`Payload`] is encoded in.
 ///
-/// Rust tasks read JSON and MessagePack. Both are self-describing, so a type that works in one works
-/// in the other. The rest are known by name, so that a body passes through unread to somebody who
+/// Rust tasks read JSON and MessagePack, and YAML if that feature is built. All are self-describing,
+/// so a type that works in one works in the others. The rest are known by name, so that a body passes through unread to somebody who
 /// understands it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -74,6 +74,8 @@ impl ContentType {
             Self::Msgpack => {
                 rmp_serde::encode::write_named(&mut *out, value).map_err(|e| e.to_string())
             }
+            #[cfg(feature = "yaml")]
+            Self::Yaml => yaml_into(value, out),
             opaque => Err(opaque.refusal()),
         };
         written.map_err(|reason| {
@@ -114,6 +116,8 @@ impl ContentType {
             Self::Msgpack => {
                 rmp_serde::from_slice(bytes).map_err(|_| "it is no MessagePack".to_owned())
             }
+            #[cfg(feature = "yaml")]
+            Self::Yaml => Tree::parse_yaml(bytes),
             opaque => Err(opaque.refusal()),
         }
         .map_err(|reason| PayloadError::Decode {
@@ -129,6 +133,15 @@ impl ContentType {
             self.as_str()
         )
     }
+}
+
+/// Writes what JSON has a form for in YAML.
+#[cfg(feature = "yaml")]
+fn yaml_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+    let json = serde_json::to_vec(value).map_err(|error| error.to_string())?;
+    let tree = Tree::parse(&json).map_err(|error| error.to_string())?;
+    out.extend_from_slice(tree.to_yaml().as_bytes());
+    Ok(())
 }
 
 /// Encoded arguments or an encoded result.

@@ -26,6 +26,8 @@ mod capture;
 mod parse;
 mod read;
 mod write;
+#[cfg(feature = "yaml")]
+mod yaml;
 
 use crate::payload::{ContentType, PayloadError};
 
@@ -137,6 +139,19 @@ impl Tree {
     /// Appends the JSON of it to `out`.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         write::json(self, out);
+    }
+
+    /// YAML that PyYAML reads as the same value: JSON in ASCII, but for numbers and bytes.
+    pub fn to_yaml(&self) -> String {
+        let mut out = Vec::new();
+        write::yaml(self, &mut out);
+        String::from_utf8(out).expect("only ASCII is written")
+    }
+
+    /// Reads YAML as PyYAML's safe loader does.
+    #[cfg(feature = "yaml")]
+    pub(crate) fn parse_yaml(yaml: &[u8]) -> Result<Self, String> {
+        yaml::parse(yaml).map_err(ToOwned::to_owned)
     }
 
     /// The value of this name, if it is a map that has one.

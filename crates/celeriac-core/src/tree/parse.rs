@@ -3,7 +3,7 @@
 use super::{ParseError, Tree};
 
 /// How deep lists and maps may be nested: enough for people, and safe for every stack.
-const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
 pub(super) fn parse(json: &[u8]) -> Result<Tree, ParseError> {
     let mut parser = Parser {

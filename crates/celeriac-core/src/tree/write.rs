@@ -6,20 +6,37 @@ use serde::{Serialize, Serializer};
 use super::Tree;
 
 pub(super) fn json(tree: &Tree, out: &mut Vec<u8>) {
+    write(&Json, tree, out);
+}
+
+pub(super) fn yaml(tree: &Tree, out: &mut Vec<u8>) {
+    write(&Yaml, tree, out);
+}
+
+/// What JSON and YAML write in different ways.
+trait Notation {
+    fn number(&self, number: &str, out: &mut Vec<u8>);
+    fn text(&self, text: &str, out: &mut Vec<u8>);
+    fn bytes(&self, bytes: &[u8], out: &mut Vec<u8>);
+    const COMMA: &'static [u8];
+    const COLON: &'static [u8];
+}
+
+fn write<N: Notation>(notation: &N, tree: &Tree, out: &mut Vec<u8>) {
     match tree {
         Tree::Null => out.extend_from_slice(b"null"),
         Tree::Bool(true) => out.extend_from_slice(b"true"),
         Tree::Bool(false) => out.extend_from_slice(b"false"),
-        Tree::Number(number) => out.extend_from_slice(number.as_bytes()),
-        Tree::Text(text) => quoted(text, out),
-        Tree::Bytes(bytes) => tagged_bytes(bytes, out),
+        Tree::Number(number) => notation.number(number, out),
+        Tree::Text(text) => notation.text(text, out),
+        Tree::Bytes(bytes) => notation.bytes(bytes, out),
         Tree::List(items) => {
             out.push(b'[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    out.push(b',');
+                    out.extend_from_slice(N::COMMA);
                 }
-                json(item, out);
+                write(notation, item, out);
             }
             out.push(b']');
         }
@@ -27,15 +44,81 @@ pub(super) fn json(tree: &Tree, out: &mut Vec<u8>) {
             out.push(b'{');
             for (index, (name, value)) in fields.iter().enumerate() {
                 if index > 0 {
-                    out.push(b',');
+                    out.extend_from_slice(N::COMMA);
                 }
-                quoted(name, out);
-                out.push(b':');
-                json(value, out);
+                notation.text(name, out);
+                out.extend_from_slice(N::COLON);
+                write(notation, value, out);
             }
             out.push(b'}');
         }
     }
+}
+
+struct Json;
+
+impl Notation for Json {
+    fn number(&self, number: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(number.as_bytes());
+    }
+
+    fn text(&self, text: &str, out: &mut Vec<u8>) {
+        quoted(text, out);
+    }
+
+    fn bytes(&self, bytes: &[u8], out: &mut Vec<u8>) {
+        tagged_bytes(bytes, out);
+    }
+
+    const COMMA: &'static [u8] = b",";
+    const COLON: &'static [u8] = b":";
+}
+
+struct Yaml;
+
+impl Notation for Yaml {
+    /// A float has a point, and its exponent a sign.
+    fn number(&self, number: &str, out: &mut Vec<u8>) {
+        let text = match number {
+            "NaN" => ".nan".to_owned(),
+            "Infinity" => ".inf".to_owned(),
+            "-Infinity" => "-.inf".to_owned(),
+            _ => match number.split_once(['e', 'E']) {
+                Some((digits, exponent)) => {
+                    let point = if digits.contains('.') { "" } else { ".0" };
+                    let sign = if exponent.starts_with(['-', '+']) {
+                        ""
+                    } else {
+                        "+"
+                    };
+                    format!("{digits}{point}e{sign}{exponent}")
+                }
+                None => number.to_owned(),
+            },
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    /// In quotes and ASCII, because PyYAML refuses some characters that JSON leaves as they are.
+    fn text(&self, text: &str, out: &mut Vec<u8>) {
+        out.push(b'"');
+        for character in text.chars() {
+            match character {
+                '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
+                ' '..='~' => out.push(character as u8),
+                _ => out.extend_from_slice(format!("\\U{:08x}", u32::from(character)).as_bytes()),
+            }
+        }
+        out.push(b'"');
+    }
+
+    fn bytes(&self, bytes: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"!!binary ");
+        self.text(&base64(bytes), out);
+    }
+
+    const COMMA: &'static [u8] = b", ";
+    const COLON: &'static [u8] = b": ";
 }
 
 fn quoted(text: &str, out: &mut Vec<u8>) {

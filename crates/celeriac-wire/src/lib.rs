@@ -17,12 +17,18 @@
 #![forbid(unsafe_code)]
 
 mod base64;
+pub mod body;
 pub mod compression;
 pub mod envelope;
+mod fields;
 pub mod message;
 mod protocol1;
 pub mod result;
+pub mod signature;
 
+pub use body::{Body, BodyError, Embed};
 pub use compression::{Compression, CompressionError};
 pub use envelope::{Envelope, EnvelopeError};
+pub use fields::Fields;
 pub use message::{DecodeError, Properties, WireMessage};
+pub use signature::{Composite, Signature, SignatureError};

@@ -4,6 +4,7 @@
     reason = "a capture that cannot be read fails the test"
 )]
 
+mod bodies;
 mod captures;
 mod envelopes;
 mod messages;

@@ -21,7 +21,6 @@ use super::credit::{MOST_CHUNKS, Pace};
 use super::death::{self, Doom};
 use super::job::{Job, Request, guarded, stopped};
 use super::mailbox::{Letters, Mailbox};
-use super::scale::Scale;
 use super::setup::Setup;
 use super::wire::ID_LIMIT;
 
@@ -90,7 +89,7 @@ impl Reactor {
             settings,
         };
         for _ in 0..reactor.settings.children.get() {
-            match Child::spawn(setup, Scale::new(&reactor.settings)) {
+            match Child::spawn(setup, &reactor.settings) {
                 Ok(child) => reactor.children.push(child),
                 Err(error) => {
                     reactor.end();
@@ -362,7 +361,7 @@ impl Reactor {
     }
 
     fn replace(&mut self) {
-        match Child::spawn(self.setup, Scale::new(&self.settings)) {
+        match Child::spawn(self.setup, &self.settings) {
             Ok(child) => self.children.push(child),
             Err(error) => self.stillbirth(&format!("it could not be started: {error}")),
         }

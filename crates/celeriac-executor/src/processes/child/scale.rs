@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Pid;
 
-use super::ProcessSettings;
+use super::super::ProcessSettings;
 
 /// How often a child at work is weighed.
 const TICK_NS: u64 = 20_000_000;

@@ -1,4 +1,4 @@
-//! A child's process, and the keeper in front of it (see [`inside`](super::inside)).
+//! A child's process, and the keeper in front of it (see [`inside`](super::super::inside)).
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -9,8 +9,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::clock;
-use super::setup::marker;
+use super::super::clock;
+use super::super::setup::marker;
 use crate::os;
 
 /// How long a keeper may take to end its child and all that the child has started.

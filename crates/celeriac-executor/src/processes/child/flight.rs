@@ -2,9 +2,9 @@
 
 use celeriac_core::outcome::TaskError;
 
-use super::arena::{Arena, Claim, Running};
-use super::death::Doom;
-use super::job::{Answered, Job};
+use super::super::arena::{Arena, Claim, Running};
+use super::super::death::Doom;
+use super::super::job::{Answered, Job};
 
 /// A job that was sent to a child and is not answered in full.
 pub(super) struct Flight {

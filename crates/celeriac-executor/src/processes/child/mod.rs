@@ -1,5 +1,10 @@
 //! A child, as the reactor sees it.
 
+mod flight;
+mod limits;
+mod process;
+mod scale;
+
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, IoSlice};
@@ -17,15 +22,16 @@ use rustix::net::{
 };
 use rustix::process::Pid;
 
+use self::flight::Flight;
+use self::limits::Look;
+use self::process::Process;
+use self::scale::{Scale, Weight};
+use super::ProcessSettings;
 use super::arena::{Arena, Claim, INLINE_BYTES, Notice, REGION_BYTES, RING_BYTES, Region, Running};
 use super::clock;
 use super::credit::{Load, Pace};
 use super::death::Doom;
-use super::flight::Flight;
 use super::job::{Job, guarded, stopped};
-use super::limits::{self, Look};
-use super::process::Process;
-use super::scale::{Scale, Weight};
 use super::setup::Setup;
 use super::views::Views;
 use super::wire::{
@@ -112,7 +118,7 @@ impl Remains {
 
 impl Child {
     /// Starts a child. It has said nothing yet when this returns.
-    pub(super) fn spawn(setup: Setup, scale: Scale) -> io::Result<Self> {
+    pub(super) fn spawn(setup: Setup, settings: &ProcessSettings) -> io::Result<Self> {
         let arena = Arena::create(setup.shape)?;
         let (socket, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
@@ -147,7 +153,7 @@ impl Child {
             fresh: true,
             last_news: 0,
             check_at: None,
-            scale,
+            scale: Scale::new(settings),
             exit_by: None,
             retiring: false,
             hung_up: false,

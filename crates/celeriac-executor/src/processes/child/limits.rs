@@ -1,18 +1,18 @@
 //! Which calls in a child's hands are over their time, and when to look again.
 //!
-//! A child says when each call with limits began (see [`Arena::begin`](super::arena::Arena::begin)),
-//! so that looking costs no traffic, and a child that is stuck is found out all the same.
+//! A child says in the arena when each call with limits began, so that looking costs no traffic, and a
+//! child that is stuck is found out all the same.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use celeriac_core::Limits;
 
-use super::arena::Running;
-use super::clock;
-use super::death::Doom;
+use super::super::arena::Running;
+use super::super::clock;
+use super::super::death::Doom;
+use super::super::job::stopped;
 use super::flight::Flight;
-use super::job::stopped;
 
 /// Looks are at least so far apart; limits that pass in between are found together.
 const PAUSE_NS: u64 = 250_000;

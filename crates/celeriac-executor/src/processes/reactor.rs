@@ -445,7 +445,6 @@ impl Reactor {
     fn look(&mut self, now: u64) {
         for child in &mut self.children {
             child.look(self.settings.start_timeout, now);
-            child.weigh(now);
         }
     }
 

@@ -22,8 +22,8 @@ pub(super) struct Process {
     pidfd: OwnedFd,
     /// The child itself, once it has said who it is.
     pid: Option<Pid>,
-    /// Whether the keeper was asked to end it.
-    asked: bool,
+    /// Until when the keeper has to have ended it, once it was asked to.
+    end_by: Option<u64>,
 }
 
 impl Process {
@@ -44,7 +44,7 @@ impl Process {
                 keeper,
                 pidfd,
                 pid: None,
-                asked: false,
+                end_by: None,
             }),
             Err(error) => {
                 let _ = keeper.kill();
@@ -60,10 +60,11 @@ impl Process {
     }
 
     /// The child has said who it is.
-    pub(super) fn introduce(&mut self, pid: Option<Pid>) {
-        self.pid = pid;
+    pub(super) fn introduce(&mut self, pid: Pid) {
+        self.pid = Some(pid);
     }
 
+    /// The child itself, if it has said who it is.
     pub(super) fn pid(&self) -> Option<Pid> {
         self.pid
     }
@@ -73,14 +74,23 @@ impl Process {
         self.send(Signal::USR1);
     }
 
-    /// Ends the child and all that it has started; says when to call this again, if it did not end,
-    /// which takes the keeper too.
+    /// Ends the child and all that it has started; says when to call this again, should it not end.
     pub(super) fn kill(&mut self) -> Option<u64> {
-        // Before it has said who it is, it has run no task, and may not be a child of ours at all.
-        let hopeless = self.asked || self.pid.is_none();
-        self.asked = true;
-        self.send(if hopeless { Signal::KILL } else { Signal::TERM });
-        (!hopeless).then(|| clock::now() + clock::nanos(END_GRACE))
+        let now = clock::now();
+        match self.end_by {
+            None if self.pid.is_some() => {
+                self.send(Signal::TERM);
+                self.end_by = Some(now + clock::nanos(END_GRACE));
+            }
+            Some(end_by) if now < end_by => {}
+            // The keeper cannot end it. Or it has not said who it is: then it has run no task, and
+            // may not be a child of ours at all.
+            _ => {
+                self.send(Signal::KILL);
+                return None;
+            }
+        }
+        self.end_by
     }
 
     fn send(&self, signal: Signal) {

@@ -213,7 +213,7 @@ fn a_shutdown_that_kills_does_not_wait_for_a_coroutine_that_never_awaits() {
 
 #[test]
 fn progress_is_heard_in_order_before_the_outcome() {
-    for pool in [pool(1), coroutine_pool(1, 3)] {
+    for pool in [pool(1), coroutine_pool(1, 1)] {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let (_folder, path) = ledger();
         // A call in front of it, so that the hook is in place in time.

@@ -25,81 +25,129 @@ const BLOCKING: Duration = Duration::from_millis(100);
 /// Runs `invocation` to its end on this thread; `on_hard_limit` is called, elsewhere, if that takes
 /// longer than its hard limit.
 pub(crate) fn run_here(invocation: Invocation, on_hard_limit: impl FnOnce() + Send + 'static) {
-    let Some(started) = Started::new(&invocation) else {
+    let Some(attempt) = Attempt::start(invocation) else {
         return;
     };
-    let Invocation {
+    if attempt.task.is_async {
+        return block_on(attempt.run());
+    }
+    let Attempt {
         task,
         work,
         limits,
         control,
         reply,
-        ..
-    } = invocation;
-    if task.is_async {
-        return block_on(run_pending(
-            task,
-            work,
-            limits,
-            &control,
-            &*reply,
-            &started.context,
-        ));
-    }
+        context,
+    } = attempt;
     let _alarm = Alarm::set(limits, &control, &reply, on_hard_limit);
     match work {
-        Work::Local(call) => match call(&started.context) {
+        Work::Local(call) => match call(&context) {
             Run::Ready(()) => {}
             Run::Pending(future) => block_on(future),
         },
-        Work::Shared(calls) => while calls.run(&started.context, None) {},
+        Work::Shared(calls) => while calls.run(&context, None) {},
         Work::Encoded(chunk) => {
-            reply.outcomes(run_chunk(task.call, &chunk, &control, &started.context));
+            reply.outcomes(run_chunk(task.call, &chunk, &control, &context));
         }
     }
 }
 
 /// Runs the invocation of an `async` task as a future.
 pub(crate) async fn run_as_future(invocation: Invocation) {
-    let Some(started) = Started::new(&invocation) else {
-        return;
-    };
+    if let Some(attempt) = Attempt::start(invocation) {
+        attempt.run().await;
+    }
+}
+
+/// An invocation that nobody called off before its start.
+struct Attempt {
+    task: &'static TaskDefinition,
+    work: Work,
+    limits: Limits,
+    control: Arc<Control>,
+    reply: Arc<dyn Reply>,
+    context: Context,
+}
+
+impl Attempt {
+    fn start(invocation: Invocation) -> Option<Self> {
+        let context = begin(&invocation)?;
+        let Invocation {
+            task,
+            limits,
+            control,
+            work,
+            reply,
+            ..
+        } = invocation;
+        Some(Self {
+            task,
+            work,
+            limits,
+            control,
+            reply,
+            context,
+        })
+    }
+
+    /// Runs the calls of an `async` function one after another, within their limits.
+    async fn run(self) {
+        let Self {
+            task,
+            limits,
+            ref control,
+            ..
+        } = self;
+        match self.work {
+            Work::Local(call) => {
+                if let Run::Pending(future) = call(&self.context)
+                    && let Err(error) = bounded(task, future, limits, control).await
+                {
+                    self.reply.failed(error);
+                }
+            }
+            // Only calls of plain functions are shared.
+            Work::Shared(calls) => while calls.run(&self.context, None) {},
+            Work::Encoded(chunk) => {
+                let start = Instant::now();
+                let mut outcomes = OutcomeChunk::builder(chunk.content_type(), 0);
+                for (index, body) in chunk.iter().enumerate() {
+                    let context = self.context.nth(index);
+                    outcomes.push(&match (task.call)(chunk.content_type(), body, &context) {
+                        Run::Ready(outcome) => outcome,
+                        Run::Pending(future) => bounded(task, future, limits, control)
+                            .await
+                            .and_then(|outcome| outcome),
+                    });
+                }
+                self.reply.outcomes(outcomes.finish(start.elapsed()));
+            }
+        }
+    }
+}
+
+/// Tells that an invocation starts, and makes its context, unless somebody has called it off.
+pub(crate) fn begin(invocation: &Invocation) -> Option<Context> {
     let Invocation {
-        task,
-        work,
+        id,
+        attempt,
         limits,
         control,
         reply,
         ..
     } = invocation;
-    run_pending(task, work, limits, &control, &*reply, &started.context).await;
-}
-
-/// An invocation that nobody called off before its start.
-pub(crate) struct Started {
-    pub(crate) context: Context,
-}
-
-impl Started {
-    pub(crate) fn new(invocation: &Invocation) -> Option<Self> {
-        let Invocation {
-            id,
-            attempt,
-            limits,
-            control,
-            reply,
-            ..
-        } = invocation;
-        if let Some(interrupt) = control.interrupted() {
-            reply.failed(TaskError::interrupted(interrupt));
-            return None;
-        }
-        reply.started();
-        let deadline = limits.first().map(|limit| Instant::now() + limit);
-        Some(Self {
-            context: Context::new(id.clone(), *attempt, deadline, control.clone()),
-        })
+    if let Some(interrupt) = control.interrupted() {
+        reply.failed(TaskError::interrupted(interrupt));
+        return None;
     }
+    reply.started();
+    let deadline = limits.first().map(|limit| Instant::now() + limit);
+    Some(Context::new(
+        id.clone(),
+        *attempt,
+        deadline,
+        control.clone(),
+    ))
 }
 
 /// Runs the calls of a plain function one after another.
@@ -121,43 +169,6 @@ fn run_chunk(
         });
     }
     outcomes.finish(start.elapsed())
-}
-
-/// Runs the calls of an `async` function one after another, within their limits.
-async fn run_pending(
-    task: &'static TaskDefinition,
-    work: Work,
-    limits: Limits,
-    control: &Control,
-    reply: &dyn Reply,
-    context: &Context,
-) {
-    match work {
-        Work::Local(call) => {
-            if let Run::Pending(future) = call(context)
-                && let Err(error) = bounded(task, future, limits, control).await
-            {
-                reply.failed(error);
-            }
-        }
-        // Only calls of plain functions are shared.
-        Work::Shared(calls) => while calls.run(context, None) {},
-        Work::Encoded(chunk) => {
-            let start = Instant::now();
-            let mut outcomes = OutcomeChunk::builder(chunk.content_type(), 0);
-            for (index, body) in chunk.iter().enumerate() {
-                outcomes.push(
-                    &match (task.call)(chunk.content_type(), body, &context.nth(index)) {
-                        Run::Ready(outcome) => outcome,
-                        Run::Pending(future) => bounded(task, future, limits, control)
-                            .await
-                            .and_then(|outcome| outcome),
-                    },
-                );
-            }
-            reply.outcomes(outcomes.finish(start.elapsed()));
-        }
-    }
 }
 
 /// Polls `future` until it is done, cancelled or past its hard limit, whichever is first.

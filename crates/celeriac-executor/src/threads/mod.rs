@@ -22,7 +22,7 @@ use celeriac_core::{
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 use tokio::sync::watch;
 
-use crate::attempt::{Started, run_here};
+use crate::attempt::{begin, run_here};
 
 mod bell;
 mod sync;
@@ -263,6 +263,5 @@ impl Shared {
 
 /// Runs shared calls for a while, and says whether some may be left.
 fn run_slice(invocation: &Invocation, calls: &dyn SharedCalls) -> bool {
-    Started::new(invocation)
-        .is_some_and(|started| calls.run(&started.context, Some(Instant::now() + SLICE)))
+    begin(invocation).is_some_and(|context| calls.run(&context, Some(Instant::now() + SLICE)))
 }

@@ -11,7 +11,6 @@ use celeriac_core::{BoxFuture, Context, Control, Interrupt};
 use futures_util::future::{Either, select};
 use tokio::runtime::{Builder, Runtime};
 
-use super::super::wire::{Fields, RUN, RunHeader};
 use super::inboxes::Inboxes;
 use super::input::Input;
 use super::{Inside, Order, begin, records};
@@ -49,13 +48,7 @@ struct Server<'a> {
 
 impl Server<'_> {
     fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
-        let unknown = || io::Error::other("its parent sent a frame it does not know");
-        let mut fields = Fields(frame);
-        if fields.u8() != Some(RUN) {
-            return Err(unknown());
-        }
-        let header = RunHeader::read(&mut fields).ok_or_else(unknown)?;
-        let order = Order::new(&header).ok_or_else(unknown)?;
+        let (order, header, inline) = Order::read(frame)?;
         let arena = self.inside.arena;
         // From here on a death is the first call's: reading its arguments may be what kills.
         arena.begin(LANE, order.name(0), order.stamp());
@@ -63,7 +56,7 @@ impl Server<'_> {
             return Ok(());
         }
         let mut inboxes = std::mem::take(&mut self.inboxes);
-        let chunk = self.inside.body(&header, fields.0, &mut inboxes)?;
+        let chunk = self.inside.body(&header, inline, &mut inboxes)?;
         self.chunk(&order, chunk);
         inboxes.tidy();
         self.inboxes = inboxes;

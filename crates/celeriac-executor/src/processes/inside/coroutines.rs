@@ -18,7 +18,6 @@ use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::super::arena::CallName;
-use super::super::wire::{Fields, RUN, RunHeader};
 use super::inboxes::Inboxes;
 use super::input::Input;
 use super::{Inside, Order, begin, records};
@@ -75,17 +74,11 @@ fn accept(
     frame: &[u8],
     inboxes: &mut Inboxes,
 ) -> io::Result<Option<(Arc<Order>, Bytes)>> {
-    let unknown = || io::Error::other("its parent sent a frame it does not know");
-    let mut fields = Fields(frame);
-    if fields.u8() != Some(RUN) {
-        return Err(unknown());
-    }
-    let header = RunHeader::read(&mut fields).ok_or_else(unknown)?;
-    let order = Order::new(&header).ok_or_else(unknown)?;
+    let (order, header, inline) = Order::read(frame)?;
     if !inside.arena.claim(header.seat, header.serial) {
         return Ok(None);
     }
-    let chunk = Bytes::copy_from_slice(inside.body(&header, fields.0, inboxes)?);
+    let chunk = Bytes::copy_from_slice(inside.body(&header, inline, inboxes)?);
     inboxes.tidy();
     Ok(Some((Arc::new(order), chunk)))
 }

@@ -34,7 +34,7 @@ use self::watch::Watch;
 use super::arena::{Arena, CAUSE, CallName, Notice};
 use super::clock;
 use super::setup::Setup;
-use super::wire::{About, Fields, RunHeader};
+use super::wire::{About, Fields, RUN, RunHeader};
 use crate::os;
 
 /// The stack of the thread that runs tasks: what a main thread has on most systems.
@@ -162,6 +162,18 @@ struct Order {
 }
 
 impl Order {
+    /// What a frame of the parent asks for, with its header and the chunk if that follows it.
+    fn read(frame: &[u8]) -> io::Result<(Self, RunHeader<'_>, &[u8])> {
+        let mut fields = Fields(frame);
+        (fields.u8() == Some(RUN))
+            .then(|| {
+                let header = RunHeader::read(&mut fields)?;
+                Some((Self::new(&header)?, header, fields.0))
+            })
+            .flatten()
+            .ok_or_else(|| io::Error::other("its parent sent a frame it does not know"))
+    }
+
     fn new(header: &RunHeader<'_>) -> Option<Self> {
         let limit = |nanos: u64| (nanos != 0).then(|| Duration::from_nanos(nanos));
         Some(Self {

@@ -92,24 +92,25 @@ impl Default for Order {
     }
 }
 
-pub(crate) fn hard(ms: u64) -> Order {
+fn limited(limits: Limits) -> Order {
     Order {
-        limits: Limits {
-            hard: Some(Duration::from_millis(ms)),
-            soft: None,
-        },
+        limits,
         ..Order::default()
     }
 }
 
+pub(crate) fn hard(ms: u64) -> Order {
+    limited(Limits {
+        hard: Some(Duration::from_millis(ms)),
+        soft: None,
+    })
+}
+
 pub(crate) fn soft(ms: u64) -> Order {
-    Order {
-        limits: Limits {
-            soft: Some(Duration::from_millis(ms)),
-            hard: None,
-        },
-        ..Order::default()
-    }
+    limited(Limits {
+        soft: Some(Duration::from_millis(ms)),
+        hard: None,
+    })
 }
 
 pub(crate) fn submit<T: Task>(

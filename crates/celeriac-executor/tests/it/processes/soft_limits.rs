@@ -115,16 +115,9 @@ fn a_cancelled_call_has_its_system_call_ended_too() {
 #[test]
 fn no_call_is_hit_but_the_one_that_is_over_its_limit() {
     for pool in [pool(1), coroutine_pool(1, 1)] {
-        let order = Order {
-            limits: Limits {
-                soft: Some(Duration::from_millis(5)),
-                hard: None,
-            },
-            ..Order::default()
-        };
         // Around the limit, so that signals meet calls that are about to end.
         let naps = (0..300).map(|n| (4_000 + n % 20 * 100,));
-        let ends = submit::<sleep_once>(&pool, order, naps).all::<sleep_once>();
+        let ends = submit::<sleep_once>(&pool, soft(5), naps).all::<sleep_once>();
         let (mut cut, mut whole) = (0, 0);
         for (cut_short, asked) in ends.into_iter().map(Result::unwrap) {
             assert!(

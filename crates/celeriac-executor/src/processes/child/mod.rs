@@ -105,6 +105,13 @@ impl Child {
         !self.retiring && self.doom.is_none() && self.is_open()
     }
 
+    /// Whether no other is wanted in its place. One that is lost before it was ready keeps its place
+    /// until it is buried and counted, so that a program of which no child comes up does not start
+    /// one after the other.
+    pub(super) fn has_place(&self) -> bool {
+        self.serves() || !self.greeted()
+    }
+
     /// Whether work may be sent to it.
     pub(super) fn is_ready(&self) -> bool {
         self.greeted() && self.serves()

@@ -189,8 +189,8 @@ impl Reactor {
     /// Starts as many children as are missing, or gives up.
     fn replenish(&mut self, now: u64) {
         if !self.is_closing() {
-            let serving = self.children.iter().filter(|child| child.serves()).count();
-            for _ in serving..self.settings.children.get() {
+            let places = self.children.iter().filter(|child| child.has_place());
+            for _ in places.count()..self.settings.children.get() {
                 self.children.extend(self.nursery.replace(now));
             }
         }

@@ -13,13 +13,18 @@ const PATH: &str = "TEST_LEDGER";
 
 /// Runs `test`, named with its module, once more in a process of its own.
 pub(crate) fn start(test: &str, path: &str, binary: Option<&Path>) -> Child {
+    command(test, path, binary).spawn().unwrap()
+}
+
+/// What [`start`] starts.
+pub(crate) fn command(test: &str, path: &str, binary: Option<&Path>) -> Command {
     let own = std::env::current_exe().unwrap();
-    Command::new(binary.unwrap_or(&own))
+    let mut command = Command::new(binary.unwrap_or(&own));
+    command
         .args(["--exact", &format!("processes::{test}")])
         .env(PATH, path)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::null());
+    command
 }
 
 /// The ledger, if this process is the one that was started so.

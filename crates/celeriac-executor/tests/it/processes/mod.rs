@@ -2,6 +2,7 @@
 
 mod daemons;
 mod deaths;
+mod entries;
 mod harness;
 mod helper;
 mod limits;

@@ -27,6 +27,33 @@ pub trait Fixture: Send + Sync {
 
     /// Makes the store believe that the consumer of this name has died, though its handle lives.
     fn kill<'a>(&'a self, consumer: &'a str) -> BoxFuture<'a, ()>;
+
+    /// The priority of an urgency, of which 9 is the most: the same unless this store has it the
+    /// other way round.
+    fn priority(&self, urgency: u8) -> u8 {
+        urgency
+    }
+
+    /// A message as it comes out of this store: the same unless its format adds something.
+    fn carried(&self, message: Message) -> Message {
+        message
+    }
+
+    /// A result as it comes out of this store, less what its format does not keep.
+    fn kept(&self, result: StoredResult) -> StoredResult {
+        result
+    }
+
+    /// Headers, content type and body of a dead message that was put in by
+    /// [`insert_raw`](Self::insert_raw): the same unless the store cannot tell them apart.
+    fn quarantined(
+        &self,
+        headers: &[u8],
+        content_type: &str,
+        body: &[u8],
+    ) -> (Vec<u8>, String, Vec<u8>) {
+        (headers.to_vec(), content_type.to_owned(), body.to_vec())
+    }
 }
 
 /// Runs a test on a runtime of its own.

@@ -28,8 +28,8 @@ macro_rules! broker_conformance {
             publishing => [
                 what_is_published_is_received_whole
                 order_is_kept_within_a_priority
-                larger_priorities_come_first
-                larger_priorities_come_first_across_queues
+                urgent_messages_come_first
+                urgent_messages_come_first_across_queues
                 queues_take_turns
                 a_delayed_message_comes_when_it_is_due_and_not_before
                 an_expired_message_is_delivered_with_its_header

@@ -3,6 +3,7 @@
 //! | scheme | store | other processes see it |
 //! | --- | --- | --- |
 //! | `sqlite:PATH` | one file: broker and result backend in one | yes, on the same machine |
+//! | `redis://HOST/DB` | a Redis server: both in one, shared with Celery's workers and clients | yes |
 //! | `memory:NAME` | this process, shared by name: for tests and single programs | no |
 //!
 //! ```
@@ -17,13 +18,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
-#[cfg(any(feature = "memory", feature = "sqlite"))]
+#[cfg(any(feature = "memory", feature = "redis", feature = "sqlite"))]
 mod headers;
 mod options;
 mod paired;
 
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
@@ -35,7 +38,15 @@ pub use options::{DriverOptions, Durability};
 pub use paired::pair;
 
 /// Schemes that mean a broker to people, but not to this build.
-const NOT_BUILT_IN: [&str; 6] = ["amqp", "amqps", "postgres", "postgresql", "redis", "rediss"];
+const NOT_BUILT_IN: [&str; 7] = [
+    "amqp",
+    "amqps",
+    "postgres",
+    "postgresql",
+    "redis",
+    "rediss",
+    "sentinel",
+];
 
 /// Opens the store at `url`.
 ///
@@ -46,18 +57,22 @@ const NOT_BUILT_IN: [&str; 6] = ["amqp", "amqps", "postgres", "postgresql", "red
 /// [`BrokerError::Unusable`] if this build does not speak the scheme, or the store cannot be used
 /// as it is; [`BrokerError::Unavailable`] if it cannot be reached.
 #[cfg_attr(
-    not(feature = "sqlite"),
+    not(any(feature = "redis", feature = "sqlite")),
     allow(clippy::unused_async, reason = "only some drivers have to wait")
 )]
 pub async fn open(
     url: &BrokerUrl,
     options: &DriverOptions,
 ) -> Result<Arc<dyn Broker>, BrokerError> {
-    #[cfg(not(any(feature = "memory", feature = "sqlite")))]
+    #[cfg(not(any(feature = "memory", feature = "redis", feature = "sqlite")))]
     let _ = options;
     match url.scheme() {
         #[cfg(feature = "memory")]
         "memory" => Ok(memory::MemoryBroker::named(url.rest(), options)),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "redis+socket" | "redis+unix" | "sentinel" => {
+            Ok(redis::open(url, options).await?)
+        }
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(sqlite::open(std::path::Path::new(url.rest()), options).await?),
         scheme => Err(BrokerError::Unusable {
@@ -67,7 +82,7 @@ pub async fn open(
             } else {
                 format!("no driver knows the scheme `{scheme}:`")
             },
-            help: "this build speaks sqlite:PATH and memory:NAME".to_owned(),
+            help: "this build speaks redis://HOST, sqlite:PATH and memory:NAME".to_owned(),
         }),
     }
 }

@@ -9,9 +9,10 @@ use celeriac_drivers::memory::MemoryBroker;
 use celeriac_testkit::Fixture;
 
 celeriac_testkit::broker_conformance! { mod memory = super::connect_memory }
+celeriac_testkit::broker_conformance! { mod redis = crate::redis::connect }
 celeriac_testkit::broker_conformance! { mod sqlite = super::connect_sqlite }
 
-fn options() -> DriverOptions {
+pub(crate) fn options() -> DriverOptions {
     DriverOptions {
         body_limit_bytes: 1 << 20,
         ..DriverOptions::default()

@@ -1,0 +1,435 @@
+//! A consumer: reads what was fetched, settles, and gives back.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_core::broker::Subscription;
+use celeriac_core::message::later;
+use celeriac_core::{
+    BoxFuture, BrokerError, Consumer, DeadReason, Delivery, ErrorKind, Message, ResultState,
+    Settled, Settlement, StoredResult, TaskError, TaskId, Trail, Verdict,
+};
+use celeriac_wire::Envelope;
+use jiff::Timestamp;
+use tokio::sync::{Mutex, oneshot};
+use tracing::debug;
+use uuid::Uuid;
+
+use super::claim::Claimed;
+use super::failure::Failure;
+use super::fetch::{Desk, Fetched, fetch};
+use super::keeper::{self, Keeper};
+use super::link::{Call, detached, runtime};
+use super::scripts;
+use super::settle::{self, Ending};
+use super::store::Inner;
+use crate::headers;
+
+/// How long the result of a message that died by its deliveries is kept.
+const KEEP_RESULT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many waiting messages go back in one step when the last consumer leaves.
+const UNPARKED_AT_ONCE: usize = 1000;
+
+/// A consumer of some queues of one store.
+pub(super) struct RedisConsumer {
+    inner: Arc<Inner>,
+    desk: Arc<Desk>,
+    receiving: Mutex<Receiving>,
+    revoking: Mutex<()>,
+}
+
+/// What the one waiting call to `receive` needs. All of it outlives a call that is dropped.
+#[derive(Default)]
+struct Receiving {
+    asked: Option<oneshot::Receiver<Result<Fetched, Failure>>>,
+    ready: VecDeque<Delivery>,
+    /// What is to be settled before anything is delivered.
+    unfit: Vec<Settlement>,
+    /// What is to wait for its time.
+    early: Vec<Delivery>,
+}
+
+impl RedisConsumer {
+    /// Registers a consumer.
+    pub(super) async fn register(
+        inner: Arc<Inner>,
+        subscription: Subscription,
+    ) -> Result<Self, Failure> {
+        let owner: Arc<str> = Uuid::new_v4().simple().to_string().into();
+        let last_revoked = keeper::register(&inner, &subscription, &owner).await?;
+        inner.add_node(&subscription.consumer);
+        // Opened before anything can be published that it would have to hear.
+        inner.ears();
+        let desk = Arc::new(Desk::new(subscription, owner, last_revoked));
+        runtime().spawn(Keeper::new(&inner, desk.clone()).run());
+        Ok(Self {
+            inner,
+            desk,
+            receiving: Mutex::default(),
+            revoking: Mutex::default(),
+        })
+    }
+
+    fn check_open(&self) -> Result<(), BrokerError> {
+        if self.desk.is_closed() {
+            return Err(BrokerError::Closed {
+                address: self.inner.address.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn ask(&self, credit: usize) -> oneshot::Receiver<Result<Fetched, Failure>> {
+        let (reply, asked) = oneshot::channel();
+        let fetching = fetch(self.inner.clone(), self.desk.clone(), credit);
+        runtime().spawn(async move {
+            // Whoever asked has gone away, and so has the consumer: it gives back what it holds.
+            let _ = reply.send(fetching.await);
+        });
+        asked
+    }
+
+    /// Reads what was fetched, and sorts it.
+    fn arrived(&self, receiving: &mut Receiving, fetched: Fetched) {
+        let limit = self.desk.subscription.delivery_limit.get();
+        for (number, claimed) in fetched.messages {
+            let message = read(&claimed, self.inner.options.body_limit_bytes);
+            if claimed.deliveries > limit {
+                receiving.unfit.push(exhausted(number, limit, message.ok()));
+                continue;
+            }
+            let message = match message {
+                Ok(message) => message,
+                Err(reason) => {
+                    receiving.unfit.push(Settlement {
+                        tag: number,
+                        verdict: Verdict::Dead(DeadReason::Malformed, reason),
+                        result: None,
+                        follow_ups: Vec::new(),
+                    });
+                    continue;
+                }
+            };
+            let id = &message.headers.id;
+            self.desk.hold().name(number, id.clone());
+            let delivery = Delivery {
+                tag: number,
+                queue: claimed.queue,
+                deliveries: claimed.deliveries,
+                revoked: self.desk.revocations.contains(id),
+                message,
+            };
+            let eta = delivery.message.headers.eta;
+            let waits = eta.is_some_and(|eta| eta.as_millisecond() > fetched.now_ms);
+            if waits && !delivery.revoked {
+                receiving.early.push(delivery);
+            } else {
+                receiving.ready.push_back(delivery);
+            }
+        }
+    }
+
+    /// Lets those wait that came too early.
+    async fn park(&self, early: &mut Vec<Delivery>) -> Result<Vec<Delivery>, BrokerError> {
+        let mut call = Call::new(&scripts::PARK, self.inner.keys.script());
+        for delivery in early.iter() {
+            let held = self.desk.hold().get(delivery.tag).cloned();
+            // Let go of only by a settlement, and nobody has it yet.
+            let held = held.ok_or_else(|| self.closed())?;
+            let headers = &delivery.message.headers;
+            let due_ms = headers.eta.map_or(0, due_ms);
+            call.arg(&*held.owner)
+                .arg(&*held.tag)
+                .arg(due_ms)
+                .arg(headers.id.to_string());
+        }
+        let how: Vec<u8> = self.inner.run(call).await?;
+        let mut revoked = Vec::new();
+        for (mut delivery, how) in early.drain(..).zip(how) {
+            if how == 2 {
+                delivery.revoked = true;
+                revoked.push(delivery);
+            } else {
+                self.desk.hold().let_go(delivery.tag);
+            }
+        }
+        Ok(revoked)
+    }
+
+    fn closed(&self) -> BrokerError {
+        BrokerError::Closed {
+            address: self.inner.address.clone(),
+        }
+    }
+
+    /// Carries out settlements of deliveries that are held here.
+    async fn carry_out(&self, settlements: Vec<Settlement>) -> Result<Vec<Settled>, BrokerError> {
+        let limit_bytes = self.inner.options.body_limit_bytes;
+        let limit = self.desk.subscription.delivery_limit.get();
+        let mut settled = vec![Settled::LeaseLost; settlements.len()];
+        let (mut endings, mut places) = (Vec::new(), Vec::new());
+        for (place, settlement) in settlements.into_iter().enumerate() {
+            let tag = settlement.tag;
+            let Some(mut held) = self.desk.hold().get(tag).cloned() else {
+                continue;
+            };
+            held.deliveries = held.deliveries.min(limit);
+            endings.push(Ending::encode(
+                settlement,
+                &held,
+                &self.inner.keys,
+                limit_bytes,
+            )?);
+            places.push((place, tag));
+        }
+        let queues = endings.iter().flat_map(|ending| &ending.follow_ups);
+        self.inner
+            .know_queues(queues.map(|message| &message.queue))
+            .await?;
+        let mut done = Vec::with_capacity(endings.len());
+        let mut rest = &endings[..];
+        while !rest.is_empty() {
+            let (batch, others) = rest.split_at(settle::batch_len(rest));
+            let answer: Vec<u8> = self
+                .inner
+                .run(settle::call(batch, &self.inner.keys))
+                .await?;
+            done.extend(answer);
+            rest = others;
+        }
+        for ((place, tag), done) in places.into_iter().zip(done) {
+            if done == 1 {
+                settled[place] = Settled::Done;
+            }
+            self.desk.hold().let_go(tag);
+        }
+        self.desk.let_through();
+        Ok(settled)
+    }
+
+    /// Gives back what is held and leaves.
+    async fn leave(&self) -> Result<(), Failure> {
+        let (inner, desk) = (self.inner.clone(), self.desk.clone());
+        detached(async move {
+            let (link, keys) = (&inner.link, &inner.keys);
+            let owner = desk.owner();
+            let tags = desk.hold().tags(&owner);
+            let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
+            keeper::take_back(link, keys, &owner, false, &tags).await?;
+            if desk.is_in_doubt() {
+                let given_up = keeper::Ending::GivenUp(&owner);
+                keeper::take_back_from_the_dead(link, keys, given_up).await?;
+            }
+            let mut unregister = redis::pipe();
+            unregister
+                .cmd("ZREM")
+                .arg(keys.own("consumers"))
+                .arg(&*owner);
+            unregister
+                .cmd("HDEL")
+                .arg(keys.own("consumer"))
+                .arg(&*owner);
+            link.pipeline::<()>(unregister).await?;
+            unpark_for_others(&inner, &desk).await
+        })
+        .await?
+    }
+}
+
+/// If no consumer of ours is left but workers of another kind are, gives them what waits.
+async fn unpark_for_others(inner: &Inner, desk: &Desk) -> Result<(), Failure> {
+    let [table, _] = inner.keys.bindings("celery.pidbox");
+    let mut any = redis::cmd("EXISTS");
+    any.arg(table);
+    if !inner.link.command::<bool>(any).await? {
+        return Ok(());
+    }
+    let lists = inner.keys.lists(&desk.subscription.queues);
+    loop {
+        let keys = inner.keys.script().into_iter();
+        let mut call = Call::new(
+            &scripts::UNPARK,
+            keys.chain(lists.iter().map(String::as_str)),
+        );
+        call.arg(UNPARKED_AT_ONCE);
+        if inner.link.run::<usize>(call).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// The message that was claimed, or why it is none.
+fn read(claimed: &Claimed, limit_bytes: usize) -> Result<Message, String> {
+    let envelope = Envelope::decode(&claimed.text).map_err(|error| error.to_string())?;
+    let message = envelope
+        .message
+        .decode()
+        .map_err(|error| error.to_string())?;
+    headers::check_size(&message, limit_bytes)
+        .map_err(|_| "its body is over the limit".to_owned())?;
+    Ok(message)
+}
+
+/// The end of a message that was delivered too often, and of the waiting of its callers.
+fn exhausted(number: i64, deliveries: u32, message: Option<Message>) -> Settlement {
+    let text = headers::delivery_limit_text(deliveries);
+    let now = Timestamp::now();
+    let result = message.map(|message| StoredResult {
+        attempt: message.attempt(),
+        id: message.headers.id,
+        task: message.headers.task,
+        state: ResultState::Failure,
+        value: None,
+        error: Some(TaskError::new(ErrorKind::DeliveryLimit, text.clone())),
+        stored_at: now,
+        expires_at: later(now, KEEP_RESULT),
+        trail: Trail::default(),
+    });
+    Settlement {
+        tag: number,
+        verdict: Verdict::Dead(DeadReason::DeliveryLimit, text),
+        result,
+        follow_ups: Vec::new(),
+    }
+}
+
+/// The first whole millisecond that is not before `eta`.
+fn due_ms(eta: Timestamp) -> i64 {
+    let whole = eta.as_millisecond();
+    whole + i64::from(eta.subsec_nanosecond() % 1_000_000 > 0)
+}
+
+impl Consumer for RedisConsumer {
+    fn receive(&self, credit: NonZeroUsize) -> BoxFuture<'_, Result<Vec<Delivery>, BrokerError>> {
+        Box::pin(async move {
+            let credit = credit.get();
+            let mut receiving = self.receiving.lock().await;
+            let receiving = &mut *receiving;
+            loop {
+                self.check_open()?;
+                if !receiving.unfit.is_empty() {
+                    self.carry_out(receiving.unfit.clone()).await?;
+                    receiving.unfit.clear();
+                }
+                if !receiving.early.is_empty() {
+                    let revoked = self.park(&mut receiving.early).await?;
+                    receiving.ready.extend(revoked);
+                }
+                if !receiving.ready.is_empty() {
+                    let count = credit.min(receiving.ready.len());
+                    return Ok(receiving.ready.drain(..count).collect());
+                }
+                let asked = receiving.asked.get_or_insert_with(|| self.ask(credit));
+                let fetched = asked.await;
+                receiving.asked = None;
+                let fetched = fetched
+                    .unwrap_or_else(|_| Err(Failure::misfit("its task panicked", "report it")));
+                self.arrived(receiving, fetched.map_err(|it| it.at(&self.inner.address))?);
+            }
+        })
+    }
+
+    fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+    ) -> BoxFuture<'_, Result<Vec<Settled>, BrokerError>> {
+        Box::pin(async move {
+            self.check_open()?;
+            self.carry_out(settlements).await
+        })
+    }
+
+    fn revoked(&self) -> BoxFuture<'_, Result<Vec<TaskId>, BrokerError>> {
+        Box::pin(async move {
+            let _one = self.revoking.lock().await;
+            let mut heard = self.inner.ears().heard().revocations.subscribe();
+            let mut bell = self.desk.bell.subscribe();
+            loop {
+                heard.mark_unchanged();
+                self.check_open()?;
+                let revocations = &self.desk.revocations;
+                let caught_up = revocations
+                    .catch_up(&self.inner.link, &self.inner.keys)
+                    .await;
+                caught_up.map_err(|it| it.at(&self.inner.address))?;
+                let told = revocations.tell();
+                if !told.is_empty() {
+                    return Ok(told);
+                }
+                let inner = self.inner.clone();
+                let patience = inner.ears().patience();
+                // Asked for before looking once more: what comes between is told.
+                let _ = detached(async move { inner.ears().prick(&[]).await }).await;
+                let caught_up = revocations
+                    .catch_up(&self.inner.link, &self.inner.keys)
+                    .await;
+                caught_up.map_err(|it| it.at(&self.inner.address))?;
+                let told = revocations.tell();
+                if !told.is_empty() {
+                    return Ok(told);
+                }
+                let waiting = detached(async move {
+                    tokio::select! {
+                        _ = heard.changed() => {}
+                        _ = bell.changed() => {}
+                        () = tokio::time::sleep(patience) => {}
+                    }
+                    (heard, bell)
+                });
+                let back = waiting.await.map_err(|it| it.at(&self.inner.address))?;
+                (heard, bell) = back;
+            }
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            if self.desk.close() {
+                return Ok(());
+            }
+            self.inner.remove_node(&self.desk.subscription.consumer);
+            // What a call under way claims is given back too.
+            let mut receiving = self.receiving.lock().await;
+            if let Some(asked) = receiving.asked.take() {
+                let _ = asked.await;
+            }
+            self.leave().await.map_err(|it| it.at(&self.inner.address))
+        })
+    }
+}
+
+impl Drop for RedisConsumer {
+    fn drop(&mut self) {
+        if self.desk.close() {
+            return;
+        }
+        self.inner.remove_node(&self.desk.subscription.consumer);
+        let (link, keys) = (self.inner.link.clone(), self.inner.keys.clone());
+        let owner = self.desk.owner();
+        // Nobody says what was started and what was not, so all of it counts. If the server is away
+        // the lease lapses.
+        runtime().spawn(async move {
+            let given_up = keeper::Ending::GivenUp(&owner);
+            if let Err(failure) = keeper::take_back_from_the_dead(&link, &keys, given_up).await {
+                debug!(
+                    error = &failure as &dyn std::error::Error,
+                    "cannot give back now"
+                );
+            }
+        });
+    }
+}
+
+impl fmt::Debug for RedisConsumer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "RedisConsumer({} of {})",
+            self.desk.subscription.consumer, self.inner.address
+        )
+    }
+}

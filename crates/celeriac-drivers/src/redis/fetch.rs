@@ -1,0 +1,299 @@
+//! Fetching for one consumer: claims, and waits while there is nothing to claim.
+//!
+//! It runs where the connections are and to its end, whether the caller waits for it or not, so
+//! that what the server has booked is known here too.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use celeriac_core::QueueName;
+use celeriac_core::broker::Subscription;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::claim::{Catch, Claim, Claimed, claim};
+use super::failure::Failure;
+use super::hold::{Held, Hold};
+use super::keeper;
+use super::revocations::Revocations;
+use super::settings::QueueOrder;
+use super::store::Inner;
+
+/// When a request that was given up on can have reached the server at the latest.
+const STRAGGLERS: Duration = Duration::from_secs(20);
+
+/// What the parts of one consumer share.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) subscription: Subscription,
+    /// The name it holds messages under, another one after its lease had ended.
+    owner: Mutex<Arc<str>>,
+    registering: tokio::sync::Mutex<()>,
+    closed: AtomicBool,
+    /// Rings when it is closed, and when a settlement lets something through.
+    pub(super) bell: watch::Sender<()>,
+    hold: Mutex<Hold>,
+    turn: AtomicUsize,
+    /// Whether the last claim left messages that a settlement will let through.
+    held_back: AtomicBool,
+    /// When to look for messages that were claimed for us without our hearing of it.
+    doubts: Mutex<Vec<Instant>>,
+    pub(super) revocations: Revocations,
+}
+
+/// Messages that were fetched together.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    /// Each with the number it is delivered under.
+    pub(super) messages: Vec<(i64, Claimed)>,
+    /// The server's time.
+    pub(super) now_ms: i64,
+}
+
+impl Desk {
+    /// The desk of a consumer that is registered as `owner`.
+    pub(super) fn new(subscription: Subscription, owner: Arc<str>, last_revoked: f64) -> Self {
+        Self {
+            subscription,
+            owner: Mutex::new(owner),
+            registering: tokio::sync::Mutex::default(),
+            closed: AtomicBool::new(false),
+            bell: watch::Sender::new(()),
+            hold: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            held_back: AtomicBool::new(false),
+            doubts: Mutex::default(),
+            revocations: Revocations::starting_at(last_revoked),
+        }
+    }
+
+    /// The name it holds messages under now.
+    pub(super) fn owner(&self) -> Arc<str> {
+        lock(&self.owner).clone()
+    }
+
+    /// What it holds.
+    pub(super) fn hold(&self) -> MutexGuard<'_, Hold> {
+        lock(&self.hold)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Closes it; whether it was closed already.
+    pub(super) fn close(&self) -> bool {
+        let before = self.closed.swap(true, Ordering::SeqCst);
+        self.bell.send_replace(());
+        before
+    }
+
+    /// Lets a claim through that was held back, if one was: to be called when something is settled.
+    pub(super) fn let_through(&self) {
+        if self.held_back.swap(false, Ordering::AcqRel) {
+            self.bell.send_replace(());
+        }
+    }
+
+    /// Whether the server may have booked what we never heard of.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        !lock(&self.doubts).is_empty()
+    }
+
+    fn doubt(&self) {
+        let now = Instant::now();
+        *lock(&self.doubts) = vec![now, now + STRAGGLERS];
+    }
+
+    /// Takes the doubts that are due; whether there were any.
+    fn take_doubts(&self) -> bool {
+        let mut doubts = lock(&self.doubts);
+        let before = doubts.len();
+        let now = Instant::now();
+        doubts.retain(|at| *at > now);
+        doubts.len() < before
+    }
+
+    fn claim(&self, order: QueueOrder, credit: usize, body_limit_bytes: usize) -> Claim {
+        let mut queues = self.subscription.queues.clone();
+        match order {
+            QueueOrder::RoundRobin if !queues.is_empty() => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed) % queues.len();
+                queues.rotate_left(turn);
+            }
+            QueueOrder::Sorted => queues.sort(),
+            _ => {}
+        }
+        let suspects = self.subscription.suspects.get();
+        Claim {
+            owner: self.owner(),
+            queues,
+            credit,
+            delivery_limit: self.subscription.delivery_limit,
+            suspects: suspects.saturating_sub(self.hold().suspects()),
+            body_limit_bytes,
+        }
+    }
+
+    /// Takes up what was claimed as `owner`.
+    fn take(&self, owner: &Arc<str>, claimed: Vec<Claimed>) -> Vec<(i64, Claimed)> {
+        let mut hold = self.hold();
+        let take = |message: Claimed| {
+            let held = Held {
+                tag: message.tag.clone(),
+                owner: owner.clone(),
+                deliveries: message.deliveries,
+                queue: message.queue.clone(),
+                id: None,
+            };
+            (hold.take(held), message)
+        };
+        claimed.into_iter().map(take).collect()
+    }
+}
+
+/// Registers the consumer under another name than `lapsed`, unless that was done meanwhile. What it
+/// held under the old one is somebody else's.
+pub(super) async fn register_anew(
+    inner: &Inner,
+    desk: &Desk,
+    lapsed: &Arc<str>,
+) -> Result<(), Failure> {
+    let _one_at_a_time = desk.registering.lock().await;
+    if desk.is_closed() || desk.owner() != *lapsed {
+        return Ok(());
+    }
+    let owner: Arc<str> = Uuid::new_v4().simple().to_string().into();
+    keeper::register(inner, &desk.subscription, &owner).await?;
+    info!(
+        consumer = desk.subscription.consumer,
+        "the lease had ended, registered again"
+    );
+    *lock(&desk.owner) = owner;
+    Ok(())
+}
+
+/// Fetches at most `credit` messages, and waits until there is one. None if it was closed.
+pub(super) async fn fetch(
+    inner: Arc<Inner>,
+    desk: Arc<Desk>,
+    credit: usize,
+) -> Result<Fetched, Failure> {
+    let ears = inner.ears();
+    let mut messages = ears.heard().messages.subscribe();
+    let mut bell = desk.bell.subscribe();
+    let lists = inner.keys.lists(&desk.subscription.queues);
+    loop {
+        messages.mark_unchanged();
+        bell.mark_unchanged();
+        if desk.is_closed() {
+            return Ok(Fetched::default());
+        }
+        if desk.take_doubts() {
+            let found = find_unheard(&inner, &desk)
+                .await
+                .inspect_err(|_| desk.doubt())?;
+            if !found.messages.is_empty() {
+                return Ok(found);
+            }
+        }
+        let limit_bytes = inner.options.body_limit_bytes;
+        let asked = desk.claim(inner.settings.queue_order, credit, limit_bytes);
+        let caught = claim(&inner.link, &inner.keys, &asked).await;
+        let (next_due_ms, held_back, now_ms) = match caught.inspect_err(|_| desk.doubt())? {
+            Catch::Lapsed => {
+                register_anew(&inner, &desk, &asked.owner).await?;
+                continue;
+            }
+            Catch::Messages {
+                claimed,
+                next_due_ms,
+                last_revoked,
+                held_back,
+                now_ms,
+            } => {
+                let messages = desk.take(&asked.owner, claimed);
+                desk.held_back.store(held_back, Ordering::Release);
+                if !messages.is_empty() {
+                    // Whoever revoked before we claimed is heeded.
+                    if !desk.revocations.covers(last_revoked) {
+                        let heard = desk.revocations.catch_up(&inner.link, &inner.keys).await;
+                        if let Err(failure) = heard {
+                            warn!(
+                                error = &failure as &dyn std::error::Error,
+                                "cannot hear revocations"
+                            );
+                        }
+                    }
+                    return Ok(Fetched { messages, now_ms });
+                }
+                (next_due_ms, held_back, now_ms)
+            }
+        };
+        if !held_back && ears.prick(&lists).await.unwrap_or(false) {
+            continue;
+        }
+        let mut wait = ears.patience();
+        if let Some(due_ms) = next_due_ms {
+            #[expect(clippy::cast_precision_loss, reason = "until the year 287396")]
+            let left_ms = (due_ms - now_ms as f64).max(0.0) + 1.0;
+            wait = wait.min(Duration::try_from_secs_f64(left_ms / 1000.0).unwrap_or(wait));
+        }
+        tokio::select! {
+            _ = messages.changed() => {}
+            _ = bell.changed() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Finds messages that the server booked for us in a request whose answer was lost.
+async fn find_unheard(inner: &Inner, desk: &Desk) -> Result<Fetched, Failure> {
+    let owner = desk.owner();
+    let mut unheard: HashMap<String, keeper::Booked> = HashMap::new();
+    keeper::scan_held(&inner.link, &inner.keys, |tag, booked| {
+        if booked.owner == *owner && !desk.hold().knows(&tag, &owner) {
+            unheard.insert(tag, booked);
+        }
+    })
+    .await?;
+    let mut unheard: Vec<_> = unheard.into_iter().collect();
+    unheard.sort_by_key(|(_, booked)| booked.sequence);
+    let mut claimed = Vec::with_capacity(unheard.len());
+    for (tag, booked) in unheard {
+        let mut ask = redis::cmd("HGET");
+        ask.arg(&inner.keys.unacked).arg(&tag);
+        let entry: Option<Vec<u8>> = inner.link.command(ask).await?;
+        let text = entry.and_then(|entry| entry.get(1..=booked.length).map(<[u8]>::to_vec));
+        let queue = queue_of(inner, &desk.subscription.queues, &booked.list);
+        if let (Some(text), Some(queue)) = (text, queue) {
+            claimed.push(Claimed {
+                tag: tag.into(),
+                queue,
+                deliveries: booked.deliveries,
+                text,
+            });
+        }
+    }
+    Ok(Fetched {
+        messages: desk.take(&owner, claimed),
+        now_ms: jiff::Timestamp::now().as_millisecond(),
+    })
+}
+
+/// The queue of which this is a list.
+fn queue_of(inner: &Inner, queues: &[QueueName], list: &str) -> Option<QueueName> {
+    let is_of = |queue: &&QueueName| {
+        let lists = inner.keys.lists(std::slice::from_ref(queue));
+        lists.iter().any(|own| own == list)
+    };
+    queues.iter().find(is_of).cloned()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

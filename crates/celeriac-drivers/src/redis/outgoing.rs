@@ -1,0 +1,35 @@
+//! Messages on their way out: the text of each, and the list it goes to.
+
+use celeriac_core::{BrokerError, Message, QueueName};
+use celeriac_wire::{Envelope, WireMessage};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::keys::Keys;
+use crate::headers;
+
+/// A message as it is sent.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) queue: QueueName,
+    pub(super) list: String,
+    pub(super) text: Vec<u8>,
+}
+
+/// The messages as they are sent, unless one is too large.
+pub(super) fn encode_all(
+    messages: Vec<(QueueName, Message)>,
+    keys: &Keys,
+    limit_bytes: usize,
+) -> Result<Vec<Outgoing>, BrokerError> {
+    let now = Timestamp::now();
+    let encode = |(queue, message): (QueueName, Message)| {
+        headers::check_size(&message, limit_bytes)?;
+        let list = keys.list(queue.as_str(), message.priority);
+        let wire = WireMessage::encode(&message, now);
+        let tag = Uuid::new_v4().to_string();
+        let text = Envelope::to_queue(queue.as_str(), tag, wire).encode();
+        Ok(Outgoing { queue, list, text })
+    };
+    messages.into_iter().map(encode).collect()
+}

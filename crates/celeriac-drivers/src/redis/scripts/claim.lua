@@ -1,0 +1,157 @@
+-- Takes up to so many messages, and books each as held in the same step.
+--
+-- Lists come most urgent step first, the queues of a step in turn. A message that is due comes
+-- before those in its list. Its count grows before anybody reads it.
+--
+-- KEYS from 4: the lists. ARGV: owner, credit, delivery limit, suspects, most bytes, queues; then
+-- for each queue its name, and what follows the text of its messages in kombu's hash.
+-- Returns "lapsed", or "ok", when the next message is due, the last revocation, whether something
+-- was held back, the time in ms; then for each message its text and "count queue tag".
+local owner, credit, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local suspects, most_bytes, queues = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+if not redis.call('ZSCORE', consumers, owner) then return {'lapsed'} end
+
+local any_parked = redis.call('EXISTS', parked) == 1
+local any_counts = redis.call('EXISTS', deliveries) == 1
+local last_revoked = redis.call('GET', own .. 'revoked_last') or ''
+local reply, seen, held_back, copies = {'ok', '', last_revoked, '0', tostring(now_ms)}, {}, false, 0
+local new_unacked, new_index, new_held, counted = {}, {}, {}, {}
+local sequence
+
+-- Up to so many messages of a list: texts, tags (false if there is none), counts (false if unknown).
+local function take(list, room)
+  local texts, tags, counts = {}, {}, {}
+  if any_parked then
+    local due = redis.call('ZRANGEBYSCORE', own .. 'due:' .. list, '-inf', now_ms, 'LIMIT', 0, room)
+    for _, tag in ipairs(due) do
+      local text, _, count = unpark(tag)
+      if text then
+        texts[#texts + 1], tags[#tags + 1], counts[#counts + 1] = text, tag, count
+      else
+        redis.call('ZREM', own .. 'due:' .. list, tag)
+      end
+    end
+  end
+  if #texts < room then
+    for _, text in ipairs(redis.call('RPOP', list, room - #texts) or {}) do
+      local at = #texts + 1
+      -- The last one: a header of the sender's own may have the same name.
+      texts[at] = text
+      tags[at] = #text <= most_bytes
+        and string.match(text, '.*"delivery_tag"%s*:%s*"([^"\\]+)"') or false
+      counts[at] = false
+    end
+  end
+  return texts, tags, counts
+end
+
+-- Gives a message another tag if one with its tag is held: a copy made by hand, or a sender that
+-- repeats itself. Returns the text, the tag, and the count of a claim that came to nothing.
+local function make_unique(text, tag, record)
+  if not seen[tag] and not redis.call('ZSCORE', index, tag) then
+    local _, count = read_held(record)
+    return text, tag, count
+  end
+  copies = copies + 1
+  local other = string.format('%s-%d-%d', string.sub(tag, 1, 100), now_ms, copies)
+  local from, to = string.find(text, '.*"delivery_tag"%s*:%s*"')
+  if from then
+    text = string.sub(text, 1, to) .. other .. string.sub(text, to + #tag + 1)
+  end
+  return text, other, 0
+end
+
+-- Books one message; true if it may not be claimed now.
+local function book(text, tag, count, list, queue)
+  local name = ARGV[5 + 2 * queue]
+  if #text > most_bytes then
+    bury(text, list, name, 'malformed', 'its body is over the limit', 0)
+    return false
+  elseif not tag then
+    bury(text, list, name, 'malformed', 'its envelope has no delivery tag', 0)
+    return false
+  elseif count > limit then
+    bury(text, list, name, 'delivery_limit', 'nobody survived reading it', limit)
+    counted[#counted + 1] = tag
+    return false
+  end
+  if count > 0 and count < limit then
+    if suspects <= 0 then return true end
+    suspects = suspects - 1
+  end
+  if count > 0 then counted[#counted + 1] = tag end
+  sequence = (sequence or redis.call('INCRBY', own .. 'claims', credit) - credit) + 1
+  local at = #new_held
+  new_unacked[at + 1], new_unacked[at + 2] = tag, '[' .. text .. ARGV[6 + 2 * queue]
+  new_index[at + 1], new_index[at + 2] = now_s, tag
+  new_held[at + 1], new_held[at + 2] = tag, held_record(owner, count + 1, #text, sequence, list)
+  reply[#reply + 1] = text
+  reply[#reply + 1] = string.format('%d %d ', count + 1, queue) .. tag
+  return false
+end
+
+-- Claims from one list; how many were there.
+local function claim_from(list, room, queue)
+  local texts, tags, counts = take(list, room)
+  if #texts == 0 then return 0 end
+  local known, place = {}, {}
+  for i = 1, #tags do
+    if tags[i] then
+      known[#known + 1] = tags[i]
+      place[#known] = i
+    end
+  end
+  local records = read_in_parts('HMGET', held, known)
+  local scores = read_in_parts('ZMSCORE', index, known)
+  local stored = any_counts and read_in_parts('HMGET', deliveries, known) or {}
+  for at, i in ipairs(place) do
+    if counts[i] == false then
+      counts[i] = stored[at] and tonumber(string.match(stored[at], '^%d+')) or 0
+    end
+    if records[at] or scores[at] or seen[tags[i]] then
+      local text, tag, stale = make_unique(texts[i], tags[i], records[at] or '- 0 0 0 ')
+      texts[i], tags[i], counts[i] = text, tag, math.max(counts[i], stale)
+    end
+    seen[tags[i]] = true
+  end
+  for i = 1, #texts do
+    if book(texts[i], tags[i], counts[i] or 0, list, queue) then
+      held_back = true
+      for j = #texts, i, -1 do
+        if tags[j] then keep_count(tags[j], counts[j]) end
+        redis.call('RPUSH', list, texts[j])
+      end
+      break
+    end
+  end
+  return #texts
+end
+
+local share = math.max(1, math.ceil(credit / queues))
+local function left() return credit - (#reply - 5) / 2 end
+for first = 4, #KEYS, queues do
+  repeat
+    local any = false
+    for queue = 1, queues do
+      if left() > 0 and not held_back then
+        any = claim_from(KEYS[first + queue - 1], math.min(share, left()), queue) > 0 or any
+      end
+    end
+  until not any or left() <= 0 or held_back
+end
+
+call_in_parts('HSET', unacked, new_unacked)
+call_in_parts('ZADD', index, new_index)
+call_in_parts('HSET', held, new_held)
+if any_counts then call_in_parts('HDEL', deliveries, counted) end
+
+if held_back then reply[4] = '1' end
+if #reply == 5 and any_parked then
+  for i = 4, #KEYS do
+    local first = redis.call('ZRANGE', own .. 'due:' .. KEYS[i], 0, 0, 'WITHSCORES')
+    if first[2] and (reply[2] == '' or tonumber(first[2]) < tonumber(reply[2])) then
+      reply[2] = first[2]
+    end
+  end
+end
+return reply

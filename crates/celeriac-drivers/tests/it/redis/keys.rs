@@ -1,0 +1,1 @@
+//! Keys and values are those that kombu and Celery read and write.

@@ -11,12 +11,16 @@ use rustix::fs::{FlockOperation, flock};
 use super::{Variables, progress};
 use crate::Result;
 
-/// The variables that tell tests a Python, and the versions of Celery and Kombu that it has: those
-/// that a fleet of their time would have together.
-const VERSIONS: &[(&str, &str, &str)] = &[
-    ("CELERIAC_TEST_PYTHON_57", "5.7.0", "5.7.0"),
-    ("CELERIAC_TEST_PYTHON_55", "5.5.3", "5.5.4"),
-    ("CELERIAC_TEST_PYTHON_54", "5.4.0", "5.3.7"),
+/// The variables that tell tests a Python, the version of Celery that it has, and what else: the
+/// Kombu of that time, and what a version needs for zstd beyond its extras.
+const VERSIONS: &[(&str, &str, &[&str])] = &[
+    (
+        "CELERIAC_TEST_PYTHON_57",
+        "5.7.0",
+        &["kombu[redis]==5.7.0", "backports.zstd"],
+    ),
+    ("CELERIAC_TEST_PYTHON_55", "5.5.3", &["kombu[redis]==5.5.4"]),
+    ("CELERIAC_TEST_PYTHON_54", "5.4.0", &["kombu[redis]==5.3.7"]),
 ];
 
 /// What Celery shall be able to use: a store, serializers, compressions.
@@ -36,11 +40,9 @@ pub(crate) fn environments(folder: &Path) -> Result<Variables> {
     )?;
     VERSIONS
         .iter()
-        .map(|(variable, celery, kombu)| {
-            let requirements = [
-                format!("celery[{EXTRAS}]=={celery}"),
-                format!("kombu[redis]=={kombu}"),
-            ];
+        .map(|(variable, celery, others)| {
+            let mut requirements = vec![format!("celery[{EXTRAS}]=={celery}")];
+            requirements.extend(others.iter().map(ToString::to_string));
             let folder = folder.join(format!("celery-{celery}"));
             let made_of = format!("{interpreter}{}\n", requirements.join("\n"));
             if !is_made_of(&folder, &made_of) {

@@ -91,32 +91,27 @@ impl CeleryApp {
         CeleryWorker { name, child }
     }
 
-    /// Runs `script`, in which all names of the module are known, and gives what it left in
-    /// `answer`.
+    /// Runs `script` to its end, and gives its answer: see [`script`](Self::script).
     ///
     /// # Panics
     ///
     /// If it fails, or takes longer than a minute.
     pub fn run(&self, script: &str) -> Value {
-        let mut running = self.script(script);
-        let line = running.wait_for_line("ANSWER ");
-        let status = running.wait();
-        assert!(status.success(), "a script of Python's ended with {status}");
-        let (_, answer) = line.split_once("ANSWER ").expect("it was waited for");
-        serde_json::from_str(answer).expect("Python writes JSON")
+        self.script(script).answer()
     }
 
-    /// Starts `script` and lets it run.
+    /// Starts `script`, in which all names of the module are known, and which leaves what it has
+    /// to say in `answer`.
     ///
     /// # Panics
     ///
     /// If it cannot be started.
-    pub fn script(&self, script: &str) -> OwnedChild {
+    pub fn script(&self, script: &str) -> CeleryScript {
         let path = self.folder.path().join(unique("script"));
         let (start, end) = SCRIPT;
         fs::write(&path, format!("{start}{script}{end}")).expect("the folder is ours");
         let path = path.to_str().expect("we named it");
-        self.start("a script of Python's", [path])
+        CeleryScript(self.start("a script of Python's", [path]))
     }
 
     fn start<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> OwnedChild {
@@ -130,6 +125,34 @@ impl CeleryApp {
                 // A worker warns those who run it as root about messages that it does not accept.
                 .env("C_FORCE_ROOT", "1");
         })
+    }
+}
+
+/// A script that runs; dropping it kills it.
+#[derive(Debug)]
+pub struct CeleryScript(OwnedChild);
+
+impl CeleryScript {
+    /// Waits until it has printed a line that contains `text`; gives the line.
+    ///
+    /// # Panics
+    ///
+    /// If it does not within a minute.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        self.0.wait_for_line(text)
+    }
+
+    /// Waits for its end, and gives its answer.
+    ///
+    /// # Panics
+    ///
+    /// If it fails, or takes longer than a minute.
+    pub fn answer(mut self) -> Value {
+        let line = self.0.wait_for_line("ANSWER ");
+        let status = self.0.wait();
+        assert!(status.success(), "a script of Python's ended with {status}");
+        let (_, answer) = line.split_once("ANSWER ").expect("it was waited for");
+        serde_json::from_str(answer).expect("Python writes JSON")
     }
 }
 

@@ -16,7 +16,7 @@ mod child;
 mod proxy;
 mod virtual_host;
 
-pub use celery::{CeleryApp, CeleryVersion, CeleryWorker};
+pub use celery::{CeleryApp, CeleryScript, CeleryVersion, CeleryWorker};
 pub use child::OwnedChild;
 pub use proxy::{Fault, TcpProxy};
 pub use virtual_host::VirtualHost;

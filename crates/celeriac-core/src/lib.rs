@@ -17,6 +17,8 @@
 #![forbid(unsafe_code)]
 
 pub mod broker;
+mod builtin;
+pub mod canvas;
 pub mod chord;
 pub mod chunk;
 pub mod context;
@@ -56,7 +58,7 @@ pub use policy::{AckProfile, Backoff, RateLimit, ResultPolicy, RetryOn, RetryPol
 pub use queue::{QueueName, QueueNameError};
 pub use registry::{Registry, RegistryError};
 pub use results::{ResultBackend, ResultState, StoredResult, Trail};
-pub use signature::{CallOptions, Signature};
+pub use signature::{CallOptions, Marks, Signature};
 pub use task::{Run, Task, TaskDefinition, TaskOptions};
 pub use tree::Tree;
 

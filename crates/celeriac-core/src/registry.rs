@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::builtin;
 use crate::task::TaskDefinition;
 
 /// The tasks that `#[task]` registered, gathered by the linker.
@@ -12,7 +13,17 @@ use crate::task::TaskDefinition;
 #[linkme::distributed_slice]
 pub static TASKS: [&'static TaskDefinition];
 
+/// Every task of this program: those of [`TASKS`], then those that every Celery worker has.
+///
+/// The order is the same in each process of the program.
+pub fn all() -> impl Iterator<Item = &'static TaskDefinition> {
+    TASKS.iter().copied().chain(builtin::ALL)
+}
+
 /// Tasks by name, each name once.
+///
+/// The tasks that every Celery worker has, such as `celery.map`, are found by their names but not
+/// listed.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     tasks: BTreeMap<&'static str, &'static TaskDefinition>,
@@ -125,6 +136,7 @@ impl Registry {
         self.tasks
             .get(name)
             .copied()
+            .or_else(|| builtin::find(name))
             .ok_or_else(|| RegistryError::Unknown {
                 name: name.to_owned(),
                 known: self.names(),

@@ -4,7 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
+use crate::canvas::node::Links;
+use crate::canvas::{Canvas, Chain, Follows, call_options};
 use crate::id::TaskId;
 use crate::task::Task;
 
@@ -29,6 +32,19 @@ pub struct CallOptions {
     pub soft_time_limit: Option<Duration>,
     /// Whether to leave no result, against the task's own option.
     pub ignore_result: Option<bool>,
+    /// What its message says besides; boxed, because most messages say nothing.
+    pub marks: Option<Box<Marks>>,
+}
+
+/// What a message tells those who only look at it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Marks {
+    /// Headers of the sender's own, beside Celery's.
+    pub headers: Map<String, Value>,
+    /// The name that logs and events show instead of the task's.
+    pub shadow: Option<String>,
+    /// Stamps, by name: what follows the call carries them too.
+    pub stamps: Map<String, Value>,
 }
 
 /// One typed call not yet made.
@@ -40,11 +56,13 @@ pub struct CallOptions {
 /// charge.countdown(Duration::from_secs(5)).queue("money").priority(9)
 /// # }
 /// ```
+#[must_use = "a signature does nothing until it is sent"]
 pub struct Signature<T: Task> {
     /// The arguments.
     pub args: T::Args,
     /// How it is sent.
     pub options: CallOptions,
+    pub(crate) links: Option<Box<Links>>,
 }
 
 impl<T: Task> Signature<T> {
@@ -53,71 +71,41 @@ impl<T: Task> Signature<T> {
         Self {
             args,
             options: CallOptions::default(),
+            links: None,
         }
     }
 
-    /// Sends it under this id.
-    #[must_use]
-    pub fn id(mut self, id: impl Into<TaskId>) -> Self {
-        self.options.id = Some(id.into());
-        self
+    /// `next` after this call: with its value if it takes one.
+    ///
+    /// ```
+    /// # use celeriac_core::canvas::{Chain, Partial, TakesFirst};
+    /// # use celeriac_core::Signature;
+    /// # fn example<A, B>(add: Signature<A>, double: Partial<B>) -> Chain<u64>
+    /// # where A: TakesFirst<First = u64, Output = u64>, B: TakesFirst<First = u64, Output = u64> {
+    /// add.then(double)
+    /// # }
+    /// ```
+    pub fn then<N: Canvas>(self, next: N) -> Chain<N::Value>
+    where
+        N::Takes: Follows<T::Output>,
+    {
+        self.into_chain().then(next)
     }
 
-    /// Sends it to this queue.
-    #[must_use]
-    pub fn queue(mut self, queue: impl Into<String>) -> Self {
-        self.options.queue = Some(queue.into());
-        self
+    /// Whether other calls follow it without being in a chain with it.
+    pub fn has_links(&self) -> bool {
+        self.links.is_some()
     }
 
-    /// Lets it start no sooner than `delay` from sending.
-    #[must_use]
-    pub fn countdown(mut self, delay: Duration) -> Self {
-        self.options.countdown = Some(delay);
-        self
+    fn options_mut(&mut self) -> &mut CallOptions {
+        &mut self.options
     }
 
-    /// Lets it start no sooner than `eta`.
-    #[must_use]
-    pub fn eta(mut self, eta: Timestamp) -> Self {
-        self.options.eta = Some(eta);
-        self
+    fn links_mut(&mut self) -> &mut Links {
+        self.links.get_or_insert_default()
     }
 
-    /// Gives it up if it has not started `after` sending.
-    #[must_use]
-    pub fn expires(mut self, after: Duration) -> Self {
-        self.options.expires = Some(after);
-        self
-    }
-
-    /// Lets it overtake calls of smaller priority in its queue: 0 to 9, larger first.
-    #[must_use]
-    pub fn priority(mut self, priority: u8) -> Self {
-        self.options.priority = Some(priority.min(9));
-        self
-    }
-
-    /// Ends each attempt from outside after `limit`.
-    #[must_use]
-    pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.options.time_limit = Some(limit);
-        self
-    }
-
-    /// Interrupts each attempt's context after `limit`.
-    #[must_use]
-    pub fn soft_time_limit(mut self, limit: Duration) -> Self {
-        self.options.soft_time_limit = Some(limit);
-        self
-    }
-
-    /// Leaves no result behind.
-    #[must_use]
-    pub fn ignore_result(mut self) -> Self {
-        self.options.ignore_result = Some(true);
-        self
-    }
+    call_options!(T::Output);
 }
 
 impl<T: Task> fmt::Debug for Signature<T> {

@@ -32,7 +32,7 @@ pub mod sqlite;
 
 use std::sync::Arc;
 
-use celeriac_core::{Broker, BrokerError, BrokerUrl};
+use celeriac_core::{BoxFuture, Broker, BrokerError, BrokerUrl};
 
 pub use options::{DriverOptions, Durability};
 pub use paired::pair;
@@ -56,11 +56,19 @@ const NOT_BUILT_IN: [&str; 7] = [
 ///
 /// [`BrokerError::Unusable`] if this build does not speak the scheme, or the store cannot be used
 /// as it is; [`BrokerError::Unavailable`] if it cannot be reached.
+pub fn open<'a>(
+    url: &'a BrokerUrl,
+    options: &'a DriverOptions,
+) -> BoxFuture<'a, Result<Arc<dyn Broker>, BrokerError>> {
+    // Boxed, so that the futures of callers hold none of a client library's.
+    Box::pin(open_driver(url, options))
+}
+
 #[cfg_attr(
     not(any(feature = "redis", feature = "sqlite")),
     allow(clippy::unused_async, reason = "only some drivers have to wait")
 )]
-pub async fn open(
+async fn open_driver(
     url: &BrokerUrl,
     options: &DriverOptions,
 ) -> Result<Arc<dyn Broker>, BrokerError> {

@@ -48,7 +48,8 @@ pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
         returns: &returns,
     };
     let (marker, call, task) = (expansion.marker(), expansion.call(), expansion.task());
-    quote!(#item #marker #call #task)
+    let partial = expansion.partial();
+    quote!(#item #marker #call #partial #task)
 }
 
 /// Adds what no task can be, apart from its parameters and what it returns.
@@ -215,22 +216,8 @@ impl Expansion<'_> {
     /// `NAME::call`.
     fn call(&self) -> TokenStream {
         let (name, vis, core) = (self.name(), &self.function.vis, self.options.core());
-        let parameters = self.arguments().map(|argument| {
-            let (name, owned) = (&argument.name, &argument.owned);
-            if argument.converts {
-                quote!(#name: impl ::core::convert::Into<#owned>)
-            } else {
-                quote!(#name: #owned)
-            }
-        });
-        let values = tuple(self.arguments().map(|argument| {
-            let name = &argument.name;
-            if argument.converts {
-                quote!(::core::convert::Into::into(#name))
-            } else {
-                quote!(#name)
-            }
-        }));
+        let (parameters, values) = (self.arguments().map(taken), self.arguments().map(given));
+        let values = tuple(values);
         let doc = format!(
             "One call of [`{0}`]({0}()), not yet made: send it, or set how it is sent first.",
             name.unraw()
@@ -252,6 +239,50 @@ impl Expansion<'_> {
                 }
             }
         }
+    }
+
+    /// `NAME::partial`, if there is an argument that can come later.
+    fn partial(&self) -> Option<TokenStream> {
+        let (name, vis, core) = (self.name(), &self.function.vis, self.options.core());
+        let mut arguments = self.arguments();
+        let first = arguments.next()?;
+        let rest: Vec<_> = arguments.collect();
+        let parameters = rest.iter().copied().map(taken);
+        let values = if rest.is_empty() {
+            // An empty list of some type.
+            quote!([(); 0])
+        } else {
+            tuple(rest.iter().copied().map(given))
+        };
+        let owned = &first.owned;
+        let doc = format!(
+            "A call of [`{0}`]({0}()) that takes its first argument, `{1}`, from the step before it.",
+            name.unraw(),
+            first.name.unraw()
+        );
+        let conditions = self.conditions();
+        let implementation_conditions = self.conditions();
+        Some(quote! {
+            #(#conditions)*
+            #[automatically_derived]
+            impl #name {
+                #[doc = #doc]
+                #[allow(
+                    dead_code,
+                    clippy::too_many_arguments,
+                    reason = "a task may stand first always, and takes what its function takes"
+                )]
+                #vis fn partial(#(#parameters),*) -> #core::canvas::Partial<Self> {
+                    #core::canvas::Step::partial::<Self>(#values)
+                }
+            }
+
+            #(#implementation_conditions)*
+            #[automatically_derived]
+            impl #core::canvas::TakesFirst for #name {
+                type First = #owned;
+            }
+        })
     }
 
     /// The implementation of `Task`, and its entry in the registry.
@@ -463,6 +494,26 @@ impl Expansion<'_> {
             let returned = #returned;
             #outcome
         })
+    }
+}
+
+/// A parameter of `call`: its type, or anything that converts into it.
+fn taken(argument: &Argument) -> TokenStream {
+    let (name, owned) = (&argument.name, &argument.owned);
+    if argument.converts {
+        quote!(#name: impl ::core::convert::Into<#owned>)
+    } else {
+        quote!(#name: #owned)
+    }
+}
+
+/// The value of such a parameter.
+fn given(argument: &Argument) -> TokenStream {
+    let name = &argument.name;
+    if argument.converts {
+        quote!(::core::convert::Into::into(#name))
+    } else {
+        quote!(#name)
     }
 }
 

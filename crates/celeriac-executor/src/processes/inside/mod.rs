@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use celeriac_core::outcome::{ErrorKind, Outcome, TaskError};
 use celeriac_core::payload::ContentType;
-use celeriac_core::registry::TASKS;
+use celeriac_core::registry;
 use celeriac_core::task::{Run, TaskDefinition, recycle};
 use celeriac_core::{Context, Control, PayloadError, TaskId};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
@@ -178,7 +178,7 @@ impl Order {
         let limit = |nanos: u64| (nanos != 0).then(|| Duration::from_nanos(nanos));
         Some(Self {
             ticket: Ticket::new(header.seat, header.serial, header.nonce),
-            task: TASKS.get(header.task as usize).copied()?,
+            task: registry::all().nth(header.task as usize)?,
             content_type: header.content_type,
             attempt: header.attempt,
             first: header.first as usize,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use celeriac_core::outcome::TaskError;
-use celeriac_core::registry::TASKS;
+use celeriac_core::registry;
 use celeriac_core::{Interrupt, ShutdownMode};
 
 use self::nursery::Nursery;
@@ -48,7 +48,7 @@ impl Reactor {
         mailbox: Arc<Mailbox>,
         started: &Sender<io::Result<()>>,
     ) {
-        let tasks = TASKS.iter().zip(0..).map(|(task, n)| (task.name, n));
+        let tasks = registry::all().zip(0..).map(|(task, n)| (task.name, n));
         let mut reactor = Self {
             nursery: Nursery::new(settings),
             mailbox,
@@ -56,7 +56,7 @@ impl Reactor {
             queue: BTreeMap::new(),
             submitted: 0,
             tasks: tasks.collect(),
-            paces: vec![Pace::default(); TASKS.len()],
+            paces: vec![Pace::default(); registry::all().count()],
             mode: None,
             oom_kills: death::oom_kills(),
             scratch: vec![0; READ_BYTES],

@@ -18,6 +18,7 @@
 
 mod base64;
 pub mod body;
+pub mod canvas;
 pub mod compression;
 pub mod envelope;
 mod fields;

@@ -5,6 +5,7 @@
 )]
 
 mod bodies;
+mod canvas;
 mod captures;
 mod envelopes;
 mod messages;

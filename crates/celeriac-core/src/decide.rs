@@ -79,10 +79,7 @@ pub fn decide(
         let eta = Some(later(now, REDELIVERY.delay(delivery.deliveries)));
         return settle(Verdict::Requeue { eta, counted: true }, None, Vec::new());
     }
-    let state = match error.kind() {
-        ErrorKind::Cancelled | ErrorKind::Expired => ResultState::Revoked,
-        _ => ResultState::Failure,
-    };
+    let state = failed_state(&error);
     let reason = match error.kind() {
         ErrorKind::Lost | ErrorKind::DeliveryLimit => Some(DeadReason::DeliveryLimit),
         ErrorKind::Unregistered => Some(DeadReason::Unregistered),
@@ -96,6 +93,21 @@ pub fn decide(
     match reason {
         Some(reason) => settle(Verdict::Dead(reason, error.to_string()), result, Vec::new()),
         None => settle(Verdict::Ack, result, Vec::new()),
+    }
+}
+
+/// The final state of a call that ended with `outcome` and is not run again.
+pub fn final_state(outcome: &Outcome<Payload>) -> ResultState {
+    match outcome {
+        Ok(_) => ResultState::Success,
+        Err(error) => failed_state(error),
+    }
+}
+
+fn failed_state(error: &TaskError) -> ResultState {
+    match error.kind() {
+        ErrorKind::Cancelled | ErrorKind::Expired => ResultState::Revoked,
+        _ => ResultState::Failure,
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod admit;
 mod backoff;
+mod batch;
 mod dispatcher;
 mod held;
 mod linux;

@@ -9,88 +9,15 @@ use std::future::pending;
 use std::sync::Arc;
 
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, Message, QueueName, ResultBackend, Settled,
-    Settlement, StoredResult,
+    BoxFuture, Broker, BrokerError, Consumer, Message, QueueName, Registry, Settled, Settlement,
+    StoredResult,
 };
+use celeriac_wire::canvas::Follow;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::backoff::RetryTimer;
-
-/// The most settlements in one batch.
-const MOST: usize = 1000;
-
-/// Results to store, messages to publish and deliveries to settle, in this order.
-#[derive(Debug, Default)]
-struct Batch {
-    results: Vec<StoredResult>,
-    messages: Vec<(QueueName, Message)>,
-    settlements: Vec<Settlement>,
-}
-
-impl Batch {
-    fn len(&self) -> usize {
-        self.results.len() + self.messages.len() + self.settlements.len()
-    }
-
-    /// At most [`MOST`] of each, from the front.
-    fn split(&mut self) -> Self {
-        fn front<T>(items: &mut Vec<T>) -> Vec<T> {
-            let rest = items.split_off(items.len().min(MOST));
-            std::mem::replace(items, rest)
-        }
-        Self {
-            results: front(&mut self.results),
-            messages: front(&mut self.messages),
-            settlements: front(&mut self.settlements),
-        }
-    }
-
-    /// A batch for each item, to find the one that the store refuses.
-    fn singles(self) -> impl Iterator<Item = Self> {
-        let results = self.results.into_iter().map(|result| Self {
-            results: vec![result],
-            ..Self::default()
-        });
-        let messages = self.messages.into_iter().map(|message| Self {
-            messages: vec![message],
-            ..Self::default()
-        });
-        let settlements = self.settlements.into_iter().map(|settlement| Self {
-            settlements: vec![settlement],
-            ..Self::default()
-        });
-        results.chain(messages).chain(settlements)
-    }
-}
-
-/// Where a batch is carried out.
-#[derive(Debug, Clone)]
-struct Store {
-    broker: Arc<dyn Broker>,
-    consumer: Arc<dyn Consumer>,
-    results: Option<Arc<dyn ResultBackend>>,
-}
-
-impl Store {
-    /// Carries out `batch`; what is done is taken out of it even if a later step fails.
-    async fn carry_out(&self, batch: &mut Batch) -> Result<Vec<Settled>, BrokerError> {
-        if let Some(results) = &self.results
-            && !batch.results.is_empty()
-        {
-            results.store(batch.results.clone()).await?;
-        }
-        batch.results.clear();
-        if !batch.messages.is_empty() {
-            self.broker.publish(batch.messages.clone()).await?;
-            batch.messages.clear();
-        }
-        if batch.settlements.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.consumer.settle(batch.settlements.clone()).await
-    }
-}
+use crate::batch::{Batch, Store};
 
 type Carrying = BoxFuture<'static, (Batch, Result<Vec<Settled>, BrokerError>)>;
 
@@ -117,14 +44,13 @@ pub(crate) struct Carried {
 }
 
 impl Settler {
-    pub(crate) fn new(broker: Arc<dyn Broker>, consumer: Arc<dyn Consumer>) -> Self {
-        let results = broker.results();
+    pub(crate) fn new(
+        broker: Arc<dyn Broker>,
+        consumer: Arc<dyn Consumer>,
+        registry: Registry,
+    ) -> Self {
         Self {
-            store: Store {
-                broker,
-                consumer,
-                results,
-            },
+            store: Store::new(broker, consumer, registry),
             gathering: Batch::default(),
             again: VecDeque::new(),
             carrying: None,
@@ -146,6 +72,11 @@ impl Settler {
     /// Publishes messages apart from any settlement.
     pub(crate) fn publish(&mut self, messages: impl IntoIterator<Item = (QueueName, Message)>) {
         self.gathering.messages.extend(messages);
+    }
+
+    /// Records what follows from an outcome, but for its messages.
+    pub(crate) fn follow(&mut self, follow: Follow) {
+        self.gathering.follow(follow);
     }
 
     /// How much is not done yet.

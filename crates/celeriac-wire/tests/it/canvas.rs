@@ -80,8 +80,8 @@ fn follows(name: &str, outcome: Result<Value, TaskError>) {
     let captured = capture(name);
     let received = message(&captured["received"][0]);
     let follow = follow(&received, &end(&received, outcome), &celery, NOW).unwrap();
-    let fixed = captured["received"].to_string()
-        + std::str::from_utf8(&received.body.bytes).unwrap();
+    let fixed =
+        captured["received"].to_string() + std::str::from_utf8(&received.body.bytes).unwrap();
     let ours: Vec<_> = follow
         .messages
         .iter()

@@ -87,7 +87,11 @@ impl Dispatcher {
         counters.ready.store(true, Ordering::Relaxed);
         Self {
             credit: Credit::new(worker.settings.prefetch, worker.executor.slots().get()),
-            settler: Settler::new(worker.broker.clone(), consumer.clone()),
+            settler: Settler::new(
+                worker.broker.clone(),
+                consumer.clone(),
+                worker.registry.clone(),
+            ),
             broker: worker.broker,
             consumer,
             executor: worker.executor,

@@ -4,19 +4,22 @@ use std::error::Error;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use celeriac_core::decide::interim;
+use celeriac_core::chord::KEEP_CHORD;
+use celeriac_core::decide::{final_state, interim};
 use celeriac_core::message::later;
 use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::{
-    AckProfile, Delivery, ErrorKind, Outcome, Payload, ResultState, Settlement, TaskError,
-    TaskOptions, Verdict, decide,
+    AckProfile, Delivery, ErrorKind, Outcome, Payload, ResultState, Settlement, StoredResult,
+    TaskError, TaskOptions, Trail, Verdict, decide,
 };
+use celeriac_wire::canvas;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Dispatcher;
 use crate::backoff::random;
+use crate::batch::route;
 use crate::held::{Held, Stage, call_of};
 use crate::observer::Finish;
 use crate::reply::Event;
@@ -111,20 +114,51 @@ impl Dispatcher {
         outcome: Outcome<Payload>,
         busy: Option<Duration>,
     ) {
+        let limit = self.settings.delivery_limit;
+        let settlement = self.decide(delivery, outcome, limit, busy);
+        self.settler.settle(settlement);
+    }
+
+    /// Decides what follows from `outcome`, and records what is not part of the settlement.
+    fn decide(
+        &mut self,
+        delivery: &Delivery,
+        outcome: Outcome<Payload>,
+        limit: NonZeroU32,
+        busy: Option<Duration>,
+    ) -> Settlement {
         let task = self.registry.get(&delivery.message.headers.task).ok();
         let options = task.map_or(&TaskOptions::DEFAULT, |task| &task.options);
+        let now = Timestamp::now();
+        let ended = Ended::new(delivery, &outcome);
         let error = outcome.as_ref().err().cloned();
-        let limit = self.settings.delivery_limit;
-        let settlement = decide(
-            delivery,
-            outcome,
-            options,
-            limit,
-            Timestamp::now(),
-            random(),
-        );
+        let mut settlement = decide(delivery, outcome, options, limit, now, random());
         self.tell(delivery, error.as_ref(), &settlement, busy);
-        self.settler.settle(settlement);
+        let is_over = !matches!(settlement.verdict, Verdict::Requeue { .. })
+            && settlement.follow_ups.is_empty();
+        if is_over && let Some(ended) = ended {
+            self.follow(delivery, &ended.result(now), &mut settlement);
+        }
+        settlement
+    }
+
+    /// Adds what the workflow of a call says that follows its end.
+    fn follow(&mut self, delivery: &Delivery, end: &StoredResult, settlement: &mut Settlement) {
+        let route = |task: &str| route(&self.registry, task);
+        match canvas::follow(&delivery.message, end, &route, end.stored_at) {
+            Ok(mut follow) => {
+                if let Some(result) = &mut settlement.result {
+                    result.trail.children = follow.children();
+                }
+                settlement.follow_ups.append(&mut follow.messages);
+                self.settler.follow(follow);
+            }
+            Err(error) => warn!(
+                task.id = %end.id,
+                error = &error as &dyn Error,
+                "what follows this task cannot be sent"
+            ),
+        }
     }
 
     /// The same for a delivery that was acknowledged when it started: there is only a result left
@@ -152,19 +186,8 @@ impl Dispatcher {
                 error
             }
         });
-        let error = outcome.as_ref().err().cloned();
-        let options = &held.task.options;
         // The broker has forgotten the message, so it cannot be delivered again.
-        let limit = NonZeroU32::MIN;
-        let settlement = decide(
-            delivery,
-            outcome,
-            options,
-            limit,
-            Timestamp::now(),
-            random(),
-        );
-        self.tell(delivery, error.as_ref(), &settlement, busy);
+        let settlement = self.decide(delivery, outcome, NonZeroU32::MIN, busy);
         if let Some(result) = settlement.result {
             self.settler.store(result);
         }
@@ -247,6 +270,44 @@ impl Dispatcher {
         self.idle_since = Instant::now();
         if let Some(error) = carried.fatal {
             self.give_up(error);
+        }
+    }
+}
+
+/// The end of a call that may be part of a workflow.
+struct Ended<'a> {
+    delivery: &'a Delivery,
+    state: ResultState,
+    outcome: Outcome<Payload>,
+}
+
+impl<'a> Ended<'a> {
+    /// Nothing if no workflow goes on from here, which is cheap to see.
+    fn new(delivery: &'a Delivery, outcome: &Outcome<Payload>) -> Option<Self> {
+        canvas::is_workflow(&delivery.message).then(|| Self {
+            delivery,
+            state: final_state(outcome),
+            outcome: outcome.clone(),
+        })
+    }
+
+    /// Its final state, as a result that is kept would have it.
+    fn result(self, now: Timestamp) -> StoredResult {
+        let headers = &self.delivery.message.headers;
+        let (value, error) = match self.outcome {
+            Ok(value) => (Some(value), None),
+            Err(error) => (None, Some(error)),
+        };
+        StoredResult {
+            id: headers.id.clone(),
+            task: headers.task.clone(),
+            state: self.state,
+            value,
+            error,
+            attempt: self.delivery.message.attempt(),
+            stored_at: now,
+            expires_at: later(now, KEEP_CHORD),
+            trail: Trail::default(),
         }
     }
 }

@@ -14,3 +14,4 @@ mod prefetch;
 mod settling;
 mod shutdown;
 mod stage;
+mod workflows;

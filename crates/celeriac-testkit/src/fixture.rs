@@ -25,6 +25,39 @@ pub trait Fixture: Send + Sync {
         body: &'a [u8],
     ) -> BoxFuture<'a, ()>;
 
+    /// The longest name a queue may have, in bytes.
+    fn longest_queue_name(&self) -> usize {
+        celeriac_core::queue::MAX_NAME_BYTES
+    }
+
+    /// Headers that are none, with the content type and the body that come with them, in the form
+    /// in which [`insert_raw`](Self::insert_raw) takes them. Dead messages have them to the letter.
+    fn malformed(&self) -> Vec<(Vec<u8>, String, Vec<u8>)> {
+        let deep = "[".repeat(100_000);
+        let headers: [&[u8]; 8] = [
+            b"",
+            b"not json",
+            b"null",
+            b"[1,2]",
+            b"{}",
+            br#"{"task":7,"id":"x"}"#,
+            b"{\"task\":\"\xff\",\"id\":\"x\"}",
+            deep.as_bytes(),
+        ];
+        let case = |headers: &[u8]| {
+            let json = ContentType::Json.as_str();
+            (headers.to_vec(), json.to_owned(), b"[]".to_vec())
+        };
+        let mut cases: Vec<_> = headers.into_iter().map(case).collect();
+        let good = br#"{"task":"t","id":"x"}"#.to_vec();
+        cases.push((
+            good,
+            "application/x-nobodys".to_owned(),
+            b"\x80\x04.".to_vec(),
+        ));
+        cases
+    }
+
     /// Makes the store believe that the consumer of this name has died, though its handle lives.
     fn kill<'a>(&'a self, consumer: &'a str) -> BoxFuture<'a, ()>;
 
@@ -92,13 +125,13 @@ pub fn message(id: TaskId, task: &str, number: usize, priority: u8) -> Message {
     let headers = Headers {
         lang: "rs".to_owned(),
         task: task.to_owned(),
+        root_id: Some(id.clone()),
         id,
         eta: None,
         expires: None,
         group: None,
         retries: 0,
         timelimit: None,
-        root_id: None,
         parent_id: None,
         origin: None,
         ignore_result: None,

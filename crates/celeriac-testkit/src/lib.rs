@@ -24,6 +24,31 @@ pub use fixture::{Fixture, block_on, call, message, queue, result, within};
 #[macro_export]
 macro_rules! broker_conformance {
     (mod $name:ident = $connect:path) => {
+        $crate::broker_conformance! { @common $name, $connect,
+            results => [
+                a_result_is_fetched_as_it_was_stored
+                a_final_state_never_gives_way_to_a_passing_one
+                a_watch_tells_what_is_held_and_what_comes
+                a_watch_tells_every_change_until_the_end
+                a_dropped_watch_call_loses_nothing
+                a_forgotten_result_is_gone
+                an_expired_result_is_gone
+            ]
+        }
+    };
+    // For a broker that sends results to the sender of the call, and shows them to nobody else.
+    (mod $name:ident = $connect:path, results to the sender) => {
+        $crate::broker_conformance! { @common $name, $connect,
+            replies => [
+                a_result_goes_to_the_sender_and_to_nobody_else
+                a_final_state_is_the_last_that_is_told
+                results_wait_for_whoever_looks_late
+                a_dropped_watch_call_loses_nothing
+                a_forgotten_result_is_gone
+            ]
+        }
+    };
+    (@common $name:ident, $connect:path, $results:ident => [$($of_results:ident)*]) => {
         $crate::broker_conformance! { @suite $name, $connect,
             publishing => [
                 what_is_published_is_received_whole
@@ -66,22 +91,7 @@ macro_rules! broker_conformance {
                 a_revoked_call_does_not_wait_for_its_time
                 a_dropped_call_for_revocations_loses_nothing
             ],
-            results => [
-                a_result_is_fetched_as_it_was_stored
-                a_final_state_never_gives_way_to_a_passing_one
-                a_watch_tells_what_is_held_and_what_comes
-                a_watch_tells_every_change_until_the_end
-                a_dropped_watch_call_loses_nothing
-                a_forgotten_result_is_gone
-                an_expired_result_is_gone
-            ],
-            chords => [
-                a_chord_is_joined_in_order_when_its_last_part_is_counted
-                a_part_that_is_counted_twice_counts_once
-                a_chord_may_be_opened_after_some_parts
-                a_closed_chord_is_joined_no_more
-                a_claim_that_nobody_makes_use_of_lapses
-            ]
+            $results => [$($of_results)*]
         }
     };
     (@suite $name:ident, $connect:path, $($module:ident => [$($test:ident)*]),*) => {

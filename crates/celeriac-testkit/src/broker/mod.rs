@@ -3,6 +3,7 @@
 pub mod chords;
 pub mod consuming;
 pub mod publishing;
+pub mod replies;
 pub mod results;
 pub mod settling;
 

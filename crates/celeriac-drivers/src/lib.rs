@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `sqlite:PATH` | one file: broker and result backend in one | yes, on the same machine |
 //! | `redis://HOST/DB` | a Redis server: both in one, shared with Celery's workers and clients | yes |
+//! | `amqp://…`, `amqps://…` | RabbitMQ, shared with Celery: broker, and results to the sender | yes |
 //! | `memory:NAME` | this process, shared by name: for tests and single programs | no |
 //!
 //! ```
@@ -18,11 +19,18 @@
 //! ```
 #![forbid(unsafe_code)]
 
-#[cfg(any(feature = "memory", feature = "redis", feature = "sqlite"))]
+#[cfg(any(
+    feature = "amqp",
+    feature = "memory",
+    feature = "redis",
+    feature = "sqlite"
+))]
 mod headers;
 mod options;
 mod paired;
 
+#[cfg(feature = "amqp")]
+pub mod amqp;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "redis")]
@@ -48,6 +56,18 @@ const NOT_BUILT_IN: [&str; 7] = [
     "sentinel",
 ];
 
+/// What this build can open.
+const SPOKEN: &[&str] = &[
+    #[cfg(feature = "redis")]
+    "redis://HOST",
+    #[cfg(feature = "sqlite")]
+    "sqlite:PATH",
+    #[cfg(feature = "amqp")]
+    "amqp://HOST//",
+    #[cfg(feature = "memory")]
+    "memory:NAME",
+];
+
 /// Opens the store at `url`.
 ///
 /// Works on any executor: a driver brings the threads it needs.
@@ -65,16 +85,23 @@ pub fn open<'a>(
 }
 
 #[cfg_attr(
-    not(any(feature = "redis", feature = "sqlite")),
+    not(any(feature = "amqp", feature = "redis", feature = "sqlite")),
     allow(clippy::unused_async, reason = "only some drivers have to wait")
 )]
 async fn open_driver(
     url: &BrokerUrl,
     options: &DriverOptions,
 ) -> Result<Arc<dyn Broker>, BrokerError> {
-    #[cfg(not(any(feature = "memory", feature = "redis", feature = "sqlite")))]
+    #[cfg(not(any(
+        feature = "amqp",
+        feature = "memory",
+        feature = "redis",
+        feature = "sqlite"
+    )))]
     let _ = options;
     match url.scheme() {
+        #[cfg(feature = "amqp")]
+        "amqp" | "amqps" | "pyamqp" | "pyamqps" => Ok(Arc::new(amqp::open(url, options).await?)),
         #[cfg(feature = "memory")]
         "memory" => Ok(memory::MemoryBroker::named(url.rest(), options)),
         #[cfg(feature = "redis")]
@@ -90,7 +117,7 @@ async fn open_driver(
             } else {
                 format!("no driver knows the scheme `{scheme}:`")
             },
-            help: "this build speaks redis://HOST, sqlite:PATH and memory:NAME".to_owned(),
+            help: format!("this build speaks {}", SPOKEN.join(", ")),
         }),
     }
 }

@@ -33,6 +33,13 @@ macro_rules! broker_conformance {
                 a_dropped_watch_call_loses_nothing
                 a_forgotten_result_is_gone
                 an_expired_result_is_gone
+            ],
+            chords => [
+                a_chord_is_joined_in_order_when_its_last_part_is_counted
+                a_part_that_is_counted_twice_counts_once
+                a_chord_may_be_opened_after_some_parts
+                a_closed_chord_is_joined_no_more
+                a_claim_that_nobody_makes_use_of_lapses
             ]
         }
     };
@@ -48,7 +55,7 @@ macro_rules! broker_conformance {
             ]
         }
     };
-    (@common $name:ident, $connect:path, $results:ident => [$($of_results:ident)*]) => {
+    (@common $name:ident, $connect:path, $($results:ident => [$($of_results:ident)*]),*) => {
         $crate::broker_conformance! { @suite $name, $connect,
             publishing => [
                 what_is_published_is_received_whole
@@ -91,7 +98,7 @@ macro_rules! broker_conformance {
                 a_revoked_call_does_not_wait_for_its_time
                 a_dropped_call_for_revocations_loses_nothing
             ],
-            $results => [$($of_results)*]
+            $($results => [$($of_results)*]),*
         }
     };
     (@suite $name:ident, $connect:path, $($module:ident => [$($test:ident)*]),*) => {

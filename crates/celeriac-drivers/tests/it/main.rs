@@ -1,6 +1,8 @@
 //! What the drivers promise, tested on the stores themselves.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[cfg(feature = "amqp")]
+mod amqp;
 mod conformance;
 mod damage;
 mod files;

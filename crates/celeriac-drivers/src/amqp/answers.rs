@@ -1,0 +1,436 @@
+//! Results as messages: each goes to the queue of the client that sent the call.
+//!
+//! The results of a call are known to its sender and to nobody else. A client's queue outlives a
+//! lost connection, and results wait in it; it is deleted when the client is closed.
+//!
+//! # Sources
+//!
+//! The form of a result is that of Celery's `rpc://` backend: default exchange, the queue that the
+//! call named, the call's id as correlation id. Celery's queues vanish with their connection, and
+//! with them what arrives meanwhile; nobody but their owner declares them, so ours need not.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use celeriac_core::message::later;
+use celeriac_core::results::ResultWatch;
+use celeriac_core::{BoxFuture, BrokerError, ResultBackend, StoredResult, TaskId};
+use celeriac_wire::result;
+use futures_util::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use serde_json::Map;
+use tokio::sync::{OnceCell, mpsc, oneshot, watch};
+
+use super::failure;
+use super::hub::{Hub, Letter};
+use super::intake::{jittered, lock};
+use super::names::{Entity, milliseconds};
+use super::runtime;
+use super::transport::{
+    Channel, Connection, Consume, Description, Incoming, LinkError, Properties, QueueFlags, Stream,
+};
+
+/// So many results are remembered.
+const MOST: usize = 100_000;
+
+/// So many unacknowledged results are taken at a time.
+const PREFETCH: u16 = 2000;
+
+const ATTEMPT: &str = "celeriac-attempt";
+const TASK: &str = "celeriac-task";
+const EXPIRES: &str = "celeriac-expires";
+
+/// How long connecting again waits at most.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long an answer of our own connection is waited for.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    hub: Arc<Hub>,
+    queue: String,
+    held: Mutex<Held>,
+    news: watch::Sender<()>,
+    /// Where the results of calls go that run here.
+    routes: Mutex<HashMap<TaskId, String>>,
+    listener: OnceCell<mpsc::Sender<oneshot::Sender<()>>>,
+}
+
+/// The results that came, each with a number that grows.
+#[derive(Debug, Default)]
+struct Held {
+    results: HashMap<TaskId, (u64, StoredResult)>,
+    order: VecDeque<TaskId>,
+    last: u64,
+}
+
+impl Held {
+    fn put(&mut self, result: StoredResult) {
+        let id = result.id.clone();
+        let passing = !result.state.is_final();
+        match self.results.get(&id) {
+            Some((_, old)) if old.state.is_final() && passing => return,
+            Some(_) => {}
+            None => self.order.push_back(id.clone()),
+        }
+        self.last += 1;
+        self.results.insert(id, (self.last, result));
+        while self.results.len() > MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.results.remove(&oldest);
+        }
+        if self.order.len() > 2 * MOST {
+            let results = &self.results;
+            self.order.retain(|id| results.contains_key(id));
+        }
+    }
+
+    fn get(&self, id: &TaskId, now: Timestamp) -> Option<&(u64, StoredResult)> {
+        self.results.get(id).filter(|(_, it)| it.expires_at > now)
+    }
+}
+
+/// The letter that carries a result to the queue of who waits for it.
+pub(crate) fn letter(stored: &StoredResult, to: &str) -> Option<Letter> {
+    let id = stored.id.to_string();
+    let description = Description {
+        content_type: "application/json",
+        content_encoding: "utf-8",
+        correlation_id: Some(&id),
+        ..Description::default()
+    };
+    let headers = Map::from_iter([
+        (ATTEMPT.to_owned(), stored.attempt.into()),
+        (TASK.to_owned(), stored.task.as_str().into()),
+        (
+            EXPIRES.to_owned(),
+            stored.expires_at.as_millisecond().into(),
+        ),
+    ]);
+    let body = result::encode(stored)
+        .inspect_err(|error| tracing::error!(task.id = id, %error, "a result cannot be sent"))
+        .ok()?;
+    Some(Letter {
+        to: Entity::Private(to.to_owned()),
+        properties: Properties::new(&description, &headers).ok()?,
+        body: body.into(),
+    })
+}
+
+fn read(incoming: &Incoming, keep: Duration) -> Option<StoredResult> {
+    let now = Timestamp::now();
+    let mut stored = result::decode(&incoming.body, now)
+        .inspect_err(|error| tracing::warn!(%error, "a result cannot be read"))
+        .ok()?;
+    let (headers, _) = incoming.properties.headers();
+    if let Some(attempt) = headers.get(ATTEMPT).and_then(serde_json::Value::as_u64) {
+        stored.attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+    }
+    if let Some(task) = headers.get(TASK).and_then(serde_json::Value::as_str) {
+        task.clone_into(&mut stored.task);
+    }
+    let expires = headers.get(EXPIRES).and_then(serde_json::Value::as_i64);
+    stored.expires_at = expires
+        .and_then(|at| Timestamp::from_millisecond(at).ok())
+        .unwrap_or_else(|| later(now, keep));
+    Some(stored)
+}
+
+impl Answers {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        let own = uuid::Uuid::new_v4();
+        Self {
+            queue: format!("{}{own}", hub.settings.prefix),
+            hub,
+            held: Mutex::default(),
+            news: watch::Sender::new(()),
+            routes: Mutex::default(),
+            listener: OnceCell::new(),
+        }
+    }
+
+    /// The queue that our results go to, which is there once this returns.
+    pub(crate) async fn queue(self: &Arc<Self>) -> Result<&str, BrokerError> {
+        let start = || async {
+            let link = self.connect().await?;
+            let (orders, inbox) = mpsc::channel(16);
+            runtime::spawn(listen(Arc::downgrade(self), self.hub.clone(), link, inbox));
+            Ok(orders)
+        };
+        self.listener.get_or_try_init(start).await?;
+        Ok(&self.queue)
+    }
+
+    async fn connect(&self) -> Result<Link, BrokerError> {
+        let connection = self.hub.connect("celeriac:results").await?;
+        let begun = Link::begin(connection, &self.queue, self.hub.settings.result_expires).await;
+        begun.map_err(|error| failure::at(&self.hub.address(), error))
+    }
+
+    /// Takes note where the result of a call goes that runs here.
+    pub(crate) fn add_route(&self, id: &TaskId, reply_to: &str) {
+        lock(&self.routes).insert(id.clone(), reply_to.to_owned());
+    }
+
+    /// Forgets it.
+    pub(crate) fn forget_route(&self, id: &TaskId) {
+        lock(&self.routes).remove(id);
+    }
+
+    /// Forgets what came of these calls.
+    pub(crate) fn forget(&self, ids: &[TaskId]) {
+        let mut held = lock(&self.held);
+        for id in ids {
+            held.results.remove(id);
+        }
+    }
+
+    /// Waits until everything has arrived that the server had for us.
+    async fn catch_up(&self) -> Result<(), BrokerError> {
+        let Some(listener) = self.listener.get() else {
+            return Ok(());
+        };
+        let (done, caught_up) = oneshot::channel();
+        let lost = || {
+            let error = LinkError::Lost("the connection for results is lost".to_owned());
+            failure::at(&self.hub.address(), error)
+        };
+        listener.send(done).await.map_err(|_| lost())?;
+        let waited = tokio::time::timeout(ANSWER, caught_up).await;
+        waited.map_err(|_| lost())?.map_err(|_| lost())
+    }
+
+    fn arrived(&self, incoming: &Incoming) {
+        if let Some(result) = read(incoming, self.hub.settings.result_expires) {
+            lock(&self.held).put(result);
+        }
+    }
+}
+
+/// The connection on which results arrive.
+struct Link {
+    connection: Connection,
+    channel: Channel,
+    stream: Stream,
+    queue: String,
+}
+
+impl Link {
+    async fn begin(
+        connection: Connection,
+        queue: &str,
+        expires: Duration,
+    ) -> Result<Self, LinkError> {
+        let channel = connection.channel().await?;
+        let flags = QueueFlags {
+            durable: true,
+            ..QueueFlags::default()
+        };
+        let expires = milliseconds(expires).max(1).into();
+        let arguments = Map::from_iter([("x-expires".to_owned(), expires)]);
+        channel.declare_queue(queue, flags, &arguments).await?;
+        let stream = channel
+            .consume(queue, "results", PREFETCH, Consume::default(), &Map::new())
+            .await?;
+        Ok(Self {
+            connection,
+            channel,
+            stream,
+            queue: queue.to_owned(),
+        })
+    }
+
+    /// Takes up what has arrived, together with `first`.
+    async fn take_up(
+        &mut self,
+        answers: &Answers,
+        first: Option<Incoming>,
+    ) -> Result<(), LinkError> {
+        let mut last = None;
+        let mut next = first;
+        loop {
+            if let Some(incoming) = next {
+                answers.arrived(&incoming);
+                last = Some(incoming.tag);
+            }
+            next = match self.stream.next().now_or_never() {
+                Some(Some(incoming)) => Some(incoming?),
+                Some(None) => return Err(cancelled()),
+                None => break,
+            };
+        }
+        if let Some(tag) = last {
+            answers.news.send_replace(());
+            self.channel.start_acks(vec![(tag, true)]).await?;
+        }
+        Ok(())
+    }
+}
+
+fn cancelled() -> LinkError {
+    LinkError::Lost("the queue of our results was deleted".to_owned())
+}
+
+/// Takes results until nobody needs them any more, and then deletes the queue.
+async fn listen(
+    answers: std::sync::Weak<Answers>,
+    hub: Arc<Hub>,
+    mut link: Link,
+    mut inbox: mpsc::Receiver<oneshot::Sender<()>>,
+) {
+    loop {
+        let step = tokio::select! {
+            arrival = link.stream.next() => match (arrival, answers.upgrade()) {
+                (Some(Ok(incoming)), Some(answers)) => link.take_up(&answers, Some(incoming)).await,
+                (Some(Err(error)), _) => Err(error),
+                (None, _) => Err(cancelled()),
+                (_, None) => break,
+            },
+            order = inbox.recv() => match (order, answers.upgrade()) {
+                (Some(done), Some(answers)) => {
+                    let caught_up = match link.channel.look_at(&link.queue).await {
+                        Ok(_) => link.take_up(&answers, None).await,
+                        Err(error) => Err(error),
+                    };
+                    if caught_up.is_ok() {
+                        let _ = done.send(());
+                    }
+                    caught_up
+                }
+                _ => break,
+            },
+        };
+        if let Err(error) = step {
+            tracing::warn!(%error, "results are not heard, will connect again");
+            match again(&answers).await {
+                Some(new) => link = new,
+                None => return,
+            }
+        }
+    }
+    if let Err(error) = link.channel.delete_queue(&link.queue).await {
+        tracing::debug!(%error, address = hub.address(), "the queue of our results stays for now");
+    }
+    link.connection.close().await;
+}
+
+/// Connects again, however long that takes; nothing if nobody needs it any more.
+async fn again(answers: &std::sync::Weak<Answers>) -> Option<Link> {
+    loop {
+        tokio::time::sleep(jittered(PAUSE)).await;
+        let answers = answers.upgrade()?;
+        match answers.connect().await {
+            Ok(link) => return Some(link),
+            Err(error) => tracing::warn!(%error, "results are not heard, will try again"),
+        }
+    }
+}
+
+/// The result backend of one handle.
+#[derive(Debug, Clone)]
+pub(crate) struct AmqpResults(pub(crate) Arc<Answers>);
+
+impl ResultBackend for AmqpResults {
+    /// Sends the results of calls that run here. Those of others have nowhere to go.
+    fn store(&self, results: Vec<StoredResult>) -> BoxFuture<'_, Result<(), BrokerError>> {
+        let answers = self.0.clone();
+        Box::pin(runtime::run(async move {
+            let letters: Vec<_> = {
+                let routes = lock(&answers.routes);
+                let routed = results.iter().filter_map(|result| {
+                    let to = routes.get(&result.id)?;
+                    letter(result, to)
+                });
+                routed.collect()
+            };
+            answers.hub.send(letters).await
+        }))
+    }
+
+    /// What came of calls that this handle sent.
+    fn fetch<'a>(
+        &'a self,
+        ids: &'a [TaskId],
+    ) -> BoxFuture<'a, Result<Vec<Option<StoredResult>>, BrokerError>> {
+        Box::pin(async move {
+            let answers = self.0.clone();
+            runtime::run(async move { answers.catch_up().await }).await?;
+            let held = lock(&self.0.held);
+            let now = Timestamp::now();
+            let found = |id| held.get(id, now).map(|(_, result)| result.clone());
+            Ok(ids.iter().map(found).collect())
+        })
+    }
+
+    fn watch(&self) -> BoxFuture<'_, Result<Box<dyn ResultWatch>, BrokerError>> {
+        let answers = self.0.clone();
+        Box::pin(runtime::run(async move {
+            answers.queue().await?;
+            let watch: Box<dyn ResultWatch> = Box::new(AmqpWatch {
+                news: answers.news.subscribe(),
+                answers,
+                watched: HashMap::new(),
+            });
+            Ok(watch)
+        }))
+    }
+
+    fn forget<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<(), BrokerError>> {
+        self.0.forget(ids);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Compares what is held of each watched call with what was told of it.
+#[derive(Debug)]
+struct AmqpWatch {
+    answers: Arc<Answers>,
+    news: watch::Receiver<()>,
+    /// The number of what was told last; 0 if nothing was.
+    watched: HashMap<TaskId, u64>,
+}
+
+impl AmqpWatch {
+    fn look(&mut self) -> Vec<StoredResult> {
+        let held = lock(&self.answers.held);
+        let now = Timestamp::now();
+        let mut told = Vec::new();
+        self.watched.retain(|id, seen| {
+            let Some((number, result)) = held.get(id, now) else {
+                return true;
+            };
+            if number != seen {
+                *seen = *number;
+                told.push(result.clone());
+            }
+            !result.state.is_final()
+        });
+        told
+    }
+}
+
+impl ResultWatch for AmqpWatch {
+    fn add(&mut self, ids: &[TaskId]) {
+        for id in ids {
+            self.watched.insert(id.clone(), 0);
+        }
+    }
+
+    fn next(&mut self) -> BoxFuture<'_, Result<Vec<StoredResult>, BrokerError>> {
+        Box::pin(async move {
+            loop {
+                self.news.mark_unchanged();
+                let told = self.look();
+                if !told.is_empty() {
+                    return Ok(told);
+                }
+                // The sender lives in the answers, which the watch keeps.
+                let _ = self.news.changed().await;
+            }
+        })
+    }
+}

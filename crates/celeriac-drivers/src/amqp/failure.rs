@@ -1,0 +1,103 @@
+//! What went wrong between us and the server, as callers are told of it.
+
+use celeriac_core::BrokerError;
+
+use super::settings::Target;
+use super::transport::{LinkError, code};
+
+/// The error of a connection that could not be made.
+pub(crate) fn at_login(target: &Target, error: LinkError) -> BrokerError {
+    let unusable = |reason, help| BrokerError::Unusable {
+        address: target.address(),
+        reason,
+        help,
+    };
+    match &error {
+        LinkError::Refused { code, text } if *code == code::NOT_ALLOWED => unusable(
+            format!("it refuses the virtual host `{}`: {text}", target.vhost),
+            format!(
+                "correct the virtual host at the end of the URL (`//` is the default one), or make \
+                 it with `rabbitmqctl add_vhost {0}` and `rabbitmqctl set_permissions -p {0} {1} \
+                 '.*' '.*' '.*'`",
+                target.vhost, target.user
+            ),
+        ),
+        LinkError::Refused { code, .. } if *code == code::ACCESS_REFUSED => unusable(
+            format!("it refuses the user `{}`", target.user),
+            "check user name and password in the URL; the user `guest` may log in from the \
+             server's own machine only"
+                .to_owned(),
+        ),
+        _ => BrokerError::Unavailable {
+            address: target.address(),
+            source: error.into(),
+        },
+    }
+}
+
+/// The error of something that was asked of the server at `address`.
+pub(crate) fn at(address: &str, error: LinkError) -> BrokerError {
+    let address = address.to_owned();
+    match error {
+        LinkError::NotTaken(reason) => BrokerError::Full { address, reason },
+        LinkError::Unsayable(reason) => BrokerError::Unusable {
+            address,
+            reason,
+            help: "shorten names and headers to what AMQP can carry".to_owned(),
+        },
+        LinkError::Refused { code, text } if code == code::ACCESS_REFUSED => {
+            BrokerError::Unusable {
+                address,
+                reason: text,
+                help: "grant the user configure, write and read permissions in this virtual host \
+                   (`rabbitmqctl set_permissions`)"
+                    .to_owned(),
+            }
+        }
+        LinkError::Refused { code, text } if code == code::PRECONDITION_FAILED => {
+            BrokerError::Unusable {
+                address,
+                reason: text,
+                help: "declare it alike everywhere (queue_type, max_priority in the URL; \
+                       task_queues in Python), or delete it when it is empty"
+                    .to_owned(),
+            }
+        }
+        error => BrokerError::Unavailable {
+            address,
+            source: error.into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16) -> LinkError {
+        LinkError::Refused {
+            code,
+            text: "vhost shop not found".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_refused_login_says_what_to_correct() {
+        let target = Target {
+            tls: false,
+            host: "box".to_owned(),
+            port: 5672,
+            user: "me".to_owned(),
+            password: "secret".to_owned(),
+            vhost: "shop".to_owned(),
+        };
+        for (code, remedy) in [(530, "add_vhost shop"), (403, "user name and password")] {
+            let error = at_login(&target, refused(code));
+            assert!(!error.is_transient());
+            assert!(error.help().unwrap().contains(remedy));
+            assert!(!format!("{error}{error:?}").contains("secret"));
+        }
+        let lost = at_login(&target, LinkError::Lost("reset".to_owned()));
+        assert!(lost.is_transient());
+    }
+}

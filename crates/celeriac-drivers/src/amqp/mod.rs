@@ -1,0 +1,71 @@
+//! RabbitMQ as Celery uses it: queues shared with Celery's workers, results as messages.
+//!
+//! A handle has a connection on which it publishes and asks, and one on which results arrive once it
+//! sends a call that has one. Each consumer has a connection of its own.
+//!
+//! ```text
+//!  publish, settle ──▶ hub ──confirmed──▶ task queue ──push──▶ session ─▶ shelf ◀─pull── receive
+//!                       │                   ▲   ▲                │
+//!                       └──▶ delayed ───────┘   └────────────────┘
+//!                            (by time)            came back: counted; far: delayed; bad: dead
+//! ```
+//!
+//! # Invariants
+//!
+//! - Nothing is acknowledged before what follows from it is confirmed. A crash between the two
+//!   repeats work and loses none.
+//! - No more is fetched of a queue than the worker holds and could take.
+//! - Queues and exchanges that Celery declares too are declared as Celery declares them.
+//!
+//! # How it differs from a store of one's own
+//!
+//! - A message that is given back, or whose holder died, goes to the end of its queue: RabbitMQ says
+//!   only that a message came back, not how often, so it is published again with the count.
+//! - Messages of one call to `publish` are stored each for itself.
+//! - Only who sent a call hears of its result.
+//! - Priorities are kept if the queues are declared with some (`?max_priority=9`), and 9 is the most
+//!   urgent.
+//!
+//! # Options of the URL
+//!
+//! | option | default | is |
+//! | --- | --- | --- |
+//! | `heartbeat` | 6 | seconds between heartbeats; silence for twice as long is a lost connection |
+//! | `queue_type` | `classic` | or `quorum`, for the task queues this declares |
+//! | `max_priority` | none | `x-max-priority` of those queues, as `task_queue_max_priority` sets it |
+//! | `queue_expires` | never | seconds after which an unused one of those queues is deleted |
+//! | `delayed_queue_type` | `quorum` | or `classic`, for the queues in which delayed messages wait |
+//! | `queue_name_prefix` | none | before the name of every queue |
+//! | `control_exchange` | `celery` | as Celery's setting of this name |
+//! | `result_expires` | 86400 | seconds for which results wait for a client that is away |
+//! | `publish_timeout` | 30 | seconds to wait for a server that takes no messages |
+//! | `consumer_timeout` | 1800 | the server's setting in seconds, if it is not this |
+//!
+//! # Sources
+//!
+//! What is declared and sent follows Celery 5.7 and kombu 5.7 as they were seen to do it; the
+//! server's part follows RabbitMQ's documentation of confirms, prefetch, TTL and dead lettering.
+
+mod acks;
+mod answers;
+mod broker;
+mod codec;
+mod consumer;
+mod control;
+mod dead;
+mod delay;
+mod failure;
+mod hub;
+mod intake;
+mod keeping;
+mod names;
+mod native;
+mod revocations;
+mod runtime;
+mod session;
+mod settings;
+mod shelf;
+mod sort;
+mod transport;
+
+pub use broker::{AmqpBroker, open};

@@ -1,0 +1,520 @@
+//! A consumer on one connection: subscribes, sorts what arrives, hears what is broadcast.
+//!
+//! The worker pulls and the server pushes. Between them stands the shelf, which is bounded by the
+//! windows of the subscriptions: as wide as what the worker holds and could take, and no wider, so
+//! that other workers find what this one cannot run.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_core::{
+    BrokerError, DeadReason, ErrorKind, Message, ResultState, StoredResult, TaskError, Trail,
+    message::later,
+};
+use futures_util::stream::{BoxStream, SelectAll};
+use futures_util::{FutureExt as _, StreamExt as _, future, stream};
+use jiff::Timestamp;
+use serde_json::Map;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::control::{self, Heard};
+use super::dead::Burial;
+use super::hub::{Letter, declare};
+use super::intake::{Intake, Order, lock};
+use super::names::Entity;
+use super::settings::QueueType;
+use super::shelf::{Item, Raw};
+use super::sort::{Sorted, sort};
+use super::transport::{Channel, Connection, Consume, Incoming, LinkError, QueueFlags, Stream};
+use super::{codec, failure, keeping, native};
+
+/// The most deliveries that are taken up together.
+const BULK: usize = 1000;
+
+/// The wait before what could not be set aside is tried again.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// How many messages are given back together.
+const GIVEN_BACK_TOGETHER: usize = 200;
+
+/// Where a delivery came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A queue of the subscription, and how often it had been subscribed to.
+    Queue(usize, u64),
+    /// The queue of what runs for long here, from this queue of the subscription.
+    Kept(usize),
+}
+
+/// How a session ended.
+pub(crate) enum End {
+    /// It was to be closed, and everything was given back; or nobody needs it any more.
+    Closed,
+    /// The connection or a channel is gone.
+    Lost(LinkError),
+}
+
+/// A delivery that goes somewhere else than to the worker.
+struct Aside {
+    tag: u64,
+    letter: Letter,
+    result: Option<Letter>,
+}
+
+type Arrival = (Source, Option<Result<Incoming, LinkError>>);
+
+/// See the module.
+pub(crate) struct Session {
+    pub(super) intake: Arc<Intake>,
+    pub(super) connection: Connection,
+    pub(super) channel: Channel,
+    telling: Channel,
+    broadcasts: Stream,
+    _presence: Stream,
+    pub(super) streams: SelectAll<BoxStream<'static, Arrival>>,
+    demand: watch::Receiver<usize>,
+    declared: HashSet<usize>,
+    subscriptions: Vec<u64>,
+    asides: Vec<Aside>,
+    again: Option<Instant>,
+    pub(super) kept: HashSet<usize>,
+    pub(super) keep_at: Instant,
+}
+
+impl Session {
+    /// Connects, and listens to what is broadcast. Nothing is consumed before somebody asks.
+    pub(crate) async fn open(intake: Arc<Intake>) -> Result<Self, BrokerError> {
+        let name = format!("celeriac:{}", intake.subscription.consumer);
+        let connection = intake.hub.connect(&name).await?;
+        Self::begin(intake.clone(), connection)
+            .await
+            .map_err(|error| failure::at(&intake.hub.address(), error))
+    }
+
+    async fn begin(intake: Arc<Intake>, connection: Connection) -> Result<Self, LinkError> {
+        let channel = connection.channel().await?;
+        let telling = connection.channel().await?;
+        let settings = &intake.hub.settings;
+        for queue in &intake.subscription.queues {
+            declare(&connection, settings, &Entity::Tasks(queue.clone())).await?;
+        }
+        if settings.queue_type == QueueType::Quorum {
+            let queues = intake.subscription.queues.iter();
+            let queues = queues.map(|queue| Entity::Tasks(queue.clone()).name(settings));
+            let (queues, kind) = (queues.collect(), settings.delayed_queue_type);
+            // It takes a second the first time, and nothing of ours waits for it.
+            let declaring = native::declare(connection.clone(), kind, queues);
+            tokio::spawn(async move {
+                if let Err(error) = declaring.await {
+                    tracing::warn!(%error, "Celery's delayed delivery cannot be declared");
+                }
+            });
+        }
+        let own = format!("{}celeriac.{}.control", settings.prefix, intake.id);
+        let flags = QueueFlags {
+            exclusive: true,
+            auto_delete: true,
+            ..QueueFlags::default()
+        };
+        telling.declare_queue(&own, flags, &Map::new()).await?;
+        for exchange in [settings.pidbox(), settings.control()] {
+            telling.declare_exchange(&exchange, "fanout", false).await?;
+            telling.bind_queue(&own, &exchange, "").await?;
+        }
+        let no_ack = Consume {
+            no_ack: true,
+            ..Consume::default()
+        };
+        let broadcasts = telling
+            .consume(&own, "control", 0, no_ack, &Map::new())
+            .await?;
+        let presence = settings.presence();
+        telling
+            .declare_queue(&presence, QueueFlags::default(), &presence_arguments())
+            .await?;
+        // Last: who counts us here may expect an answer.
+        let present = telling
+            .consume(&presence, "presence", 1, Consume::default(), &Map::new())
+            .await?;
+        intake.set_channel(Some(channel.clone()));
+        let subscriptions = vec![0; intake.subscription.queues.len()];
+        let keep_at = Instant::now() + keeping::interval(&intake.hub.settings);
+        let mut demand = intake.demand.subscribe();
+        demand.mark_changed();
+        Ok(Self {
+            demand,
+            intake,
+            connection,
+            channel,
+            telling,
+            broadcasts,
+            _presence: present,
+            streams: SelectAll::new(),
+            declared: HashSet::new(),
+            subscriptions,
+            asides: Vec::new(),
+            again: None,
+            kept: HashSet::new(),
+            keep_at,
+        })
+    }
+
+    /// Works until the connection is lost or the consumer is closed.
+    pub(crate) async fn run(mut self, orders: &mut mpsc::Receiver<Order>) -> End {
+        loop {
+            let timer = self.next_timer();
+            let step = tokio::select! {
+                Some(arrival) = self.streams.next(), if !self.streams.is_empty() => {
+                    self.take_up(arrival).await
+                }
+                broadcast = self.broadcasts.next() => self.hear(broadcast).await,
+                Ok(()) = self.demand.changed() => self.adjust().await,
+                () = tokio::time::sleep_until(timer) => self.on_timer().await,
+                order = orders.recv() => {
+                    // Dropped without being closed: what is held counts as delivered.
+                    if let Some(Order::Close(done)) = order {
+                        self.give_back().await;
+                        self.connection.close().await;
+                        let _ = done.send(());
+                    } else {
+                        self.connection.close().await;
+                    }
+                    return End::Closed;
+                }
+            };
+            if let Err(error) = step {
+                return End::Lost(error);
+            }
+        }
+    }
+
+    fn next_timer(&self) -> Instant {
+        let now = Timestamp::now();
+        let due = self.intake.shelf().next_due();
+        let due = due.map(|due| {
+            let wait = if due > now {
+                due.duration_since(now).unsigned_abs()
+            } else {
+                Duration::ZERO
+            };
+            // Rounded up: the timer counts whole milliseconds.
+            Instant::now() + wait + Duration::from_millis(1)
+        });
+        let times = [due, self.again, Some(self.keep_at)];
+        times.into_iter().flatten().min().unwrap_or(self.keep_at)
+    }
+
+    async fn on_timer(&mut self) -> Result<(), LinkError> {
+        self.intake.shelf().promote(Timestamp::now());
+        self.intake.news.send_replace(());
+        if self.again.is_some_and(|at| at <= Instant::now()) {
+            self.set_aside().await;
+        }
+        if self.keep_at <= Instant::now() {
+            self.keep_at = Instant::now() + keeping::interval(&self.intake.hub.settings);
+            self.keep_what_is_long().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up a delivery and all that came with it.
+    async fn take_up(&mut self, first: Arrival) -> Result<(), LinkError> {
+        let mut arrivals = vec![first];
+        while arrivals.len() < BULK
+            && let Some(Some(arrival)) = self.streams.next().now_or_never()
+        {
+            arrivals.push(arrival);
+        }
+        let mut cancelled = false;
+        for (source, arrival) in arrivals {
+            match (source, arrival) {
+                (Source::Queue(queue, _), Some(incoming)) => self.sort(queue, incoming?),
+                (Source::Kept(_), Some(incoming)) => self.kept_again(&incoming?),
+                (Source::Queue(queue, subscription), None) => {
+                    if self.subscriptions[queue] == subscription {
+                        // The server ended it: the queue was deleted, or moved.
+                        let queue_name = self.intake.shelf().queue(queue).clone();
+                        tracing::warn!(queue = %queue_name, "the server cancelled the subscription");
+                        self.intake.shelf().subscribed(queue, 0);
+                        self.declared.remove(&queue);
+                        cancelled = true;
+                    }
+                }
+                (Source::Kept(queue), None) => {
+                    self.kept.remove(&queue);
+                }
+            }
+        }
+        self.intake.news.send_replace(());
+        if self.again.is_none() {
+            self.set_aside().await;
+        }
+        if cancelled {
+            self.adjust().await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a delivery on the shelf, or aside.
+    fn sort(&mut self, queue: usize, incoming: Incoming) {
+        let intake = self.intake.clone();
+        let mut shelf = intake.shelf();
+        shelf.arrived(incoming.tag);
+        let limit = intake.subscription.delivery_limit;
+        let is_revoked = |message: &Message| {
+            shelf.revocations.contains(&message.headers.id)
+                || codec::is_marked_revoked(&incoming.properties)
+        };
+        let now = Timestamp::now();
+        let sorted = sort(&incoming, intake.body_limit_bytes, limit, now, is_revoked);
+        let name = shelf.queue(queue).clone();
+        let (tag, raw) = (
+            incoming.tag,
+            Raw {
+                properties: incoming.properties,
+                body: incoming.body,
+            },
+        );
+        let (to, count) = match sorted {
+            Sorted::For(message, deliveries, due) => {
+                if codec::is_marked_revoked(&raw.properties) {
+                    shelf.revocations.add(message.headers.id.clone());
+                }
+                let item = Item {
+                    tag,
+                    queue,
+                    deliveries,
+                    message,
+                    raw,
+                };
+                return shelf.put(item, due);
+            }
+            Sorted::Wait(level, count) => (Entity::Delayed(name, level), count),
+            Sorted::Count(count) => (Entity::Tasks(name), count),
+            Sorted::Dead(reason, detail, deliveries, message) => {
+                drop(shelf);
+                let result = message.and_then(|message| {
+                    let reply_to = raw.properties.reply_to()?;
+                    super::answers::letter(&failure_of(&message, reason, &detail), reply_to)
+                });
+                tracing::warn!(queue = %name, reason = reason.as_str(), detail, "a message is dead");
+                let burial = Burial::new(name, reason, detail, deliveries);
+                self.asides.push(Aside {
+                    tag,
+                    letter: burial.letter(&raw),
+                    result,
+                });
+                return;
+            }
+        };
+        drop(shelf);
+        // What was decoded has a form in AMQP, and a count more does not change that.
+        if let Ok(properties) = codec::with_count(&raw.properties, count) {
+            let letter = Letter {
+                to,
+                properties,
+                body: raw.body,
+            };
+            self.asides.push(Aside {
+                tag,
+                letter,
+                result: None,
+            });
+        }
+    }
+
+    /// Publishes where they go what is set aside, and then acknowledges it.
+    async fn set_aside(&mut self) {
+        self.again = None;
+        if self.asides.is_empty() {
+            return;
+        }
+        let letters = self.asides.iter().flat_map(|aside| {
+            let result = aside.result.iter().cloned();
+            result.chain([aside.letter.clone()])
+        });
+        match self.intake.hub.send(letters.collect()).await {
+            Ok(()) => {
+                let tags: Vec<_> = self.asides.drain(..).map(|aside| aside.tag).collect();
+                self.intake.start_acks(tags).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot set messages aside, will try again");
+                self.again = Some(Instant::now() + AGAIN);
+            }
+        }
+    }
+
+    /// Fits the subscriptions to what the worker could take.
+    async fn adjust(&mut self) -> Result<(), LinkError> {
+        let credit = *self.demand.borrow_and_update();
+        if credit == 0 {
+            return Ok(());
+        }
+        let misfits = self.intake.shelf().misfits(credit);
+        for (queue, window) in &misfits {
+            self.subscribe(*queue, *window).await?;
+        }
+        let settings = &self.intake.hub.settings;
+        for (queue, _) in &misfits {
+            let name = self.intake.shelf().queue(*queue).clone();
+            // The server answers after what it has delivered already, so that has arrived then.
+            let name = Entity::Tasks(name).name(settings);
+            self.channel.look_at(&name).await?;
+        }
+        self.drain().await
+    }
+
+    /// Takes up what has arrived.
+    async fn drain(&mut self) -> Result<(), LinkError> {
+        while let Some(Some(arrival)) = self.streams.next().now_or_never() {
+            Box::pin(self.take_up(arrival)).await?;
+        }
+        self.intake.news.send_replace(());
+        Ok(())
+    }
+
+    /// Subscribes to a queue anew. What is held of it stays held.
+    async fn subscribe(&mut self, queue: usize, window: usize) -> Result<(), LinkError> {
+        let before = self.subscriptions[queue];
+        self.subscriptions[queue] += 1;
+        if before > 0 {
+            self.channel.cancel(&tag(queue, before)).await?;
+            // What the old one delivered comes before what the new one will.
+            self.drain().await?;
+        }
+        let settings = &self.intake.hub.settings;
+        let entity = Entity::Tasks(self.intake.shelf().queue(queue).clone());
+        if !self.declared.contains(&queue) {
+            declare(&self.connection, settings, &entity).await?;
+            self.declared.insert(queue);
+        }
+        self.intake.shelf().subscribed(queue, window);
+        let subscription = self.subscriptions[queue];
+        let prefetch = u16::try_from(window).unwrap_or(u16::MAX);
+        let stream = self
+            .channel
+            .consume(
+                &entity.name(settings),
+                &tag(queue, subscription),
+                prefetch,
+                Consume::default(),
+                &keeping::consumer_arguments(),
+            )
+            .await?;
+        self.listen(Source::Queue(queue, subscription), stream);
+        Ok(())
+    }
+
+    /// Takes what `stream` brings from now on, and notes its end.
+    pub(super) fn listen(&mut self, source: Source, stream: Stream) {
+        let arrivals = stream.map(move |arrival| (source, Some(arrival)));
+        let end = stream::once(future::ready((source, None)));
+        self.streams.push(arrivals.chain(end).boxed());
+    }
+
+    /// Does what was broadcast.
+    async fn hear(
+        &mut self,
+        broadcast: Option<Result<Incoming, LinkError>>,
+    ) -> Result<(), LinkError> {
+        let broadcast =
+            broadcast.unwrap_or_else(|| Err(LinkError::Lost("nothing can be heard".into())))?;
+        match control::hear(&broadcast.body, &self.intake.subscription.consumer) {
+            Heard::Revoked(ids, interrupt) => {
+                let mut shelf = self.intake.shelf();
+                for id in &ids {
+                    shelf.revocations.add(id.clone());
+                }
+                shelf.hasten_revoked();
+                drop(shelf);
+                self.intake.news.send_replace(());
+                if interrupt {
+                    lock(&self.intake.revoked).extend(ids);
+                    self.intake.revoked_news.send_replace(());
+                }
+                Ok(())
+            }
+            Heard::Asked(answers) => {
+                let report = self.intake.report();
+                match control::answer(&answers, &report) {
+                    Some(answer) => self.telling.tell(answer).await,
+                    None => Ok(()),
+                }
+            }
+            Heard::Nothing => Ok(()),
+        }
+    }
+
+    /// Gives back all that is held, as if it had not been delivered.
+    ///
+    /// It is published again rather than refused: the server would mark it as delivered before.
+    async fn give_back(&mut self) {
+        for queue in 0..self.subscriptions.len() {
+            let subscription = self.subscriptions[queue];
+            // The number is another one from now on, so its end is no news.
+            self.subscriptions[queue] += 1;
+            let tag = tag(queue, subscription);
+            if subscription > 0 && self.channel.cancel(&tag).await.is_err() {
+                return;
+            }
+        }
+        if self.drain().await.is_err() || !self.asides.is_empty() {
+            return;
+        }
+        let held = self.intake.shelf().clear_out();
+        for batch in held.chunks(GIVEN_BACK_TOGETHER) {
+            let letters = batch.iter().filter_map(|(_, queue, deliveries, raw)| {
+                let name = self.intake.shelf().queue(*queue).clone();
+                let count = deliveries.saturating_sub(1);
+                Some(Letter {
+                    to: Entity::Tasks(name),
+                    properties: codec::with_count(&raw.properties, count).ok()?,
+                    body: raw.body.clone(),
+                })
+            });
+            let letters: Vec<_> = letters.collect();
+            if letters.len() < batch.len() {
+                return;
+            }
+            if let Err(error) = self.intake.hub.send(letters).await {
+                tracing::warn!(%error, "cannot give back uncounted, the server will do it counted");
+                return;
+            }
+            self.intake
+                .start_acks(batch.iter().map(|(tag, ..)| *tag).collect())
+                .await;
+        }
+    }
+}
+
+/// The consumer tag of a subscription.
+fn tag(queue: usize, subscription: u64) -> String {
+    format!("celeriac-{queue}-{subscription}")
+}
+
+fn presence_arguments() -> Map<String, serde_json::Value> {
+    Map::from_iter([("x-expires".to_owned(), 600_000.into())])
+}
+
+/// What those who wait are told of a message that died of its deliveries.
+fn failure_of(message: &Message, reason: DeadReason, detail: &str) -> StoredResult {
+    let now = Timestamp::now();
+    let kind = match reason {
+        DeadReason::DeliveryLimit => ErrorKind::DeliveryLimit,
+        _ => ErrorKind::Lost,
+    };
+    StoredResult {
+        id: message.headers.id.clone(),
+        task: message.headers.task.clone(),
+        state: ResultState::Failure,
+        value: None,
+        error: Some(TaskError::new(kind, detail.to_owned())),
+        attempt: message.attempt(),
+        stored_at: now,
+        expires_at: later(now, Duration::from_secs(24 * 60 * 60)),
+        trail: Trail::default(),
+    }
+}

@@ -1,0 +1,348 @@
+//! What a consumer has fetched: what waits for the worker, and what the worker holds.
+//!
+//! # Invariants
+//!
+//! - A delivery is in one of ready, later and handed over, or it is settled.
+//! - What a lost channel delivered is nobody's: its settlement finds the lease lost.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use bytes::Bytes;
+use celeriac_core::{Delivery, Message, QueueName, TaskId};
+use jiff::Timestamp;
+
+use super::acks::Unsettled;
+use super::revocations::Revocations;
+use super::transport::Properties;
+
+/// A message that was delivered to us and not yet to the worker.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) tag: u64,
+    pub(crate) queue: usize,
+    pub(crate) deliveries: u32,
+    pub(crate) message: Message,
+    pub(crate) raw: Raw,
+}
+
+/// A message as it came, to be published again.
+#[derive(Debug, Clone)]
+pub(crate) struct Raw {
+    pub(crate) properties: Properties,
+    pub(crate) body: Bytes,
+}
+
+/// A message that the worker holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Handed {
+    pub(crate) tag: u64,
+    pub(crate) queue: usize,
+    pub(crate) deliveries: u32,
+    pub(crate) id: TaskId,
+    pub(crate) raw: Raw,
+    /// When the server handed it to us.
+    pub(crate) since: std::time::Instant,
+}
+
+/// What is fetched of one queue.
+#[derive(Debug)]
+struct Lane {
+    name: QueueName,
+    ready: BTreeMap<Reverse<u8>, VecDeque<Item>>,
+    /// The first number that the present subscription of it may have delivered.
+    since: u64,
+    /// How many unsettled deliveries the server allows it; 0 if there is no subscription.
+    window: usize,
+}
+
+/// How much is held of one queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) ready: usize,
+    pub(crate) later: usize,
+    pub(crate) handed: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    lanes: Vec<Lane>,
+    later: BTreeMap<(Timestamp, u64), Item>,
+    handed: HashMap<i64, Handed>,
+    /// What the worker still holds of what a lost channel delivered.
+    adrift: HashMap<TaskId, i64>,
+    unsettled: Unsettled,
+    pub(crate) revocations: Revocations,
+    suspects: usize,
+    turn: usize,
+    last_tag: i64,
+    last_arrived: u64,
+}
+
+/// Windows up to this size are as asked for; larger ones are rounded up, so that they seldom change.
+const EXACT: usize = 16;
+
+/// The window for a credit.
+fn window(credit: usize) -> usize {
+    if credit <= EXACT {
+        return credit;
+    }
+    credit
+        .checked_next_power_of_two()
+        .unwrap_or(usize::MAX)
+        .min(usize::from(u16::MAX))
+}
+
+impl Shelf {
+    /// A shelf for these queues, of which the worker holds so many suspects at most.
+    pub(crate) fn new(queues: &[QueueName], suspects: usize) -> Self {
+        let lane = |name: &QueueName| Lane {
+            name: name.clone(),
+            ready: BTreeMap::new(),
+            since: 0,
+            window: 0,
+        };
+        Self {
+            lanes: queues.iter().map(lane).collect(),
+            later: BTreeMap::new(),
+            handed: HashMap::new(),
+            adrift: HashMap::new(),
+            unsettled: Unsettled::default(),
+            revocations: Revocations::default(),
+            suspects,
+            turn: 0,
+            last_tag: 0,
+            last_arrived: 0,
+        }
+    }
+
+    /// Whether every queue is subscribed to.
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.window > 0)
+    }
+
+    /// The queues whose window does not fit a worker that could take `credit` more, with the window
+    /// each should have.
+    pub(crate) fn misfits(&self, credit: usize) -> Vec<(usize, usize)> {
+        let mut used = vec![0; self.lanes.len()];
+        let handed = self.handed.values().map(|it| (it.queue, it.tag));
+        let later = self.later.values().map(|it| (it.queue, it.tag));
+        for (queue, tag) in handed.chain(later) {
+            used[queue] += usize::from(tag >= self.lanes[queue].since);
+        }
+        let misfit = |(index, lane): (usize, &Lane)| {
+            let need = used[index] + credit;
+            let too_small = need > lane.window;
+            let too_large = lane.window > EXACT && need < lane.window / 4;
+            (too_small || too_large).then(|| (index, window(credit)))
+        };
+        self.lanes.iter().enumerate().filter_map(misfit).collect()
+    }
+
+    /// A new subscription of a queue begins, with this window; 0 if there is none.
+    pub(crate) fn subscribed(&mut self, queue: usize, window: usize) {
+        self.lanes[queue].since = self.last_arrived + 1;
+        self.lanes[queue].window = window;
+    }
+
+    /// The name of a queue by its number.
+    pub(crate) fn queue(&self, index: usize) -> &QueueName {
+        &self.lanes[index].name
+    }
+
+    /// Takes note of a delivery that must be settled.
+    pub(crate) fn arrived(&mut self, tag: u64) {
+        self.last_arrived = tag;
+        self.unsettled.add(tag);
+    }
+
+    /// Puts a message where it waits for the worker.
+    pub(crate) fn put(&mut self, item: Item, due: Option<Timestamp>) {
+        match due {
+            Some(due) if !self.revocations.contains(&item.message.headers.id) => {
+                self.later.insert((due, item.tag), item);
+            }
+            _ => self.put_ready(item),
+        }
+    }
+
+    fn put_ready(&mut self, item: Item) {
+        let rank = Reverse(item.message.priority);
+        let lane = &mut self.lanes[item.queue];
+        lane.ready.entry(rank).or_default().push_back(item);
+    }
+
+    /// Makes ready what is due at `now`, and what was revoked meanwhile.
+    pub(crate) fn promote(&mut self, now: Timestamp) {
+        while let Some(first) = self.later.first_entry()
+            && first.key().0 <= now
+        {
+            let item = first.remove();
+            self.put_ready(item);
+        }
+    }
+
+    /// Makes ready at once what is revoked.
+    pub(crate) fn hasten_revoked(&mut self) {
+        let revoked = |item: &Item| self.revocations.contains(&item.message.headers.id);
+        let hastened: Vec<_> = self
+            .later
+            .iter()
+            .filter(|(_, item)| revoked(item))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in hastened {
+            if let Some(item) = self.later.remove(&key) {
+                self.put_ready(item);
+            }
+        }
+    }
+
+    /// When the next message falls due.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.later.first_key_value().map(|(key, _)| key.0)
+    }
+
+    /// Hands over at most `credit` messages: larger priorities first, queues in turn.
+    pub(crate) fn take(&mut self, credit: usize) -> Vec<Delivery> {
+        let mut suspects = self.handed.values().filter(|it| it.deliveries > 1).count();
+        let mut taken = Vec::new();
+        while taken.len() < credit
+            && let Some((index, rank)) = self.best()
+        {
+            let Some(mut ready) = self.lanes[index].ready.first_entry() else {
+                break;
+            };
+            let suspect = ready.get().front().is_some_and(|it| it.deliveries > 1);
+            if suspect && suspects >= self.suspects {
+                break;
+            }
+            debug_assert_eq!(*ready.key(), rank);
+            let item = ready.get_mut().pop_front();
+            if ready.get().is_empty() {
+                ready.remove();
+            }
+            self.turn = index + 1;
+            suspects += usize::from(suspect);
+            taken.extend(item.map(|item| self.hand_over(item)));
+        }
+        taken
+    }
+
+    /// The queue whose next message is the most urgent.
+    fn best(&self) -> Option<(usize, Reverse<u8>)> {
+        let count = self.lanes.len();
+        (0..count)
+            .map(|step| (self.turn + step) % count)
+            .filter_map(|index| {
+                let (rank, _) = self.lanes[index].ready.first_key_value()?;
+                Some((index, *rank))
+            })
+            // The first of equals is the one whose turn it is.
+            .min_by_key(|(_, rank)| *rank)
+    }
+
+    fn hand_over(&mut self, item: Item) -> Delivery {
+        let id = item.message.headers.id.clone();
+        // One that comes back while the worker still runs it is the same delivery to the worker.
+        let tag = self.adrift.remove(&id).unwrap_or_else(|| {
+            self.last_tag += 1;
+            self.last_tag
+        });
+        let delivery = Delivery {
+            tag,
+            queue: self.lanes[item.queue].name.clone(),
+            deliveries: item.deliveries,
+            revoked: self.revocations.contains(&id),
+            message: item.message,
+        };
+        let handed = Handed {
+            tag: item.tag,
+            queue: item.queue,
+            deliveries: item.deliveries,
+            id,
+            raw: item.raw,
+            since: std::time::Instant::now(),
+        };
+        self.handed.insert(tag, handed);
+        delivery
+    }
+
+    /// What the worker holds under this number, if it is still its own.
+    pub(crate) fn handed(&self, tag: i64) -> Option<&Handed> {
+        self.handed.get(&tag)
+    }
+
+    /// The numbers of what the worker holds.
+    pub(crate) fn handed_tags(&self) -> Vec<i64> {
+        self.handed.keys().copied().collect()
+    }
+
+    /// Takes out what the worker has settled.
+    pub(crate) fn settled(&mut self, tag: i64) -> Option<Handed> {
+        let handed = self.handed.remove(&tag);
+        if handed.is_none() {
+            self.adrift.retain(|_, lost| *lost != tag);
+        }
+        handed
+    }
+
+    /// Gives what the worker holds another number of the server's.
+    pub(crate) fn renumber(&mut self, tag: i64, new: u64) -> Option<u64> {
+        let handed = self.handed.get_mut(&tag)?;
+        handed.since = std::time::Instant::now();
+        Some(std::mem::replace(&mut handed.tag, new))
+    }
+
+    /// The acknowledgements for these deliveries. See [`Unsettled::settle`].
+    pub(crate) fn acks(&mut self, tags: impl IntoIterator<Item = u64>) -> Vec<(u64, bool)> {
+        self.unsettled.settle(tags)
+    }
+
+    /// The channel is gone, and all it delivered with it.
+    pub(crate) fn lose(&mut self) {
+        self.unsettled.clear();
+        self.later.clear();
+        self.last_arrived = 0;
+        for lane in &mut self.lanes {
+            lane.ready.clear();
+            lane.since = 0;
+            lane.window = 0;
+        }
+        let lost = std::mem::take(&mut self.handed);
+        self.adrift
+            .extend(lost.into_iter().map(|(tag, it)| (it.id, tag)));
+    }
+
+    /// Empties it: the number, the queue, the count so far and the bytes of each message, in the
+    /// order in which they came.
+    pub(crate) fn clear_out(&mut self) -> Vec<(u64, usize, u32, Raw)> {
+        let mut all = Vec::new();
+        let waiting = |item: Item| (item.tag, item.queue, item.deliveries, item.raw);
+        all.extend(std::mem::take(&mut self.later).into_values().map(waiting));
+        for lane in &mut self.lanes {
+            let ready = std::mem::take(&mut lane.ready).into_values().flatten();
+            all.extend(ready.map(waiting));
+        }
+        let handed = std::mem::take(&mut self.handed).into_values();
+        all.extend(handed.map(|it| (it.tag, it.queue, it.deliveries, it.raw)));
+        all.sort_unstable_by_key(|(tag, ..)| *tag);
+        all
+    }
+
+    /// How much is held of each queue.
+    pub(crate) fn loads(&self) -> Vec<Load> {
+        let mut loads = vec![Load::default(); self.lanes.len()];
+        for (load, lane) in loads.iter_mut().zip(&self.lanes) {
+            load.ready = lane.ready.values().map(VecDeque::len).sum();
+        }
+        for item in self.later.values() {
+            loads[item.queue].later += 1;
+        }
+        for handed in self.handed.values() {
+            loads[handed.queue].handed += 1;
+        }
+        loads
+    }
+}

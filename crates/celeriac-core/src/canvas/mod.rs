@@ -6,7 +6,7 @@
 //!
 //! | builder | is | returns |
 //! | --- | --- | --- |
-//! | `add::call(2, 2)`, a [`Signature`](crate::Signature) | one call | `u64` |
+//! | `add::call(2, 2)`, a [`Signature`] | one call | `u64` |
 //! | `add::partial(2)`, a [`Step`] | a call that lacks its first argument | `u64` |
 //! | `a.then(b)`, a [`Chain`] | `b` after `a` | what `b` returns |
 //! | [`group`]`([a, b])`, a [`Group`] | `a` beside `b` | a `Vec` of what they return |

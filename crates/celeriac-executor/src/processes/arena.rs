@@ -291,16 +291,18 @@ impl Arena {
             .store(u64::from(serial) << 32 | QUEUED, Ordering::Release);
     }
 
+    /// Moves a chunk from one claim to another, with the notices that were left for it.
     fn change(&self, seat: u32, serial: u32, from: u64, to: u64) -> bool {
-        let serial = u64::from(serial) << 32;
-        self.seat_word(seat)
-            .compare_exchange(
-                serial | from,
-                serial | to,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            )
-            .is_ok()
+        let word = self.seat_word(seat);
+        let mut known = word.load(Ordering::Acquire);
+        while known >> 32 == u64::from(serial) && known & CLAIM_MASK == from {
+            let next = known & !CLAIM_MASK | to;
+            match word.compare_exchange(known, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(newer) => known = newer,
+            }
+        }
+        false
     }
 
     /// The child's side: begins with a chunk, unless it was taken back.
@@ -445,6 +447,19 @@ mod tests {
         assert!(!arena.claim(1, 8), "an old chunk is gone for good");
         assert_eq!(arena.claim_of(1, 8), Claim::Gone);
         assert_eq!(arena.claim_of(1, 9), Claim::Queued);
+    }
+
+    #[test]
+    fn a_chunk_with_a_notice_can_be_begun_with_and_taken_back() {
+        let arena = Arena::create(SHAPE).unwrap();
+        arena.offer(0, 4);
+        arena.notify(0, Notice::Soft);
+        assert!(arena.claim(0, 4));
+        assert_eq!(arena.notice(0, 4), Some(Notice::Soft));
+        arena.offer(0, 5);
+        arena.notify(0, Notice::Soft);
+        assert!(arena.take_back(0, 5));
+        assert_eq!(arena.claim_of(0, 5), Claim::Gone);
     }
 
     #[test]

@@ -149,3 +149,20 @@ fn a_call_without_a_limit_is_left_alone_beside_one_that_has_one() {
     assert_eq!(bound.only::<nap_if_it_may>(), Ok(false));
     assert_eq!(free.only::<nap_if_it_may>(), Ok(true));
 }
+
+#[test]
+fn a_call_that_is_interrupted_before_its_child_has_begun_with_it_still_runs() {
+    let pool = pool(1);
+    let (_folder, path) = ledger();
+    // The pool learns that the task is short, and so sends it ahead.
+    let quick = (0..200).map(|n| (path.clone(), n, 0));
+    for outcome in chunk::<noted_sleep>(&pool, quick).all::<noted_sleep>() {
+        outcome.unwrap();
+    }
+    let long = one::<noted_sleep>(&pool, (path.clone(), 200, 300));
+    let behind = one::<noted_sleep>(&pool, (path.clone(), 201, 0));
+    until("the long one", || (lines(&path).len() == 201).then_some(()));
+    behind.control.interrupt(Interrupt::SoftTimeLimit);
+    assert!(behind.only::<noted_sleep>().is_ok());
+    assert!(long.only::<noted_sleep>().is_ok());
+}

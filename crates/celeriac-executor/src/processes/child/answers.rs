@@ -147,7 +147,7 @@ impl Child {
         let fits = count > 0
             && index + count <= job.chunk.len()
             && (self.setup.coroutines || index == flight.answered.next())
-            && self.arena.claim_of(about.seat, flight.serial) == Claim::Started
+            && self.arena.board().claim_of(about.seat, flight.serial) == Claim::Started
             && flight.answered.note(index, count);
         if !fits {
             return Err("outcomes of calls it has not run");

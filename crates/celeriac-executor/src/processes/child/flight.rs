@@ -42,7 +42,7 @@ impl Flight {
 
     /// The calls that a dead child was running.
     pub(super) fn victims(&self, seat: u32, arena: &Arena, lanes: &[Running]) -> Vec<usize> {
-        match arena.claim_of(seat, self.serial) {
+        match arena.board().claim_of(seat, self.serial) {
             Claim::Started => self.running(lanes),
             _ => Vec::new(),
         }

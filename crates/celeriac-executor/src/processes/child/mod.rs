@@ -209,13 +209,13 @@ impl Child {
             backstop: self.backstop(),
             last_news: self.last_news,
         };
-        let findings = look.at(self.seats.in_order(), self.arena.lanes());
+        let findings = look.at(self.seats.in_order(), self.arena.board().lanes());
         if let Some(next) = findings.next {
             self.check_by(next);
         }
         let mut news = false;
         for running in findings.overdue {
-            news |= self.arena.overdue(running.lane, running.call);
+            news |= self.arena.board().overdue(running.lane, running.call);
         }
         if let Some(doom) = findings.doom {
             self.kill(doom);

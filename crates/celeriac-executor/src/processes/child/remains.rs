@@ -42,12 +42,12 @@ impl Child {
         }
         Remains {
             status,
-            noted: self.arena.cause(),
+            noted: self.arena.board().cause(),
             greeted: self.process.pid().is_some(),
             doom: self.doom,
             expected: self.hung_up,
             fresh: self.fresh,
-            lanes: self.arena.lanes().collect(),
+            lanes: self.arena.board().lanes().collect(),
             arena: self.arena,
             flights: self.seats.into_flights(),
         }

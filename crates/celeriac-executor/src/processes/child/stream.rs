@@ -156,7 +156,7 @@ impl Stream {
     /// After the child's death: reads from the black box what it had finished and not sent.
     pub(super) fn recover(&mut self, arena: &Arena) {
         let received = self.input_at + self.input.len() as u64;
-        let missing = arena.produced().saturating_sub(received);
+        let missing = arena.board().produced().saturating_sub(received);
         if missing == 0 || missing > RING_BYTES as u64 {
             return;
         }
@@ -168,7 +168,7 @@ impl Stream {
             return;
         }
         // The last frame may still have been growing: it ends where the stream does.
-        if let Some(at) = arena.open_at()
+        if let Some(at) = arena.board().open_at()
             && let Some(start) = at.checked_sub(self.input_at)
             && let Ok(start) = usize::try_from(start)
             && start + OUTCOMES_HEADER <= self.input.len()

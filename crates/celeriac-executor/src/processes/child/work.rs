@@ -65,7 +65,7 @@ impl Child {
             id: &request.id.to_string(),
             inbox: if inline { 0 } else { number(bytes.len()) },
         };
-        self.arena.offer(seat, reserved.serial);
+        self.arena.board().offer(seat, reserved.serial);
         header.write(self.stream.out(), if inline { &bytes } else { &[] });
         if let Some(first) = limits::first(request.limits, self.backstop()) {
             self.check_by(now + first);
@@ -111,7 +111,7 @@ impl Child {
 
     fn take_back_seat(&mut self, seat: u32) -> Option<Job> {
         let flight = self.seats.get(seat)?;
-        if !self.arena.take_back(seat, flight.serial) {
+        if !self.arena.board().take_back(seat, flight.serial) {
             return None;
         }
         let calls = flight.job.chunk.len();
@@ -158,7 +158,7 @@ impl Child {
                 ended.push((job, error.clone()));
                 continue;
             }
-            self.arena.notify(seat, notice);
+            self.arena.board().notify(seat, notice);
             noticed = true;
             if error.is_some()
                 && let Some(flight) = self.seats.get_mut(seat)
@@ -177,7 +177,7 @@ impl Child {
     pub(in crate::processes) fn cancel_queued(&mut self) -> Vec<Job> {
         let jobs = self.take_back();
         for seat in self.seats.taken() {
-            self.arena.notify(seat, Notice::SkipRest);
+            self.arena.board().notify(seat, Notice::SkipRest);
         }
         jobs
     }

@@ -51,8 +51,8 @@ impl Server<'_> {
         let (order, header, inline) = Order::read(frame)?;
         let arena = self.inside.arena;
         // From here on a death is the first call's: reading its arguments may be what kills.
-        arena.begin(LANE, order.name(0), order.stamp());
-        if !arena.claim(header.seat, header.serial) {
+        arena.board().begin(LANE, order.name(0), order.stamp());
+        if !arena.board().claim(header.seat, header.serial) {
             return Ok(());
         }
         let mut inboxes = std::mem::take(&mut self.inboxes);
@@ -71,7 +71,7 @@ impl Server<'_> {
         let mut hearing = None;
         for (index, record) in (0..order.count).zip(records(chunk)) {
             let name = order.name(index);
-            inside.arena.begin(LANE, name, order.stamp());
+            inside.arena.board().begin(LANE, name, order.stamp());
             if let Some(error) = inside.unwanted(order) {
                 inside.answer(order, index, Err(error));
                 continue;

@@ -75,7 +75,7 @@ fn accept(
     inboxes: &mut Inboxes,
 ) -> io::Result<Option<(Arc<Order>, Bytes)>> {
     let (order, header, inline) = Order::read(frame)?;
-    if !inside.arena.claim(header.seat, header.serial) {
+    if !inside.arena.board().claim(header.seat, header.serial) {
         return Ok(None);
     }
     let chunk = Bytes::copy_from_slice(inside.body(&header, inline, inboxes)?);
@@ -135,7 +135,10 @@ impl Call {
 
     fn begin(&self) {
         let since = self.order.stamp();
-        self.inside.arena.begin(self.lane, self.name(), since);
+        self.inside
+            .arena
+            .board()
+            .begin(self.lane, self.name(), since);
     }
 
     async fn run(self) {
@@ -144,7 +147,7 @@ impl Call {
             None => self.outcome().await,
         };
         self.inside.answer(&self.order, self.index, outcome);
-        self.inside.arena.rest(self.lane);
+        self.inside.arena.board().rest(self.lane);
         if self.lanes.give(self.lane) {
             self.inside.outbox.flush();
         } else {

@@ -88,7 +88,7 @@ fn prepare(marker: &str) -> io::Result<OwnedFd> {
 fn serve(socket: OwnedFd) -> io::Result<()> {
     let (setup, file) = receive_setup(&socket)?;
     let arena: &'static Arena = Box::leak(Box::new(Arena::open(file, setup.shape)?));
-    os::note_overflows(arena.words(), CAUSE)?;
+    os::note_overflows(arena.board().words(), CAUSE)?;
     let outbox = Outbox::new(socket.try_clone()?, arena)?;
     let inside = Arc::new(Inside {
         arena,
@@ -241,7 +241,11 @@ impl Inside {
 
     /// The outcome of a call nobody wants begun any more, if that is so.
     fn unwanted(&self, order: &Order) -> Option<TaskError> {
-        match self.arena.notice(order.ticket.seat, order.ticket.serial)? {
+        match self
+            .arena
+            .board()
+            .notice(order.ticket.seat, order.ticket.serial)?
+        {
             Notice::Soft => None,
             Notice::Cancel => Some(TaskError::cancelled()),
             Notice::Shutdown | Notice::SkipRest => Some(TaskError::shutdown()),

@@ -271,7 +271,7 @@ impl Stream {
 
     fn publish(&mut self, end: u64) {
         self.produced = end;
-        self.arena.set_produced(end);
+        self.arena.board().set_produced(end);
     }
 
     fn open(&mut self, ticket: &Ticket, about: About) {
@@ -283,7 +283,7 @@ impl Stream {
         let at = self.produced;
         self.write_ring(at, &header);
         self.frame = header;
-        self.arena.set_open_at(Some(at));
+        self.arena.board().set_open_at(Some(at));
         self.open = Some(Open {
             at,
             next: about,
@@ -302,7 +302,7 @@ impl Stream {
         self.write_ring(open.at + BUSY_AT as u64, &busy.to_le_bytes());
         let length = u32::try_from(self.produced - open.at - 4).expect("frames are short");
         self.write_ring(open.at, &length.to_le_bytes());
-        self.arena.set_open_at(None);
+        self.arena.board().set_open_at(None);
     }
 
     /// Appends a whole frame of another kind.

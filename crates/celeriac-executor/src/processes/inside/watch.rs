@@ -41,11 +41,11 @@ struct Listener {
 impl Listener {
     /// Tells it what it has not been told yet.
     fn tell(&mut self, arena: &Arena, call: CallName) {
-        let interrupt = match arena.notice(self.seat, call.serial) {
+        let interrupt = match arena.board().notice(self.seat, call.serial) {
             Some(Notice::Shutdown) => Interrupt::Shutdown,
             Some(Notice::Cancel) => Interrupt::Cancelled,
             Some(Notice::Soft) => Interrupt::SoftTimeLimit,
-            _ if arena.is_overdue(self.lane, call) => Interrupt::SoftTimeLimit,
+            _ if arena.board().is_overdue(self.lane, call) => Interrupt::SoftTimeLimit,
             _ => return,
         };
         if self.told == Some(interrupt) {

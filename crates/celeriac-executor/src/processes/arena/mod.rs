@@ -18,6 +18,7 @@
 mod board;
 #[cfg(test)]
 mod model;
+mod names;
 mod regions;
 mod word;
 
@@ -26,7 +27,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
-pub(super) use self::board::{Board, CAUSE, CallName, Claim, Notice, Running};
+pub(super) use self::board::{Board, CAUSE};
+pub(super) use self::names::{CallName, Claim, Notice, Running};
 pub(super) use self::regions::{KEPT_BYTES, REGION_BYTES, Region};
 use crate::os::SharedWords;
 

@@ -5,7 +5,8 @@ use loom::sync::atomic::{AtomicBool, AtomicU64};
 use loom::thread;
 use std::sync::atomic::Ordering;
 
-use super::board::{Board, CallName, Claim, Notice, Running, words};
+use super::board::{Board, words};
+use super::names::{CallName, Claim, Notice, Running};
 use super::word::Memory;
 use super::{Shape, ring_index};
 

@@ -11,9 +11,10 @@ use celeriac_core::{BoxFuture, Context, Control, Interrupt};
 use futures_util::future::{Either, select};
 use tokio::runtime::{Builder, Runtime};
 
+use super::Inside;
 use super::inboxes::Inboxes;
 use super::input::Input;
-use super::{Inside, Order, begin, records};
+use super::order::{Order, begin, records};
 
 /// The only one.
 const LANE: usize = 0;

@@ -18,9 +18,10 @@ use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::super::arena::CallName;
+use super::Inside;
 use super::inboxes::Inboxes;
 use super::input::Input;
-use super::{Inside, Order, begin, records};
+use super::order::{Order, begin, records};
 use crate::os;
 
 /// Two, so that one coroutine that blocks does not stop the timers of the others.

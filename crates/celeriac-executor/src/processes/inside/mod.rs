@@ -8,33 +8,31 @@ mod coroutines;
 mod inboxes;
 mod input;
 mod keeper;
+mod order;
 mod outbox;
+mod stream;
 mod watch;
 
 use std::fs;
 use std::io::{self, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use celeriac_core::outcome::{ErrorKind, Outcome, TaskError};
-use celeriac_core::payload::ContentType;
-use celeriac_core::registry;
-use celeriac_core::task::{Run, TaskDefinition, recycle};
-use celeriac_core::{Context, Control, PayloadError, TaskId};
+use celeriac_core::task::recycle;
+use celeriac_core::{Control, PayloadError};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
 use self::inboxes::Inboxes;
-use self::outbox::{Outbox, Ticket};
+use self::order::Order;
+use self::outbox::Outbox;
 use self::watch::Watch;
-use super::arena::{Arena, CAUSE, CallName, Notice};
-use super::clock;
+use super::arena::{Arena, CAUSE, Notice};
 use super::setup::Setup;
-use super::wire::{About, Fields, RUN, RunHeader};
+use super::wire::{About, RunHeader};
 use crate::os;
 
 /// The stack of the thread that runs tasks: what a main thread has on most systems.
@@ -148,83 +146,6 @@ struct Inside {
     body_limit: usize,
 }
 
-/// A chunk to run, cut free from the frame it came in.
-struct Order {
-    ticket: Ticket,
-    task: &'static TaskDefinition,
-    content_type: ContentType,
-    attempt: u32,
-    first: usize,
-    count: u32,
-    soft: Option<Duration>,
-    hard: Option<Duration>,
-    id: TaskId,
-}
-
-impl Order {
-    /// What a frame of the parent asks for, with its header and the chunk if that follows it.
-    fn read(frame: &[u8]) -> io::Result<(Self, RunHeader<'_>, &[u8])> {
-        let mut fields = Fields(frame);
-        (fields.u8() == Some(RUN))
-            .then(|| {
-                let header = RunHeader::read(&mut fields)?;
-                Some((Self::new(&header)?, header, fields.0))
-            })
-            .flatten()
-            .ok_or_else(|| io::Error::other("its parent sent a frame it does not know"))
-    }
-
-    fn new(header: &RunHeader<'_>) -> Option<Self> {
-        let limit = |nanos: u64| (nanos != 0).then(|| Duration::from_nanos(nanos));
-        Some(Self {
-            ticket: Ticket::new(header.seat, header.serial, header.nonce),
-            task: registry::all().nth(header.task as usize)?,
-            content_type: header.content_type,
-            attempt: header.attempt,
-            first: header.first as usize,
-            count: header.count,
-            soft: limit(header.soft),
-            hard: limit(header.hard),
-            id: header.id.into(),
-        })
-    }
-
-    fn about(&self, index: u32) -> About {
-        About {
-            seat: self.ticket.seat,
-            nonce: self.ticket.nonce,
-            index,
-        }
-    }
-
-    /// Whether anybody can tell if an interrupt reaches its calls: a plain function only notices the
-    /// signal, which is sent for the sake of those that wait in a system call.
-    fn listens(&self) -> bool {
-        self.task.wants_context || self.task.is_async || self.soft.is_some()
-    }
-
-    fn name(&self, index: u32) -> CallName {
-        CallName {
-            serial: self.ticket.serial,
-            index,
-        }
-    }
-
-    /// When a call begins, if the parent watches its time.
-    fn stamp(&self) -> Option<u64> {
-        self.soft.or(self.hard).map(|_| clock::now())
-    }
-
-    fn context(&self, index: u32, control: Arc<Control>) -> Context {
-        let deadline = self
-            .soft
-            .or(self.hard)
-            .and_then(|limit| Instant::now().checked_add(limit));
-        let id = self.id.nth(self.first + index as usize);
-        Context::new(id, self.attempt, deadline, control)
-    }
-}
-
 impl Inside {
     /// The chunk that came in the frame or in the inbox.
     fn body<'a>(
@@ -284,21 +205,4 @@ impl Inside {
             recycle(value);
         }
     }
-}
-
-/// Begins a call; a panic of a hand-written entry point is an outcome too.
-fn begin(order: &Order, record: &[u8], context: &Context) -> Run<Outcome<Vec<u8>>> {
-    catch_unwind(AssertUnwindSafe(|| {
-        (order.task.call)(order.content_type, record, context)
-    }))
-    .unwrap_or_else(|panic| Run::Ready(Err(TaskError::from_panic(&*panic))))
-}
-
-/// The arguments of each call of a chunk.
-fn records(chunk: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Fields(chunk);
-    std::iter::from_fn(move || {
-        let len = rest.u32()? as usize;
-        rest.bytes(len)
-    })
 }

@@ -100,10 +100,11 @@ fn a_cancelled_call_has_its_system_call_ended_too() {
     wait_for_line(&path);
     // Between the note and the read there is time in which a signal finds nothing to end.
     until("its read", || {
-        let wait = std::fs::read_dir(format!("/proc/{before}/task")).unwrap();
-        wait.flatten()
-            .filter_map(|thread| std::fs::read_to_string(thread.path().join("wchan")).ok())
-            .any(|place| place.contains("pipe_read"))
+        let threads = std::fs::read_dir(format!("/proc/{before}/task")).unwrap();
+        threads
+            .flatten()
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok())
+            .any(|stat| stat.contains("(celeriac-task) S"))
             .then_some(())
     });
     calls.control.interrupt(Interrupt::Cancelled);

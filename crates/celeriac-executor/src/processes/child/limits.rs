@@ -161,3 +161,146 @@ fn soft(limits: Limits) -> Option<u64> {
         .filter(|soft| limits.hard.is_none_or(|hard| *soft < hard))
         .map(clock::nanos)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use celeriac_core::chunk::ChunkBuilder;
+    use celeriac_core::outcome::TaskError;
+    use celeriac_core::payload::ContentType;
+    use celeriac_core::task::{Run, TaskDefinition, TaskOptions};
+    use celeriac_core::{Control, Invocation, OutcomeChunk, Reply, TaskId, Work};
+
+    use super::super::super::arena::CallName;
+    use super::super::super::job::{Answered, Request};
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    static TASK: TaskDefinition = TaskDefinition {
+        name: "task",
+        signature: "task()",
+        parameters: &[],
+        is_async: false,
+        wants_context: false,
+        options: TaskOptions::DEFAULT,
+        call: |_, _, _| Run::Ready(Ok(Vec::new())),
+    };
+
+    struct Nobody;
+
+    impl Reply for Nobody {
+        fn outcomes(&self, _: OutcomeChunk) {}
+        fn failed(&self, _: TaskError) {}
+    }
+
+    /// A chunk of two calls with limits in milliseconds, sent at 0 under number `serial`.
+    fn flight(serial: u32, soft: Option<u64>, hard: Option<u64>) -> Flight {
+        let mut chunk = ChunkBuilder::new(ContentType::Msgpack);
+        chunk.push(&()).unwrap();
+        chunk.push(&()).unwrap();
+        let invocation = Invocation {
+            id: TaskId::new(),
+            task: &TASK,
+            attempt: 1,
+            limits: Limits {
+                soft: soft.map(Duration::from_millis),
+                hard: hard.map(Duration::from_millis),
+            },
+            control: Control::new(),
+            work: Work::Encoded(chunk.finish()),
+            reply: Arc::new(Nobody),
+        };
+        Flight {
+            job: Request::accept(invocation, 7, 0, false).unwrap(),
+            serial,
+            nonce: 0,
+            answered: Answered::default(),
+            sent_at: 0,
+            cost_ns: 0.0,
+            alone: true,
+            kill_at: None,
+        }
+    }
+
+    fn running(serial: u32, index: u32, since: u64) -> Running {
+        let call = CallName { serial, index };
+        Running {
+            lane: 0,
+            call,
+            since,
+        }
+    }
+
+    fn look(now_ms: u64, flights: &[Flight], lanes: &[Running]) -> Findings {
+        let look = Look {
+            now: now_ms * MS,
+            backstop: 0,
+            last_news: 0,
+        };
+        look.at(flights.iter(), lanes.iter().copied())
+    }
+
+    #[test]
+    fn a_call_is_looked_at_again_when_its_limit_passes() {
+        let flights = [flight(1, Some(10), Some(30))];
+        let findings = look(5, &flights, &[running(1, 0, 2 * MS)]);
+        assert!(findings.overdue.is_empty() && findings.doom.is_none());
+        assert_eq!(findings.next, Some(12 * MS));
+    }
+
+    #[test]
+    fn a_call_over_its_soft_limit_is_named_and_the_next_one_has_its_full_time() {
+        let mut flights = [flight(1, Some(10), None)];
+        let first = running(1, 0, 2 * MS);
+        let findings = look(12, &flights, &[first]);
+        assert_eq!(findings.overdue, [first]);
+        assert_eq!(
+            findings.next,
+            Some(22 * MS),
+            "should the next one begin now"
+        );
+        flights[0].answered.note(0, 1);
+        let last = running(1, 1, 2 * MS);
+        let findings = look(12, &flights, &[last]);
+        assert_eq!((findings.overdue, findings.next), (vec![last], None));
+    }
+
+    #[test]
+    fn a_call_that_has_its_outcome_is_over_no_limit() {
+        let mut flights = [flight(1, Some(10), Some(20))];
+        flights[0].answered.note(0, 1);
+        let findings = look(50, &flights, &[running(1, 0, 0), running(9, 0, 0)]);
+        assert!(findings.overdue.is_empty());
+        assert!(matches!(findings.doom, Some(Doom::Stuck(_))), "nor begun");
+    }
+
+    #[test]
+    fn a_hard_limit_names_the_call() {
+        let findings = look(30, &[flight(1, None, Some(20))], &[running(1, 1, 10 * MS)]);
+        let Some(Doom::HardLimit { request, call, .. }) = findings.doom else {
+            panic!("{findings:?}");
+        };
+        assert_eq!((request, call), (7, 1));
+    }
+
+    #[test]
+    fn what_waits_behind_a_long_call_is_looked_at_when_its_limit_could_pass() {
+        let flights = [flight(1, None, None), flight(2, None, Some(20))];
+        let findings = look(500, &flights, &[running(1, 0, 0)]);
+        assert!(findings.doom.is_none());
+        assert_eq!(findings.next, Some(520 * MS));
+    }
+
+    #[test]
+    fn a_soft_limit_behind_the_hard_one_is_none() {
+        let findings = look(
+            25,
+            &[flight(1, Some(20), Some(20))],
+            &[running(1, 0, 4 * MS)],
+        );
+        assert!(findings.overdue.is_empty());
+        assert!(findings.doom.is_some());
+    }
+}

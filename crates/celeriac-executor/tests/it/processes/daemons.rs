@@ -76,6 +76,18 @@ fn they_die_with_their_pool() {
 }
 
 #[test]
+fn an_orphan_that_ends_by_itself_is_left_alone_and_leaves_no_zombie() {
+    let pool = pool(1);
+    let (_folder, path) = ledger();
+    let child = call::<who>(&pool, (0,)).unwrap();
+    call::<leave_an_orphan>(&pool, (path.clone(),)).unwrap();
+    until("its last word", || (lines(&path).len() == 2).then_some(()));
+    let orphan = lines(&path)[0].parse().unwrap();
+    until("its end", || (!exists(orphan)).then_some(()));
+    assert_eq!(call::<who>(&pool, (0,)), Ok(child));
+}
+
+#[test]
 fn they_die_with_a_parent_that_is_killed() {
     if let Some(path) = helper::ledger_of_parent() {
         let pool = pool(1);

@@ -217,6 +217,14 @@ plain!(leave_daemons, |_c, (path: String)| -> () {
     Ok(())
 });
 
+// Leaves a process behind that ends by itself, after its parent.
+plain!(leave_an_orphan, |_c, (path: String)| -> () {
+    let script = "(sleep 0.05; echo done >> \"$0\") & echo $! >> \"$0\"";
+    let status = std::process::Command::new("sh").args(["-c", script, &path]).status().unwrap();
+    assert!(status.success());
+    Ok(())
+});
+
 plain!(environment, |_c, (_n: u64)| -> (Vec<String>, i32, bool, u64, String) {
     let marks = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CELERIAC_")).collect();
     let adjustment = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();

@@ -10,7 +10,7 @@ use std::fmt;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::Serializer;
 
 /// A text that is no point in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,18 +82,6 @@ pub(crate) fn serialize<S: Serializer>(
     match at {
         Some(at) => serializer.collect_str(&show(*at)),
         None => serializer.serialize_none(),
-    }
-}
-
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Timestamp>, D::Error> {
-    use serde::de::Error as _;
-
-    // A borrowed text would refuse one that has an escape, and a value that owns its texts.
-    match Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)? {
-        Some(text) => read(&text).map(Some).map_err(D::Error::custom),
-        None => Ok(None),
     }
 }
 

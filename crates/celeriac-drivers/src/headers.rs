@@ -1,47 +1,6 @@
 //! Stored headers and bodies, and the messages they make.
 
-use celeriac_core::{BrokerError, ContentType, Headers, Message, Payload, TaskId};
-use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Map, Value};
-
-/// Headers of which we know every name, as are those that we write.
-///
-/// To keep unknown ones, all are held back until the last has been seen, which takes three times as
-/// long.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct KnownOnly(#[serde(with = "Known")] Headers);
-
-/// The fields of [`Headers`].
-#[derive(Deserialize)]
-#[serde(remote = "Headers", deny_unknown_fields)]
-struct Known {
-    #[serde(default)]
-    lang: String,
-    task: String,
-    id: TaskId,
-    #[serde(default)]
-    eta: Option<Timestamp>,
-    #[serde(default)]
-    expires: Option<Timestamp>,
-    #[serde(default)]
-    group: Option<String>,
-    #[serde(default)]
-    retries: u32,
-    #[serde(default)]
-    timelimit: Option<(Option<f64>, Option<f64>)>,
-    #[serde(default)]
-    root_id: Option<TaskId>,
-    #[serde(default)]
-    parent_id: Option<TaskId>,
-    #[serde(default)]
-    origin: Option<String>,
-    #[serde(default)]
-    ignore_result: Option<bool>,
-    #[serde(skip)]
-    extra: Map<String, Value>,
-}
+use celeriac_core::{BrokerError, ContentType, Headers, Message, Payload};
 
 /// Refuses a message whose body is over `limit_bytes`.
 pub(crate) fn check_size(message: &Message, limit_bytes: usize) -> Result<(), BrokerError> {
@@ -68,10 +27,7 @@ pub(crate) fn decode(
     body: Vec<u8>,
     priority: u8,
 ) -> Result<Message, String> {
-    let headers = match serde_json::from_slice(headers) {
-        Ok(KnownOnly(headers)) => headers,
-        Err(_) => serde_json::from_slice(headers).map_err(|error| format!("headers: {error}"))?,
-    };
+    let headers = serde_json::from_slice(headers).map_err(|error| format!("headers: {error}"))?;
     let content_type = ContentType::from_mime(content_type).ok_or_else(|| {
         format!(
             "content type `{}` is not known",

@@ -1,9 +1,11 @@
 //! What a broker stores: headers that everybody reads, and a body only the task's process does.
 
+mod read;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::executor::Limits;
@@ -16,69 +18,37 @@ use crate::task::TaskOptions;
 /// The headers of a message, under the names and in the order of Celery's protocol 2.
 ///
 /// Headers we do not know are kept in `extra` and travel on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Headers {
     /// The language of the sender: `rs` or `py`.
-    #[serde(default, deserialize_with = "text_or_null")]
     pub lang: String,
     /// The name of the task.
     pub task: String,
     /// The id of the call; a number, which some producers send, is taken as its digits.
-    #[serde(deserialize_with = "text_or_number")]
     pub id: TaskId,
     /// When it may start.
-    #[serde(default, with = "crate::moment")]
+    #[serde(serialize_with = "crate::moment::serialize")]
     pub eta: Option<Timestamp>,
     /// When it is no longer worth starting.
-    #[serde(default, with = "crate::moment")]
+    #[serde(serialize_with = "crate::moment::serialize")]
     pub expires: Option<Timestamp>,
     /// The workflow it belongs to.
-    #[serde(default)]
     pub group: Option<String>,
     /// Retries so far.
-    #[serde(default, deserialize_with = "number_or_null")]
     pub retries: u32,
     /// Hard and soft time limit in seconds.
-    #[serde(default)]
     pub timelimit: Option<(Option<f64>, Option<f64>)>,
     /// The first call of its workflow.
-    #[serde(default)]
     pub root_id: Option<TaskId>,
     /// The call that sent it.
-    #[serde(default)]
     pub parent_id: Option<TaskId>,
     /// Who sent it.
-    #[serde(default)]
     pub origin: Option<String>,
     /// Whether it leaves no result; `None` leaves it to the task.
-    #[serde(default)]
     pub ignore_result: Option<bool>,
     /// What else the sender wrote.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
-}
-
-fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TaskId, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Text(String),
-        Positive(u64),
-        Negative(i64),
-    }
-    Ok(match Either::deserialize(deserializer)? {
-        Either::Text(text) => text.into(),
-        Either::Positive(number) => number.to_string().into(),
-        Either::Negative(number) => number.to_string().into(),
-    })
 }
 
 /// A call on its way: headers, priority, encoded body, and where its answer goes.

@@ -50,6 +50,11 @@ impl TaskId {
             Repr::Text(text) => Self(Repr::Text(format!("{text}-{index}").into())),
         }
     }
+
+    /// Whether it is a UUID, and so plain ASCII in its text.
+    pub fn is_uuid(&self) -> bool {
+        matches!(self.0, Repr::Uuid(_))
+    }
 }
 
 impl Default for TaskId {

@@ -159,14 +159,23 @@ impl WireMessage {
 
 /// The compressed body, if the headers ask for it; they then name it as Celery does.
 fn compressed(headers: &mut Map<String, Value>, body: &[u8]) -> Option<Vec<u8>> {
-    let name = headers.remove("compression")?;
-    let compression = Compression::from_name(name.as_str()?).ok()?;
-    let body = compression.deflate(body).ok()?;
-    headers.insert("compression".to_owned(), compression.as_str().into());
+    let compression = compression_of(headers);
+    headers.remove("compression");
+    let body = compression?.deflate(body).ok()?;
+    headers.insert("compression".to_owned(), compression?.as_str().into());
     Some(body)
 }
 
-fn inflated(name: &Value, body: &[u8], limit_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+/// The compression that the headers ask for, if it is known.
+pub(crate) fn compression_of(headers: &Map<String, Value>) -> Option<Compression> {
+    Compression::from_name(headers.get("compression")?.as_str()?).ok()
+}
+
+pub(crate) fn inflated(
+    name: &Value,
+    body: &[u8],
+    limit_bytes: usize,
+) -> Result<Vec<u8>, CompressionError> {
     let Some(name) = name.as_str() else {
         return Err(CompressionError::Unknown("no text".to_owned()));
     };
@@ -221,7 +230,7 @@ fn headers(headers: &Headers) -> Map<String, Value> {
 }
 
 /// A time limit as people write it: a whole number where it is one.
-fn seconds(limit: Option<f64>) -> Value {
+pub(crate) fn seconds(limit: Option<f64>) -> Value {
     match limit {
         #[allow(
             clippy::cast_possible_truncation,
@@ -238,7 +247,7 @@ fn correlation_id(message: &Message) -> String {
 }
 
 /// The time left until `at`, in milliseconds.
-fn expiration(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn expiration(at: Timestamp, now: Timestamp) -> String {
     let left_ms = at.as_millisecond().saturating_sub(now.as_millisecond());
     left_ms.max(0).to_string()
 }
@@ -269,7 +278,7 @@ pub(crate) fn known_content_type(mime: &str) -> Result<ContentType, DecodeError>
 }
 
 /// Refuses a character set other than UTF-8 and what is part of it.
-fn check_encoding(encoding: &str) -> Result<(), DecodeError> {
+pub(crate) fn check_encoding(encoding: &str) -> Result<(), DecodeError> {
     let known = ["utf-8", "binary", "utf8", "us-ascii", "ascii", ""];
     if known.iter().any(|name| name.eq_ignore_ascii_case(encoding)) {
         return Ok(());

@@ -7,15 +7,16 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use celeriac_core::results::Trail;
 use celeriac_core::{
-    ContentType, Payload, PayloadError, Progress, ResultState, StoredResult, moment,
+    ContentType, Payload, PayloadError, Progress, ResultState, StoredResult, Tree, moment,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::compression::{Compression, CompressionError, DEFAULT_INFLATED_LIMIT_BYTES};
 use crate::envelope::without_content;
+use crate::fields::Fields;
 
 /// What a compressed result begins with, before the MIME type of its compression and a zero.
 const COMPRESSED: &[u8] = b"\0celery-compressed\0";
@@ -73,9 +74,7 @@ pub enum ResultError {
 pub fn encode(stored: &StoredResult) -> Result<Vec<u8>, ResultError> {
     let outcome = outcome(stored)?;
     let error = stored.error.as_ref();
-    let written = Written {
-        status: stored.state.as_str(),
-        result: &outcome,
+    let rest = Written {
         traceback: error.and_then(exception::traceback),
         children: &stored.trail.children,
         date_done: stored
@@ -87,7 +86,15 @@ pub fn encode(stored: &StoredResult) -> Result<Vec<u8>, ResultError> {
         extra: &stored.trail.extra,
         task_id: stored.id.to_string(),
     };
-    Ok(serde_json::to_vec(&written).expect("all keys are text, so it has a form in JSON"))
+    // The value is passed on as it is, be it JSON or what only Python takes for JSON.
+    let mut out = Vec::with_capacity(256 + outcome.len());
+    out.extend_from_slice(b"{\"status\":");
+    out.extend_from_slice(json(stored.state.as_str()).as_bytes());
+    out.extend_from_slice(b",\"result\":");
+    out.extend_from_slice(outcome.as_bytes());
+    out.push(b',');
+    out.extend_from_slice(&json(&rest).as_bytes()[1..]);
+    Ok(out)
 }
 
 /// Compresses an encoded result as Celery 5.7 and newer read it.
@@ -113,30 +120,31 @@ fn inflated(rest: &[u8]) -> Result<Vec<u8>, CompressionError> {
 }
 
 /// What stands under `result`.
-fn outcome(stored: &StoredResult) -> Result<Box<RawValue>, ResultError> {
+fn outcome(stored: &StoredResult) -> Result<Cow<'_, str>, ResultError> {
     match (&stored.state, &stored.error) {
         (ResultState::Failure | ResultState::Revoked | ResultState::Retry, error) => {
-            Ok(raw(&exception::encode(error.as_ref(), &stored.task)))
+            Ok(json(&exception::encode(error.as_ref(), &stored.task)).into())
         }
-        (ResultState::Progress(progress), _) => Ok(raw(progress)),
-        _ => match &stored.value {
-            Some(value) => json(value),
-            None => Ok(raw(&Value::Null)),
-        },
+        (ResultState::Progress(progress), _) => Ok(json(progress).into()),
+        _ => stored.value.as_ref().map_or(Ok("null".into()), value),
     }
 }
 
 /// The JSON text of what always has one.
-fn raw(value: &impl Serialize) -> Box<RawValue> {
-    to_raw_value(value).expect("all its keys are text, so it has a form in JSON")
+fn json(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).expect("all its keys are text, so it has a form in JSON")
 }
 
 /// The JSON text of a value.
-fn json(value: &Payload) -> Result<Box<RawValue>, ResultError> {
-    Ok(match value.content_type {
-        ContentType::Json => value.decode()?,
-        _ => raw(&value.decode::<Value>()?),
-    })
+fn value(value: &Payload) -> Result<Cow<'_, str>, ResultError> {
+    if value.content_type == ContentType::Json
+        && let Ok(plain) = serde_json::from_slice::<&RawValue>(&value.bytes)
+    {
+        return Ok(plain.get().into());
+    }
+    Ok(Tree::decode(value.content_type, &value.bytes)?
+        .to_json()
+        .into())
 }
 
 /// Reads what a Celery worker, [`encode`] or [`compress`] stored.
@@ -157,9 +165,32 @@ pub fn decode(bytes: &[u8], now: Timestamp) -> Result<StoredResult, ResultError>
 }
 
 fn decode_plain(bytes: &[u8], now: Timestamp) -> Result<StoredResult, ResultError> {
-    let read: Read<'_> = serde_json::from_slice(bytes)
-        .map_err(|error| ResultError::Json(without_content(&error)))?;
+    let read: Read<'_> = match serde_json::from_slice(bytes) {
+        Ok(read) => read,
+        Err(error) => return decode_tree(bytes, now, &error),
+    };
     let result = read.result.map_or("null", RawValue::get);
+    understand(read, result, now)
+}
+
+/// The way of a result with a value that only Python takes for JSON.
+fn decode_tree(
+    bytes: &[u8],
+    now: Timestamp,
+    error: &serde_json::Error,
+) -> Result<StoredResult, ResultError> {
+    let refused = || ResultError::Json(without_content(error));
+    let Ok(Tree::Map(fields)) = Tree::parse(bytes) else {
+        return Err(refused());
+    };
+    let mut fields = Fields(fields);
+    let result = fields.remove("result").unwrap_or(Tree::Null).to_json();
+    let rest = Tree::from(fields).to_json();
+    let read: Read<'_> = serde_json::from_str(&rest).map_err(|_| refused())?;
+    understand(read, &result, now)
+}
+
+fn understand(read: Read<'_>, result: &str, now: Timestamp) -> Result<StoredResult, ResultError> {
     let traceback = read.traceback;
     let mut stored = StoredResult {
         id: read.task_id.as_ref().into(),
@@ -242,8 +273,6 @@ fn done_at(text: Option<&str>) -> Result<Option<Timestamp>, ResultError> {
 
 #[derive(Serialize)]
 struct Written<'a> {
-    status: &'a str,
-    result: &'a RawValue,
     traceback: Option<Cow<'a, str>>,
     children: &'a [Value],
     date_done: Option<String>,
@@ -321,6 +350,30 @@ mod tests {
             &decode(&bytes, NOW).unwrap().value.unwrap().bytes[..],
             text.as_bytes()
         );
+    }
+
+    #[test]
+    fn a_value_that_only_python_takes_for_json_is_passed_on() {
+        let text = br#"{"status":"SUCCESS","result":[NaN, 1],"task_id":"x","children":null}"#;
+        let read = decode(text, NOW).unwrap();
+        assert!(
+            read.value
+                .clone()
+                .unwrap()
+                .decode::<(f64, f64)>()
+                .unwrap()
+                .0
+                .is_nan()
+        );
+        let again = decode(&encode(&read).unwrap(), NOW).unwrap();
+        assert_eq!(again, read);
+        let mut bytes = stored(ResultState::Success);
+        let packed = b"\xc4\x02\xff\xfe";
+        bytes.value = Some(Payload {
+            content_type: ContentType::Msgpack,
+            bytes: packed[..].into(),
+        });
+        assert_eq!(written(&bytes)["result"]["__type__"], "base64");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What kombu puts into a Redis list or channel for one message: JSON with the body in base64.
 
+mod direct;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -9,6 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::base64;
 use crate::message::{Properties, WireMessage};
+
+pub use direct::{Incoming, IncomingError, Route, write};
 
 /// A message with what a transport without headers has to carry beside it.
 ///
@@ -123,15 +127,7 @@ impl Envelope {
         let flagged = headers
             .remove("redelivered")
             .is_some_and(|flag| flag == true);
-        let body = match properties.body_encoding.as_deref() {
-            Some("base64") => base64::decode(&raw.body).ok_or(EnvelopeError::Base64)?,
-            None | Some("utf-8" | "utf8" | "") => raw.body.into_owned().into_bytes(),
-            Some(other) => {
-                return Err(EnvelopeError::BodyEncoding(
-                    other.chars().take(80).collect(),
-                ));
-            }
-        };
+        let body = body(raw.body, properties.body_encoding.as_deref())?;
         Ok(Self {
             message: WireMessage {
                 headers,
@@ -152,6 +148,17 @@ impl Envelope {
             redelivered: flagged || info.redelivered == Some(true),
             extra: properties.extra,
         })
+    }
+}
+
+/// The bytes of a body that is base64 or plain text.
+fn body(text: Cow<'_, str>, encoding: Option<&str>) -> Result<Vec<u8>, EnvelopeError> {
+    match encoding {
+        Some("base64") => base64::decode(&text).ok_or(EnvelopeError::Base64),
+        None | Some("utf-8" | "utf8" | "") => Ok(text.into_owned().into_bytes()),
+        Some(other) => Err(EnvelopeError::BodyEncoding(
+            other.chars().take(80).collect(),
+        )),
     }
 }
 

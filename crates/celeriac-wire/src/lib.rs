@@ -26,6 +26,7 @@ pub mod message;
 mod protocol1;
 pub mod result;
 pub mod signature;
+mod tagged;
 
 pub use body::{Body, BodyError, Embed};
 pub use compression::{Compression, CompressionError};
@@ -33,3 +34,4 @@ pub use envelope::{Envelope, EnvelopeError};
 pub use fields::Fields;
 pub use message::{DecodeError, Properties, WireMessage};
 pub use signature::{Composite, Signature, SignatureError};
+pub use tagged::{Decimal, Extended, Tagged};

@@ -7,6 +7,7 @@
 mod bodies;
 mod canvas;
 mod captures;
+mod corpus;
 mod envelopes;
 mod messages;
 mod results;

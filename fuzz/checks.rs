@@ -20,12 +20,11 @@ pub(crate) fn envelope(bytes: &[u8]) {
     let Ok(incoming) = Incoming::read(bytes) else {
         return;
     };
-    let by_steps = Envelope::decode(bytes).expect("what is read at once is read by steps");
-    let message = by_steps
-        .message
-        .decode()
-        .expect("what is read at once is read by steps");
-    assert_eq!(incoming.message, message);
+    let message = incoming.message;
+    // The steps also look at what is not needed, and may refuse that.
+    if let Ok(by_steps) = Envelope::decode(bytes) {
+        assert_eq!(by_steps.message.decode().as_ref(), Ok(&message));
+    }
     let wire = WireMessage::encode(&message, NOW);
     let again = wire.decode().expect("what we write is read");
     assert_eq!(again.headers.id, message.headers.id);

@@ -194,6 +194,14 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_a_header_that_comes_twice_counts() {
+        let text = r#"{"task":"a","id":"x","shadow":"s","task":"b","shadow":null}"#;
+        let headers: Headers = serde_json::from_str(text).unwrap();
+        assert_eq!(headers.task, "b");
+        assert_eq!(headers.extra.get("shadow"), None);
+    }
+
+    #[test]
     fn headers_that_python_would_choke_on_are_refused() {
         for text in [
             r#"{"task":"add"}"#,

@@ -66,7 +66,10 @@ impl<'de> Visitor<'de> for HeadersVisitor {
                 "ignore_result" => headers.ignore_result = map.next_value()?,
                 _ => {
                     let value: Value = map.next_value()?;
-                    if !(value.is_null() && OFTEN_NULL.contains(&name.as_ref())) {
+                    if value.is_null() && OFTEN_NULL.contains(&name.as_ref()) {
+                        // Of a name that comes twice the last value counts, as everywhere.
+                        headers.extra.remove(name.as_ref());
+                    } else {
                         headers.extra.insert(name.into_owned(), value);
                     }
                 }

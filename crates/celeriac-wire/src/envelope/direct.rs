@@ -4,7 +4,7 @@
 //! # Invariants
 //!
 //! - It reads and writes what [`Envelope`] and [`WireMessage`](crate::WireMessage) do together, but
-//!   for properties that are not known here, which it drops.
+//!   for properties that are not known or not needed here, which it drops unread.
 
 use std::borrow::Cow;
 use std::io::Write as _;

@@ -225,6 +225,7 @@ struct Raw<'a> {
 struct RawProperties<'a> {
     correlation_id: Option<String>,
     reply_to: Option<String>,
+    #[serde(default, deserialize_with = "delivery_mode")]
     delivery_mode: Option<u8>,
     #[serde(default, deserialize_with = "digits")]
     expiration: Option<String>,
@@ -255,6 +256,14 @@ fn digits<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<St
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     })
+}
+
+/// A delivery mode; what is none counts as absent.
+fn delivery_mode<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u8>, D::Error> {
+    let mode = Value::deserialize(deserializer)?.as_u64();
+    Ok(mode.and_then(|mode| u8::try_from(mode).ok()))
 }
 
 /// A priority, held to what a byte can be.

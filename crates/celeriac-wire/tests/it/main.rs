@@ -10,4 +10,5 @@ mod captures;
 mod corpus;
 mod envelopes;
 mod messages;
+mod properties;
 mod results;

@@ -41,9 +41,30 @@ pub(super) async fn list(inner: &Inner, limit: usize) -> Result<Vec<DeadMessage>
 
 /// Puts dead messages back.
 pub(super) async fn retry(inner: &Inner, numbers: &[i64]) -> Result<u64, Failure> {
-    let mut call = Call::new(&scripts::RETRY_DEAD, inner.keys.script());
-    call.arg(numbers);
-    inner.link.run(call).await
+    let mut retried = 0;
+    for numbers in numbers.chunks(AT_ONCE) {
+        let mut ask = redis::pipe();
+        for number in numbers {
+            ask.cmd("HGET")
+                .arg(inner.keys.own(&format!("dead:{number}")))
+                .arg("message");
+        }
+        let messages: Vec<Option<Vec<u8>>> = inner.link.pipeline(ask).await?;
+        let mut call = Call::new(&scripts::RETRY_DEAD, inner.keys.script());
+        for (number, message) in numbers.iter().zip(messages) {
+            let id = message.and_then(|message| id_of(&message));
+            let result = id.map(|id| inner.keys.result(&id));
+            call.arg(*number).arg(result.unwrap_or_default());
+        }
+        retried += inner.link.run::<u64>(call).await?;
+    }
+    Ok(retried)
+}
+
+/// The call that a message makes.
+fn id_of(element: &[u8]) -> Option<String> {
+    let message = Envelope::decode(element).ok()?.message.decode().ok()?;
+    Some(message.headers.id.to_string())
 }
 
 /// Deletes dead messages.

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use celeriac_core::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
@@ -222,7 +223,10 @@ impl Link {
         if let Some(current) = self.current() {
             return Ok(current);
         }
-        let (connection, pushes) = self.dialer.dial().await?;
+        // Erased: with all the layers of a client in it, callers' own futures would have a type too
+        // deep for the compiler.
+        let dialling: BoxFuture<'_, _> = Box::pin(self.dialer.dial());
+        let (connection, pushes) = dialling.await?;
         *number += 1;
         let made = (*number, connection);
         *lock(&self.slot) = Some(made.clone());

@@ -1,16 +1,19 @@
--- Puts dead messages back in their lists with their counts at zero, but for malformed ones.
+-- Puts dead messages back in their lists with their counts at zero, but for malformed ones. The
+-- failure of such a call is forgotten, so that those who ask wait for its new outcome.
 --
--- ARGV: their numbers. Returns how many there were.
+-- ARGV: for each its number, and the key of its result or "". Returns how many there were.
 local retried = 0
-for i = 1, #ARGV do
-  local key = own .. 'dead:' .. ARGV[i]
+for i = 1, #ARGV, 2 do
+  local number, result = ARGV[i], ARGV[i + 1]
+  local key = own .. 'dead:' .. number
   local dead = redis.call('HMGET', key, 'reason', 'list', 'message', 'queue')
   if dead[1] and dead[1] ~= 'malformed' then
     local tag = string.match(dead[3], '.*"delivery_tag"%s*:%s*"([^"\\]+)"')
     if tag then redis.call('HDEL', deliveries, tag) end
+    if result ~= '' and state_of(result) == 'FAILURE' then redis.call('DEL', result) end
     redis.call('LPUSH', dead[2], dead[3])
     redis.call('DEL', key)
-    redis.call('ZREM', own .. 'dead_index', ARGV[i])
+    redis.call('ZREM', own .. 'dead_index', number)
     redis.call('HINCRBY', own .. 'dead_count', dead[4], -1)
     retried = retried + 1
   end

@@ -1,10 +1,11 @@
 //! Task protocol 1, which some old clients still send: everything in one map, the body.
 
 use bytes::Bytes;
-use celeriac_core::{ContentType, Headers, Payload};
+use celeriac_core::{ContentType, Headers, Payload, Tree};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
+use crate::fields::Fields;
 use crate::message::DecodeError;
 
 /// The fields of the body that are headers in protocol 2, under the same names.
@@ -29,49 +30,46 @@ pub(crate) fn decode(
     if matches!(body.content_type, ContentType::Data | ContentType::Text) {
         return Err(DecodeError::NoTask);
     }
-    let decoded = body
-        .decode()
+    let decoded = Tree::decode(body.content_type, &body.bytes)
         .map_err(|error| DecodeError::Body(error.to_string()))?;
-    let Value::Object(mut fields) = decoded else {
+    let Tree::Map(fields) = decoded else {
         return Err(DecodeError::NoTask);
     };
-    if !fields.get("task").is_some_and(Value::is_string) {
+    let mut fields = Fields(fields);
+    if fields.text("task").is_none() {
         return Err(DecodeError::NoTask);
     }
     let mut headers = kept;
     for name in HEADERS {
-        if let Some(value) = fields.remove(name) {
-            headers.insert(name.to_owned(), value);
+        if let Some(tree) = fields.remove(name) {
+            headers.insert(name.to_owned(), json!(tree));
         }
     }
     // `taskset` is the older name, and wins.
-    if let Some(group @ Value::String(_)) = fields.remove("taskset") {
-        headers.insert("group".to_owned(), group);
+    if let Some(Tree::Text(group)) = fields.remove("taskset") {
+        headers.insert("group".to_owned(), group.into());
     }
-    let mut take = |name: &str, otherwise: Value| match fields.remove(name) {
-        None | Some(Value::Null) => otherwise,
+    let mut take = |name: &str, otherwise: Tree| match fields.remove(name) {
+        None | Some(Tree::Null) => otherwise,
         Some(value) => value,
     };
-    let body = json!([
-        take("args", json!([])),
-        take("kwargs", json!({})),
-        {
-            "callbacks": take("callbacks", Value::Null),
-            "errbacks": take("errbacks", Value::Null),
-            "chain": null,
-            "chord": take("chord", Value::Null),
-        }
+    let body = Tree::List(vec![
+        take("args", Tree::List(Vec::new())),
+        take("kwargs", Tree::Map(Vec::new())),
+        Tree::Map(vec![
+            ("callbacks".to_owned(), take("callbacks", Tree::Null)),
+            ("errbacks".to_owned(), take("errbacks", Tree::Null)),
+            ("chain".to_owned(), Tree::Null),
+            ("chord".to_owned(), take("chord", Tree::Null)),
+        ]),
     ]);
     let headers = Headers::deserialize(Value::Object(headers))
         .map_err(|error| DecodeError::Headers(error.to_string()))?;
-    let bytes = serde_json::to_vec(&body).expect("a tree of JSON has a form in JSON");
-    Ok((
-        headers,
-        Payload {
-            content_type: ContentType::Json,
-            bytes: Bytes::from(bytes),
-        },
-    ))
+    let body = Payload {
+        content_type: ContentType::Json,
+        bytes: Bytes::from(body.to_json()),
+    };
+    Ok((headers, body))
 }
 
 #[cfg(test)]
@@ -90,6 +88,22 @@ mod tests {
         assert_eq!(headers.group.as_deref(), Some("t"));
         assert_eq!(body[0], json!([1]));
         assert_eq!(body[1], json!({}));
+    }
+
+    #[test]
+    fn arguments_are_passed_on_exactly() {
+        let text =
+            r#"{"task":"a","id":"x","args":[123456789012345678901234567890,NaN],"retries":2}"#;
+        let payload = Payload {
+            content_type: ContentType::Json,
+            bytes: text.into(),
+        };
+        let (headers, body) = decode(Map::new(), &payload).unwrap();
+        assert_eq!(headers.retries, 2);
+        assert!(
+            body.bytes
+                .starts_with(b"[[123456789012345678901234567890,NaN],{},")
+        );
     }
 
     #[test]

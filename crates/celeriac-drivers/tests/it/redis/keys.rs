@@ -1,1 +1,229 @@
 //! Keys and values are those that kombu and Celery read and write.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use celeriac_core::broker::Subscription;
+use celeriac_core::{
+    Broker, Consumer, Delivery, ResultState, Settled, Settlement, TaskId, Verdict,
+};
+use celeriac_drivers::redis::{ExchangeKind, RedisStore};
+use celeriac_testkit::{call, message, queue, result, within};
+use redis::Commands;
+use serde_json::Value;
+
+use super::Store;
+
+pub(super) async fn consume(store: &Arc<RedisStore>, name: &str) -> Arc<dyn Consumer> {
+    let subscription = Subscription::new(name, vec![queue("jobs")]);
+    within(store.consume(subscription)).await.unwrap()
+}
+
+pub(super) async fn receive(consumer: &Arc<dyn Consumer>) -> Delivery {
+    let mut got = within(consumer.receive(NonZeroUsize::MIN)).await.unwrap();
+    got.remove(0)
+}
+
+pub(super) fn ack(delivery: &Delivery) -> Settlement {
+    Settlement {
+        tag: delivery.tag,
+        verdict: Verdict::Ack,
+        result: None,
+        follow_ups: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_message_lies_in_the_list_of_its_priority_as_kombu_would_push_it() {
+    let place = Store::new("keys", "");
+    let store = place.store().await;
+    let (urgent, other) = (
+        message("u".into(), "t", 1, 2),
+        message("o".into(), "t", 2, 7),
+    );
+    let both = [urgent, other].map(|message| (queue("jobs"), message));
+    store.publish(both.into()).await.unwrap();
+    let mut client = place.client();
+    for (list, id, priority) in [("jobs", "u", 2), ("jobs\u{6}\u{16}6", "o", 7)] {
+        let texts: Vec<String> = client.lrange(place.key(list), 0, -1).unwrap();
+        assert_eq!(texts.len(), 1, "{list:?}");
+        let envelope: Value = serde_json::from_str(&texts[0]).unwrap();
+        assert_eq!(envelope["headers"]["id"], id);
+        let properties = &envelope["properties"];
+        assert_eq!(properties["priority"], priority);
+        assert_eq!(properties["body_encoding"], "base64");
+        assert_eq!(properties["delivery_info"]["exchange"], "");
+        assert_eq!(properties["delivery_info"]["routing_key"], "jobs");
+        assert!(properties["delivery_tag"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_held_message_stands_where_kombu_would_put_it_and_is_gone_when_settled() {
+    let place = Store::new("keys", "");
+    let store = place.store().await;
+    store
+        .publish(vec![(queue("jobs"), call("t", 1))])
+        .await
+        .unwrap();
+    let mut client = place.client();
+    let text: String = client.lindex(place.key("jobs"), 0).unwrap();
+    let envelope: Value = serde_json::from_str(&text).unwrap();
+    let tag = envelope["properties"]["delivery_tag"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+
+    let consumer = consume(&store, "c").await;
+    let delivery = receive(&consumer).await;
+    let entry: String = client.hget(place.key("unacked"), &tag).unwrap();
+    assert_eq!(
+        entry,
+        format!("[{text}, \"\", \"jobs\"]"),
+        "its text is unchanged"
+    );
+    let at: f64 = client.zscore(place.key("unacked_index"), &tag).unwrap();
+    let now = jiff::Timestamp::now().as_duration().as_secs_f64();
+    assert!((now - at).abs() < 60.0, "{at} is the time of the delivery");
+
+    let id = delivery.message.headers.id.clone();
+    let settlement = Settlement {
+        result: Some(result(&id, ResultState::Success, 1)),
+        ..ack(&delivery)
+    };
+    let settled = within(consumer.settle(vec![settlement])).await.unwrap();
+    assert_eq!(settled, [Settled::Done]);
+    let key = place.key(&format!("celery-task-meta-{id}"));
+    let stored: String = client.get(&key).unwrap();
+    let stored: Value = serde_json::from_str(&stored).unwrap();
+    assert_eq!(
+        (&stored["status"], &stored["task_id"]),
+        (&"SUCCESS".into(), &id.to_string().into())
+    );
+    let left_s: i64 = client.ttl(&key).unwrap();
+    assert!((3500..=3600).contains(&left_s), "{left_s}");
+    for gone in ["jobs", "unacked", "unacked_index", "_celeriac.held"] {
+        let there: bool = client.exists(place.key(gone)).unwrap();
+        assert!(!there, "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn a_consumers_queues_are_bound_as_python_binds_them() {
+    let place = Store::new("keys", "");
+    let store = place.store().await;
+    let _consumer = consume(&store, "c").await;
+    let mut client = place.client();
+    for table in ["_kombu.binding.jobs", "_kombu.binding_permanent.jobs"] {
+        let bound: Vec<String> = client.smembers(place.key(table)).unwrap();
+        assert_eq!(bound, ["jobs\u{6}\u{16}\u{6}\u{16}jobs"]);
+    }
+}
+
+#[tokio::test]
+async fn an_exchange_leads_to_the_queues_that_are_bound_to_it() {
+    let place = Store::new("keys", "");
+    let store = place.store().await;
+    let (jobs, other) = (queue("jobs"), queue("other"));
+    store
+        .bind(&jobs, "sales", ExchangeKind::Topic, "sale.*.eu")
+        .await
+        .unwrap();
+    store
+        .bind(&other, "sales", ExchangeKind::Topic, "#")
+        .await
+        .unwrap();
+    let message = call("t", 1);
+    let mut went = Vec::new();
+    for (exchange, kind, key) in [
+        ("sales", ExchangeKind::Topic, "sale.book.eu"),
+        ("sales", ExchangeKind::Topic, "sale.book.us"),
+        ("none", ExchangeKind::Direct, "x"),
+    ] {
+        let sent = store.publish_to_exchange(exchange, kind, key, &message);
+        went.push(sent.await.unwrap());
+    }
+    assert_eq!(went, [2, 1, 0]);
+    let consumer = consume(&store, "c").await;
+    receive(&consumer).await;
+    let depth = |name: &'static str| {
+        let store = store.clone();
+        async move {
+            let queues = store.queues().await.unwrap();
+            queues
+                .into_iter()
+                .find(|info| info.name.as_str() == name)
+                .unwrap()
+        }
+    };
+    assert_eq!(
+        (depth("jobs").await.ready, depth("jobs").await.held),
+        (0, 1)
+    );
+    assert_eq!(depth("other").await.ready, 2);
+}
+
+#[tokio::test]
+async fn two_messages_with_one_delivery_tag_are_both_kept() {
+    let place = Store::new("keys", "");
+    let store = place.store().await;
+    let both = ["a", "b"].map(|id| (queue("jobs"), message(id.into(), "t", 1, 0)));
+    store.publish(both.into()).await.unwrap();
+    let mut client = place.client();
+    let texts: Vec<String> = client.lrange(place.key("jobs"), 0, -1).unwrap();
+    let tag = |text: &str| {
+        let envelope: Value = serde_json::from_str(text).unwrap();
+        envelope["properties"]["delivery_tag"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let same: Vec<String> = texts
+        .iter()
+        .map(|text| text.replace(&tag(text), "always"))
+        .collect();
+    let _: () = client.del(place.key("jobs")).unwrap();
+    let _: () = client.rpush(place.key("jobs"), same).unwrap();
+
+    let consumer = consume(&store, "c").await;
+    let (first, second) = (receive(&consumer).await, receive(&consumer).await);
+    let ids: Vec<TaskId> = [&first, &second]
+        .map(|it| it.message.headers.id.clone())
+        .into();
+    assert_eq!(ids, ["a".into(), "b".into()]);
+    assert_eq!((first.deliveries, second.deliveries), (1, 1));
+    let held: usize = client.hlen(place.key("unacked")).unwrap();
+    assert_eq!(held, 2);
+    let settled = within(consumer.settle(vec![ack(&first), ack(&second)]))
+        .await
+        .unwrap();
+    assert_eq!(settled, [Settled::Done, Settled::Done]);
+}
+
+#[tokio::test]
+async fn an_element_without_a_delivery_tag_is_quarantined_and_the_next_runs() {
+    let place = Store::new("keys", "");
+    let store = place.store().await;
+    let mut client = place.client();
+    let junk: [&[u8]; 4] = [
+        b"junk",
+        b"",
+        b"\xff\xfe",
+        br#"{"headers": {"task": "t", "id": "x"}}"#,
+    ];
+    for element in junk {
+        let _: () = client.lpush(place.key("jobs"), element).unwrap();
+    }
+    store
+        .publish(vec![(queue("jobs"), call("good", 1))])
+        .await
+        .unwrap();
+    let consumer = consume(&store, "c").await;
+    assert_eq!(receive(&consumer).await.message.headers.task, "good");
+    let dead = store.dead(10).await.unwrap();
+    let mut kept: Vec<&[u8]> = dead.iter().map(|it| &it.headers[..]).collect();
+    kept.sort_unstable();
+    let mut pushed = junk.to_vec();
+    pushed.sort_unstable();
+    assert_eq!(kept, pushed);
+}

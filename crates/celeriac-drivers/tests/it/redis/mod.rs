@@ -1,6 +1,8 @@
 //! What the Redis driver promises beyond the suite, on a real server.
 
+mod faults;
 mod keys;
+mod python;
 
 use std::sync::Arc;
 
@@ -11,6 +13,11 @@ use celeriac_wire::{Envelope, Properties, WireMessage, result};
 use jiff::Timestamp;
 use redis::Commands;
 use serde_json::{Map, Value};
+
+/// The URL of the server that all tests share.
+pub(crate) fn server() -> String {
+    celeriac_testkit::peers::redis_url()
+}
 
 /// A server, and a prefix that nobody else uses.
 pub(crate) struct Store {
@@ -28,9 +35,7 @@ pub(crate) async fn connect(test: &str) -> Store {
 impl Store {
     /// A place of its own for a test, with further options.
     pub(crate) fn new(test: &str, options: &str) -> Self {
-        let server = std::env::var("CELERIAC_TEST_REDIS").expect(
-            "CELERIAC_TEST_REDIS names no server: `cargo xtask test` starts one and sets it",
-        );
+        let server = server();
         let prefix = format!("{test}:{}:", uuid::Uuid::new_v4().simple());
         Self {
             url: format!("{server}?global_keyprefix={prefix}&result_keyprefix={prefix}{options}"),

@@ -1,0 +1,238 @@
+//! Python's workers and clients on the same queues and results.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use celeriac_core::CallOptions;
+use celeriac_core::{
+    Broker, ContentType, Message, Payload, ResultState, Settled, Settlement, StoredResult, TaskId,
+    TaskOptions, task::encode_body,
+};
+use celeriac_testkit::peers::{CeleryApp, CeleryVersion};
+use celeriac_testkit::{queue, result, within};
+use redis::Commands;
+use serde_json::json;
+
+use super::Store;
+use super::keys::{ack, consume, receive};
+
+const TASKS: &str = "
+import time
+@app.task(name='add')
+def add(a, b):
+    return a + b
+
+@app.task(name='nap', acks_late=True)
+def nap(seconds):
+    time.sleep(seconds)
+    return 'slept'
+";
+
+/// The app of Python's that shares `place`, with further transport options.
+fn app(place: &Store, options: &str) -> CeleryApp {
+    let server = super::server();
+    let setup = format!(
+        "app.conf.broker_transport_options = {{'global_keyprefix': {prefix:?}, {options}}}\n\
+         app.conf.result_backend_transport_options = {{'global_keyprefix': {prefix:?}}}\n\
+         app.conf.task_default_queue = 'jobs'\n{TASKS}",
+        prefix = place.prefix,
+    );
+    CeleryApp::new(CeleryVersion::V57, &server, &server, &setup)
+}
+
+fn add(id: &TaskId, a: i64, b: i64) -> Message {
+    let body = encode_body(ContentType::Json, &(a, b)).unwrap();
+    let options = CallOptions {
+        id: Some(id.clone()),
+        ..CallOptions::default()
+    };
+    Message::new(
+        "add",
+        body,
+        &options,
+        &TaskOptions::DEFAULT,
+        jiff::Timestamp::now(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_pythons_is_delivered_and_its_result_seen_there() {
+    let place = Store::new("python", "");
+    let store = place.store().await;
+    let consumer = consume(&store, "c").await;
+    let app = app(&place, "");
+    let script = app.script(
+        "answer = add.apply_async((2, 3), priority=4, headers={'mine': 1}).get(timeout=30)",
+    );
+    let delivery = receive(&consumer).await;
+    assert_eq!(delivery.message.headers.task, "add");
+    assert_eq!(delivery.message.priority, 4);
+    assert_eq!(delivery.message.headers.extra["mine"], 1);
+    let (args, _, _): ((i64, i64), serde_json::Value, serde_json::Value) =
+        delivery.message.body.decode().unwrap();
+    let value = Payload::encode(ContentType::Json, &(args.0 + args.1)).unwrap();
+    let stored = StoredResult {
+        value: Some(value),
+        ..result(&delivery.message.headers.id, ResultState::Success, 1)
+    };
+    let settlement = Settlement {
+        result: Some(stored),
+        ..ack(&delivery)
+    };
+    assert_eq!(
+        within(consumer.settle(vec![settlement])).await.unwrap(),
+        [Settled::Done]
+    );
+    let answer = tokio::task::spawn_blocking(move || script.answer())
+        .await
+        .unwrap();
+    assert_eq!(answer, json!(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_worker_runs_our_call_and_heeds_our_revocation() {
+    let place = Store::new("python", "");
+    let store = place.store().await;
+    let app = app(&place, "");
+    let worker = app.worker(&["-Q", "jobs"]);
+    let mut watch = store.results().unwrap().watch().await.unwrap();
+    let id = TaskId::new();
+    watch.add(std::slice::from_ref(&id));
+    store
+        .publish(vec![(queue("jobs"), add(&id, 20, 3))])
+        .await
+        .unwrap();
+    let news = within(watch.next()).await.unwrap();
+    assert_eq!((&news[0].id, &news[0].state), (&id, &ResultState::Success));
+    assert_eq!(news[0].value.as_ref().unwrap().decode::<i64>().unwrap(), 23);
+
+    let unwanted = TaskId::new();
+    watch.add(std::slice::from_ref(&unwanted));
+    store.revoke(std::slice::from_ref(&unwanted)).await.unwrap();
+    // It was broadcast before this is asked.
+    let known = app.run("answer = app.control.inspect(timeout=10, limit=1).revoked()");
+    assert_eq!(known[worker.name()], json!([unwanted]), "{known}");
+    store
+        .publish(vec![(queue("jobs"), add(&unwanted, 1, 1))])
+        .await
+        .unwrap();
+    let news = within(watch.next()).await.unwrap();
+    assert_eq!(
+        (&news[0].id, &news[0].state),
+        (&unwanted, &ResultState::Revoked)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_of_pythons_is_heard() {
+    let place = Store::new("python", "");
+    let store = place.store().await;
+    let consumer = consume(&store, "celeriac@here").await;
+    let app = app(&place, "");
+    let script = app.script(
+        "app.control.revoke(['loud'], terminate=True)\n\
+         app.control.revoke('elsewhere', destination=['somebody@else'], terminate=True)\n\
+         app.control.revoke('quiet')\n\
+         for id in ('loud', 'elsewhere', 'quiet'):\n    add.apply_async((1, 1), task_id=id)\n\
+         answer = 1",
+    );
+    let told = within(consumer.revoked()).await.unwrap();
+    assert_eq!(told, ["loud".into()]);
+    let mut revoked = Vec::new();
+    for _ in 0..3 {
+        let delivery = receive(&consumer).await;
+        if delivery.revoked {
+            revoked.push(delivery.message.headers.id.to_string());
+        }
+    }
+    assert_eq!(revoked, ["loud", "quiet"]);
+    tokio::task::spawn_blocking(move || script.answer())
+        .await
+        .unwrap();
+}
+
+/// Python's worker gives back what others hold longer than its visibility timeout; what we hold is
+/// renewed before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_held_past_pythons_visibility_timeout_stays_ours() {
+    let place = Store::new("python", "");
+    let store = place.store().await;
+    let consumer = consume(&store, "c").await;
+    let id = TaskId::new();
+    let sent = vec![(queue("jobs"), add(&id, 1, 2))];
+    store.publish(sent).await.unwrap();
+    let delivery = receive(&consumer).await;
+    let mut client = place.client();
+    let (tag, at): (String, f64) = client
+        .zrange_withscores::<_, Vec<(String, f64)>>(place.key("unacked_index"), 0, 0)
+        .unwrap()
+        .remove(0);
+    // One that nobody renews: when it has come back, Python's worker has looked.
+    let entry: String = client.hget(place.key("unacked"), &tag).unwrap();
+    let marker = entry.replace(&id.to_string(), "marker");
+    let _: () = client.hset(place.key("unacked"), "marker", marker).unwrap();
+    let _: () = client
+        .zadd(place.key("unacked_index"), "marker", at)
+        .unwrap();
+    within_a_minute(async {
+        loop {
+            let renewed: f64 = client.zscore(place.key("unacked_index"), &tag).unwrap();
+            if renewed >= at + 4.0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let app = app(&place, "'visibility_timeout': 4");
+    let _worker = app.worker(&["-Q", "elsewhere"]);
+    within_a_minute(async {
+        while client.hexists(place.key("unacked"), "marker").unwrap() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let settled = within(consumer.settle(vec![ack(&delivery)])).await;
+    assert_eq!(settled.unwrap(), [Settled::Done]);
+    let credit = NonZeroUsize::new(10).unwrap();
+    let came = within(consumer.receive(credit)).await.unwrap();
+    let ids: Vec<String> = came
+        .iter()
+        .map(|it| it.message.headers.id.to_string())
+        .collect();
+    assert_eq!(ids, ["marker"], "and ours did not come back");
+}
+
+async fn within_a_minute<T>(future: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, future)
+        .await
+        .expect("it takes no longer than a minute")
+}
+
+/// What waits for its time goes back to the lists when our last consumer leaves Python's alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn delayed_messages_are_left_to_python_when_our_last_consumer_leaves() {
+    let place = Store::new("python", "");
+    let store = place.store().await;
+    let app = app(&place, "");
+    let _worker = app.worker(&["-Q", "elsewhere"]);
+    let consumer = consume(&store, "c").await;
+    let mut delayed = add(&TaskId::new(), 1, 2);
+    delayed.headers.eta = Some(jiff::Timestamp::now() + Duration::from_secs(3600));
+    store
+        .publish(vec![
+            (queue("jobs"), delayed),
+            (queue("jobs"), add(&TaskId::new(), 1, 2)),
+        ])
+        .await
+        .unwrap();
+    let delivery = receive(&consumer).await;
+    let depth = store.queues().await.unwrap();
+    let jobs = depth.iter().find(|it| it.name.as_str() == "jobs").unwrap();
+    assert_eq!((jobs.ready, jobs.delayed, jobs.held), (0, 1, 1));
+    within(consumer.settle(vec![ack(&delivery)])).await.unwrap();
+    consumer.close().await.unwrap();
+    let ready: usize = place.client().llen(place.key("jobs")).unwrap();
+    assert_eq!(ready, 1);
+}

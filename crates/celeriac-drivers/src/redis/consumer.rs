@@ -344,42 +344,31 @@ impl Consumer for RedisConsumer {
     fn revoked(&self) -> BoxFuture<'_, Result<Vec<TaskId>, BrokerError>> {
         Box::pin(async move {
             let _one = self.revoking.lock().await;
-            let mut heard = self.inner.ears().heard().revocations.subscribe();
-            let mut bell = self.desk.bell.subscribe();
             loop {
-                heard.mark_unchanged();
+                // Subscribed and asked for before looking: what comes between is told.
+                let mut heard = self.inner.ears().heard().revocations.subscribe();
+                let mut bell = self.desk.bell.subscribe();
                 self.check_open()?;
-                let revocations = &self.desk.revocations;
-                let caught_up = revocations
-                    .catch_up(&self.inner.link, &self.inner.keys)
-                    .await;
-                caught_up.map_err(|it| it.at(&self.inner.address))?;
-                let told = revocations.tell();
-                if !told.is_empty() {
-                    return Ok(told);
-                }
                 let inner = self.inner.clone();
-                let patience = inner.ears().patience();
-                // Asked for before looking once more: what comes between is told.
-                let _ = detached(async move { inner.ears().prick(&[]).await }).await;
-                let caught_up = revocations
-                    .catch_up(&self.inner.link, &self.inner.keys)
-                    .await;
-                caught_up.map_err(|it| it.at(&self.inner.address))?;
+                let asked = async move { inner.ears().prick_for_revocations().await };
+                // If that cannot be asked for, it is looked for now and then.
+                let _ = detached(asked).await;
+                let revocations = &self.desk.revocations;
+                let caught_up = revocations.catch_up(&self.inner.link, &self.inner.keys);
+                self.inner.told(caught_up.await)?;
                 let told = revocations.tell();
                 if !told.is_empty() {
                     return Ok(told);
                 }
+                let patience = self.inner.ears().patience();
                 let waiting = detached(async move {
                     tokio::select! {
                         _ = heard.changed() => {}
                         _ = bell.changed() => {}
                         () = tokio::time::sleep(patience) => {}
                     }
-                    (heard, bell)
                 });
-                let back = waiting.await.map_err(|it| it.at(&self.inner.address))?;
-                (heard, bell) = back;
+                self.inner.told(waiting.await)?;
             }
         })
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use celeriac_core::Backoff;
 use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, Value};
+use redis::{Cmd, FromRedisValue, PushInfo, PushKind, Value};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
@@ -105,19 +105,33 @@ impl Ears {
         &self.heard
     }
 
-    /// Asks to hear of the next message in any of `lists`, and of revocations; says whether one of
-    /// the lists has a message already.
+    /// Asks to hear of the next message in any of `lists`, and says whether one of them has a
+    /// message already.
     ///
     /// To be called where the connections are.
-    pub(super) async fn prick(&self, lists: &[String]) -> Result<bool, Failure> {
+    pub(super) async fn prick_for_messages(&self, lists: &[String]) -> Result<bool, Failure> {
+        let mut ask = redis::cmd("EXISTS");
+        ask.arg(lists);
+        let there: Option<usize> = self.ask(&ask).await?;
+        Ok(there.is_some_and(|there| there > 0))
+    }
+
+    /// Asks to hear of the next revocation.
+    ///
+    /// To be called where the connections are.
+    pub(super) async fn prick_for_revocations(&self) -> Result<(), Failure> {
+        let mut ask = redis::cmd("GET");
+        ask.arg(&self.revoked_key);
+        let _last: Option<Option<String>> = self.ask(&ask).await?;
+        Ok(())
+    }
+
+    /// The answer on the connection that hears; `None` if there is none now.
+    async fn ask<T: FromRedisValue>(&self, ask: &Cmd) -> Result<Option<T>, Failure> {
         let Some(mut connection) = lock(&self.state).connection.clone() else {
-            return Ok(false);
+            return Ok(None);
         };
-        let mut ask = redis::pipe();
-        ask.cmd("EXISTS").arg(lists);
-        ask.cmd("GET").arg(&self.revoked_key).ignore();
-        let answer: (usize,) = ask.query_async(&mut connection).await?;
-        Ok(answer.0 > 0)
+        Ok(Some(ask.query_async(&mut connection).await?))
     }
 
     /// How long one may wait without looking.

@@ -234,7 +234,7 @@ pub(super) async fn fetch(
                 (next_due_ms, held_back, now_ms)
             }
         };
-        if !held_back && ears.prick(&lists).await.unwrap_or(false) {
+        if !held_back && ears.prick_for_messages(&lists).await.unwrap_or(false) {
             continue;
         }
         let mut wait = ears.patience();

@@ -22,6 +22,12 @@ use super::{scripts, stale};
 /// away for a while all have, and those who live need a moment to come back.
 const GRACE: Duration = Duration::from_secs(6);
 
+/// How long it is remembered how often a message was delivered that we do not hold: a week.
+const KEEP_COUNTS_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// How often old ones are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
+
 /// How many messages one script gives back.
 const AT_ONCE: usize = 500;
 
@@ -189,6 +195,38 @@ pub(super) async fn take_back(
     Ok(back)
 }
 
+/// Forgets how often messages were delivered that have not been seen for a week: workers of another
+/// kind have settled them.
+async fn forget_old_counts(link: &Link, keys: &Keys) -> Result<(), Failure> {
+    let oldest_ms = Timestamp::now().as_millisecond() - KEEP_COUNTS_MS;
+    let is_old = |record: &str| {
+        let at = record
+            .split_once(' ')
+            .and_then(|(_, at)| at.parse::<i64>().ok());
+        at.is_none_or(|at| at < oldest_ms)
+    };
+    let mut cursor = "0".to_owned();
+    loop {
+        let mut ask = redis::cmd("HSCAN");
+        ask.arg(keys.own("deliveries"))
+            .arg(&cursor)
+            .arg("COUNT")
+            .arg(SCAN_STEP);
+        let (next, counts): (String, Vec<(String, String)>) = link.command(ask).await?;
+        let old = counts.iter().filter(|(_, record)| is_old(record));
+        let old: Vec<&str> = old.map(|(tag, _)| tag.as_str()).collect();
+        if !old.is_empty() {
+            let mut forget = redis::cmd("HDEL");
+            forget.arg(keys.own("deliveries")).arg(old);
+            link.command::<()>(forget).await?;
+        }
+        if next == "0" {
+            return Ok(());
+        }
+        cursor = next;
+    }
+}
+
 /// Keeps the lease of one consumer, until it is closed.
 pub(super) struct Keeper {
     inner: Weak<Inner>,
@@ -197,6 +235,7 @@ pub(super) struct Keeper {
     answering_since: Option<Instant>,
     next_sweep: Instant,
     next_restore: Instant,
+    next_forget: Instant,
 }
 
 impl Keeper {
@@ -209,6 +248,7 @@ impl Keeper {
             answering_since: Some(now),
             next_sweep: now,
             next_restore: now + Duration::from_secs(1),
+            next_forget: now + Duration::from_secs(60),
         }
     }
 
@@ -288,6 +328,10 @@ impl Keeper {
             self.next_restore =
                 now + (visibility / 10).clamp(Duration::from_secs(1), Duration::from_secs(60));
             stale::restore(inner).await?;
+        }
+        if self.next_forget <= now {
+            self.next_forget = now + FORGET_EVERY;
+            forget_old_counts(&inner.link, &inner.keys).await?;
         }
         Ok(())
     }

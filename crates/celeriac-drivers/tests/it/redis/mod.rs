@@ -2,7 +2,9 @@
 
 mod faults;
 mod keys;
+mod kills;
 mod python;
+mod servers;
 
 use std::sync::Arc;
 

@@ -1,0 +1,223 @@
+//! What the server says and how it ends, on a server of the test's own.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_core::{Broker, BrokerError, ResultState};
+use celeriac_drivers::redis::{RedisStore, open};
+use celeriac_testkit::{call, queue, result, within};
+use redis::Commands;
+
+use super::broker_url;
+use super::keys::{ack, consume, receive};
+use crate::conformance::options;
+
+/// A server on a socket in a folder, which keeps its data there.
+struct Server {
+    folder: tempfile::TempDir,
+    child: Child,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = run(folder.path().into());
+        let server = Self { folder, child };
+        server.answers().await;
+        server
+    }
+
+    fn socket(&self) -> String {
+        self.folder.path().join("redis.sock").display().to_string()
+    }
+
+    fn client(&self) -> redis::RedisResult<redis::Connection> {
+        redis::Client::open(format!("redis+unix://{}", self.socket()))?.get_connection()
+    }
+
+    async fn answers(&self) {
+        within(async {
+            while self.client().is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Kills it and starts it again on the same data.
+    async fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = run(self.folder.path().into());
+        self.answers().await;
+    }
+
+    fn configure(&self, setting: &str, value: &str) {
+        let mut config = redis::cmd("CONFIG");
+        config.arg(&["SET", setting, value]);
+        let _: () = config.query(&mut self.client().unwrap()).unwrap();
+    }
+
+    async fn store(&self) -> Arc<RedisStore> {
+        let url = format!("redis+unix://{}?virtual_host=2", self.socket());
+        open(&broker_url(&url), &options()).await.unwrap()
+    }
+}
+
+fn run(folder: PathBuf) -> Child {
+    let arguments = "--port 0 --unixsocket redis.sock --appendonly yes --appendfsync always --save";
+    Command::new("redis-server")
+        .args(arguments.split(' '))
+        .arg("")
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_and_comes_back_has_lost_nothing() {
+    let mut server = Server::start().await;
+    let store = server.store().await;
+    let both = ["held", "queued"].map(|task| (queue("jobs"), call(task, 1)));
+    store.publish(both.into()).await.unwrap();
+    let consumer = consume(&store, "c").await;
+    let held = receive(&consumer).await;
+    server.restart().await;
+    let id = held.message.headers.id.clone();
+    let settled = within(async {
+        loop {
+            let settlement = celeriac_core::Settlement {
+                result: Some(result(&id, ResultState::Success, 1)),
+                ..ack(&held)
+            };
+            match consumer.settle(vec![settlement]).await {
+                Ok(settled) => return settled,
+                Err(error) => assert!(error.is_transient(), "{error}"),
+            }
+        }
+    });
+    assert_eq!(settled.await, [celeriac_core::Settled::Done]);
+    assert_eq!(receive(&consumer).await.message.headers.task, "queued");
+}
+
+#[tokio::test]
+async fn a_full_server_is_full_and_takes_more_when_it_has_room() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    store
+        .publish(vec![(queue("jobs"), call("t", 1))])
+        .await
+        .unwrap();
+    server.configure("maxmemory", "1mb");
+    let refused = store.publish(vec![(queue("jobs"), call("t", 2))]).await;
+    let error = refused.unwrap_err();
+    assert!(matches!(error, BrokerError::Full { .. }), "{error:?}");
+    assert!(error.to_string().contains("maxmemory"), "{error}");
+    server.configure("maxmemory", "0");
+    store
+        .publish(vec![(queue("jobs"), call("t", 3))])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_for_a_while_passes_by_itself() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let consumer = consume(&store, "c").await;
+    let mut client = server.client().unwrap();
+    let mut as_replica = |of: [&str; 2]| {
+        let _: () = redis::cmd("REPLICAOF").arg(&of).query(&mut client).unwrap();
+    };
+    as_replica(["127.0.0.1", "1"]);
+    let refused = store.publish(vec![(queue("jobs"), call("t", 1))]).await;
+    let error = refused.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    assert!(text.contains("replica"), "{text}");
+    as_replica(["NO", "ONE"]);
+    within(async {
+        while let Err(error) = store.publish(vec![(queue("jobs"), call("t", 1))]).await {
+            assert!(error.is_transient(), "{error}");
+        }
+    })
+    .await;
+    within(async {
+        loop {
+            match consumer.receive(NonZeroUsize::MIN).await {
+                Ok(got) => return assert_eq!(got.len(), 1),
+                Err(error) => assert!(error.is_transient(), "{error}"),
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_password_that_is_asked_for_is_named_at_opening_and_waited_for_later() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let mut client = server.client().unwrap();
+    server.configure("requirepass", "s3cret");
+    let url = format!("redis+unix://{}", server.socket());
+    let refused = open(&broker_url(&url), &options()).await.unwrap_err();
+    assert!(
+        matches!(refused, BrokerError::Unusable { .. }),
+        "{refused:?}"
+    );
+    assert!(refused.help().unwrap().contains("password"));
+    // Its own connections are known already; new ones are not.
+    let mut kill = redis::cmd("CLIENT");
+    kill.arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    let _: i64 = kill.query(&mut client).unwrap();
+    let later = store.publish(vec![(queue("jobs"), call("t", 1))]).await;
+    assert!(later.unwrap_err().is_transient());
+    let _: () = redis::cmd("CONFIG")
+        .arg(&["SET", "requirepass", ""])
+        .query(&mut client)
+        .unwrap();
+    within(async {
+        while let Err(error) = store.publish(vec![(queue("jobs"), call("t", 1))]).await {
+            assert!(error.is_transient(), "{error}");
+        }
+    })
+    .await;
+}
+
+/// Everything is gone, and whoever is there goes on.
+#[tokio::test]
+async fn a_flushed_database_is_filled_anew() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let consumer = consume(&store, "c").await;
+    store
+        .publish(vec![(queue("jobs"), call("lost", 1))])
+        .await
+        .unwrap();
+    let lost = receive(&consumer).await;
+    let _: () = server.client().unwrap().flushall().unwrap();
+    let settled = within(consumer.settle(vec![ack(&lost)])).await.unwrap();
+    assert_eq!(settled, [celeriac_core::Settled::LeaseLost]);
+    store
+        .publish(vec![(queue("jobs"), call("new", 1))])
+        .await
+        .unwrap();
+    assert_eq!(receive(&consumer).await.message.headers.task, "new");
+    assert_eq!(store.consumers().await.unwrap().len(), 1);
+}

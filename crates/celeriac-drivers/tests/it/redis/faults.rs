@@ -99,41 +99,57 @@ async fn connections_that_are_cut_at_any_time_lose_nothing() {
 /// The answer to a claim never comes: what was booked for us is found when we are back.
 #[tokio::test]
 async fn a_claim_that_was_not_heard_of_is_found() {
-    let place = Store::new("faults", "");
+    let place = Store::new("faults", "&socket_timeout=1");
     let (proxy, faulty) = behind(&place).await;
     let consumer = consume(&faulty, "c").await;
-    let waiting = tokio::spawn({
-        let consumer = consumer.clone();
-        async move {
-            loop {
-                match consumer.receive(NonZeroUsize::MIN).await {
-                    Ok(mut got) => return got.remove(0),
-                    Err(error) => assert!(error.is_transient(), "{error}"),
-                }
-            }
-        }
-    });
-    // Its text is in the answer to the claim, and in nothing else that the server says. What comes
-    // after the part that has the marker is lost: here, what the message is held by.
-    proxy.strike_after_reply(b"\"task\":\"marked\"", Fault::Cut);
     let store = place.store().await;
+    let receiving = consumer.receive(NonZeroUsize::MIN);
+    proxy.strike(Fault::Hold);
     store
         .publish(vec![(queue("jobs"), call("marked", 1))])
         .await
         .unwrap();
-    let delivery = within(waiting).await.unwrap();
-    assert_eq!(
-        (delivery.message.headers.task.as_str(), delivery.deliveries),
-        ("marked", 1)
-    );
-    let settled = within(async {
+    let error = within(receiving).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    book_for(&place, "c");
+    proxy.heal();
+    let delivery = within(async {
         loop {
-            if let Ok(settled) = consumer.settle(vec![ack(&delivery)]).await {
-                return settled;
+            match consumer.receive(NonZeroUsize::MIN).await {
+                Ok(mut got) => return got.remove(0),
+                Err(error) => assert!(error.is_transient(), "{error}"),
             }
         }
-    });
-    assert_eq!(settled.await, [Settled::Done]);
+    })
+    .await;
+    assert_eq!(delivery.message.headers.task, "marked");
+    assert_eq!(delivery.deliveries, 1);
+    let settled = within(consumer.settle(vec![ack(&delivery)])).await;
+    assert_eq!(settled.unwrap(), [Settled::Done]);
+}
+
+/// Does what a claim does for the consumer of this name, which hears nothing of it.
+fn book_for(place: &Store, consumer: &str) {
+    let mut client = place.client();
+    let owners: Vec<(String, String)> = client.hgetall(place.key("_celeriac.consumer")).unwrap();
+    let named = |(_, particulars): &&(String, String)| particulars.contains(consumer);
+    let (owner, _) = owners.iter().find(named).unwrap();
+    let text: String = client.rpop(place.key("jobs"), None).unwrap();
+    let (_, tag) = text.split_once("\"delivery_tag\":\"").unwrap();
+    let (tag, _) = tag.split_once('"').unwrap();
+    let now = jiff::Timestamp::now().as_duration().as_secs_f64();
+    let record = format!("{owner} 1 {} 1 {}", text.len(), place.key("jobs"));
+    let mut book = redis::pipe();
+    book.atomic();
+    book.hset(
+        place.key("unacked"),
+        tag,
+        format!("[{text}, \"\", \"jobs\"]"),
+    )
+    .ignore();
+    book.zadd(place.key("unacked_index"), tag, now).ignore();
+    book.hset(place.key("_celeriac.held"), tag, record).ignore();
+    let _: () = book.query(&mut client).unwrap();
 }
 
 /// Messages, results and revocations come by themselves once the server can be reached again.

@@ -12,13 +12,12 @@ use url::{Host, Url};
 use super::keys;
 
 /// Options of kombu's that say nothing to this driver, and need no warning.
-const OF_NO_MEANING: [&str; 13] = [
+const OF_NO_MEANING: [&str; 12] = [
     "ack_emulation",
     "brpop_timeout",
     "health_check_interval",
     "max_connections",
     "polling_interval",
-    "queue_order_strategy",
     "retry_on_timeout",
     "retry_policy",
     "socket_keepalive",

@@ -35,10 +35,8 @@ local function take(list, room)
   if #texts < room then
     for _, text in ipairs(redis.call('RPOP', list, room - #texts) or {}) do
       local at = #texts + 1
-      -- The last one: a header of the sender's own may have the same name.
       texts[at] = text
-      tags[at] = #text <= most_bytes
-        and string.match(text, '.*"delivery_tag"%s*:%s*"([^"\\]+)"') or false
+      tags[at] = #text <= most_bytes and tag_of(text) or false
       counts[at] = false
     end
   end

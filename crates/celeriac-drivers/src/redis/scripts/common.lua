@@ -58,6 +58,15 @@ local function text_of(tag, length)
   return string.sub(entry, 2, 1 + length)
 end
 
+-- The delivery tag in a message's text; nil if there is none. It is the last of its name: a header
+-- of the sender's own may have the same one. Senders write it at the end, so that is looked at first.
+local function tag_of(text)
+  local from = string.find(text, '"delivery_tag"', -100, true)
+  local tag = from and string.match(text, '^"delivery_tag"%s*:%s*"([^"\\]+)"', from)
+  if tag and not string.find(text, '"delivery_tag"', from + 1, true) then return tag end
+  return string.match(text, '.*"delivery_tag"%s*:%s*"([^"\\]+)"')
+end
+
 -- Remembers how often a message was delivered while nobody of ours holds it.
 local function keep_count(tag, count)
   if count > 0 then

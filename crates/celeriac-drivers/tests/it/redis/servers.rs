@@ -221,3 +221,133 @@ async fn a_flushed_database_is_filled_anew() {
     assert_eq!(receive(&consumer).await.message.headers.task, "new");
     assert_eq!(store.consumers().await.unwrap().len(), 1);
 }
+
+/// A free port, for a server that wants to be told one.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Runs a tool to its end in a folder.
+fn tool(folder: &std::path::Path, program: &str, arguments: &str) {
+    let ran = Command::new(program)
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(
+        ran.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
+
+/// A child in a folder, killed when dropped.
+struct Guarded(Child);
+
+impl Guarded {
+    fn server(folder: &std::path::Path, arguments: &str) -> Self {
+        let child = Command::new("redis-server")
+            .args(arguments.split_whitespace())
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Opens a store, again while nobody listens yet.
+async fn open_when_there(url: &str) -> Result<Arc<RedisStore>, BrokerError> {
+    within(async {
+        loop {
+            match open(&broker_url(url), &options()).await {
+                Err(error) if error.is_transient() && is_refused(&error) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                opened => return opened,
+            }
+        }
+    })
+    .await
+}
+
+fn is_refused(error: &BrokerError) -> bool {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    source.is_some_and(|text| text.contains("refused") || text.contains("master"))
+}
+
+#[tokio::test]
+async fn tls_is_spoken_to_a_server_with_a_certificate_and_to_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    tool(
+        path,
+        "openssl",
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
+    );
+    tool(
+        path,
+        "openssl",
+        "req -newkey rsa:2048 -nodes -keyout own.key -out own.csr -subj /CN=localhost",
+    );
+    std::fs::write(path.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
+    tool(
+        path,
+        "openssl",
+        "x509 -req -in own.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out own.pem -days 2 \
+         -extfile names",
+    );
+    let port = free_port();
+    let _server = Guarded::server(
+        path,
+        &format!(
+            "--port 0 --tls-port {port} --bind 127.0.0.1 --tls-cert-file own.pem \
+             --tls-key-file own.key --tls-ca-cert-file ca.pem --tls-auth-clients no --save ''"
+        ),
+    );
+    let authority = path.join("ca.pem");
+    let url = |host: &str, options: &str| format!("rediss://{host}:{port}/0?{options}");
+    let trusted = format!("ssl_ca_certs={}", authority.display());
+    let store = open_when_there(&url("localhost", &trusted)).await.unwrap();
+    store
+        .publish(vec![(queue("jobs"), call("t", 1))])
+        .await
+        .unwrap();
+    let consumer = consume(&store, "c").await;
+    assert_eq!(receive(&consumer).await.message.headers.task, "t");
+    for strange in [url("localhost", ""), url("127.0.0.1", &trusted)] {
+        assert!(
+            open(&broker_url(&strange), &options()).await.is_err(),
+            "{strange}"
+        );
+    }
+    let careless = url("127.0.0.1", "ssl_cert_reqs=none");
+    open(&broker_url(&careless), &options()).await.unwrap();
+}
+
+#[tokio::test]
+async fn sentinels_lead_to_the_master() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, watcher) = (free_port(), free_port());
+    let _server = Guarded::server(folder.path(), &format!("--port {port} --save ''"));
+    let config = format!("port {watcher}\nsentinel monitor mine 127.0.0.1 {port} 1\n");
+    std::fs::write(folder.path().join("sentinel.conf"), config).unwrap();
+    let _sentinel = Guarded::server(folder.path(), "sentinel.conf --sentinel");
+    let url = format!("sentinel://127.0.0.1:{watcher}/0?master_name=mine");
+    let store = open_when_there(&url).await.unwrap();
+    store
+        .publish(vec![(queue("jobs"), call("t", 1))])
+        .await
+        .unwrap();
+    let consumer = consume(&store, "c").await;
+    assert_eq!(receive(&consumer).await.message.headers.task, "t");
+    let unknown = url.replace("mine", "other");
+    assert!(open(&broker_url(&unknown), &options()).await.is_err());
+}

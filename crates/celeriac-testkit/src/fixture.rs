@@ -30,6 +30,12 @@ pub trait Fixture: Send + Sync {
         celeriac_core::queue::MAX_NAME_BYTES
     }
 
+    /// Whether what a closed consumer gives back stands in its queue in the order it had, and none
+    /// of it counts as delivered: not if the store may deliver while a subscription ends.
+    fn gives_back_exactly(&self) -> bool {
+        true
+    }
+
     /// Headers that are none, with the content type and the body that come with them, in the form
     /// in which [`insert_raw`](Self::insert_raw) takes them. Dead messages have them to the letter.
     fn malformed(&self) -> Vec<(Vec<u8>, String, Vec<u8>)> {

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::Map;
 
 use super::answers::{AmqpResults, Answers};
-use super::consumer::{AmqpConsumer, waiting_place};
+use super::consumer::{AmqpConsumer, far, waiting_place};
 use super::control::{self, Report};
 use super::dead::{self, Pick, browse};
 use super::hub::{Hub, Letter};
@@ -129,7 +129,7 @@ impl AmqpBroker {
                 message.reply_to = Some(self.answers.queue().await?.to_owned());
             }
             self.hub.know([queue.clone()]);
-            let to = waiting_place(queue.clone(), message.headers.eta, now);
+            let to = waiting_place(queue.clone(), far(message.headers.eta), now);
             if matches!(to, Entity::Delayed(..)) {
                 // It goes there by itself, so that must be there.
                 let line = self.hub.line().await?;

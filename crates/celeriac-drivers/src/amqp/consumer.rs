@@ -254,8 +254,7 @@ pub(crate) fn letter_to(
     message: &celeriac_core::Message,
 ) -> Result<Letter, BrokerError> {
     headers::check_size(message, intake.body_limit_bytes)?;
-    let now = Timestamp::now();
-    let to = waiting_place(queue, message.headers.eta, now);
+    let to = waiting_place(queue, far(message.headers.eta), Timestamp::now());
     codec::encode(to, message).map_err(|reason| unsayable(intake, reason))
 }
 
@@ -264,6 +263,11 @@ fn unsayable(intake: &Intake, reason: String) -> BrokerError {
         &intake.hub.address(),
         super::transport::LinkError::Unsayable(reason),
     )
+}
+
+/// The time of a new message, if that is worth a wait in front of its queue.
+pub(crate) fn far(eta: Option<Timestamp>) -> Option<Timestamp> {
+    eta.filter(|eta| *eta > Timestamp::now() + delay::NEAR)
 }
 
 /// Where a message waits that is due at `eta`: in its queue, or in front of it.

@@ -156,8 +156,7 @@ pub(crate) async fn browse(
     }
     channel.start_acks(taken).await.map_err(refused)?;
     if last.is_some() {
-        // 0 means all that is left.
-        channel.give_back_to(0).await.map_err(refused)?;
+        channel.give_back_all().await.map_err(refused)?;
         // The answer comes after they are back.
         channel.look_at(&name).await.map_err(refused)?;
     }

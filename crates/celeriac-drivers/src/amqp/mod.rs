@@ -21,6 +21,7 @@
 //!
 //! - A message that is given back, or whose holder died, goes to the end of its queue: RabbitMQ says
 //!   only that a message came back, not how often, so it is published again with the count.
+//! - On quorum queues, what is on its way while a consumer is closed counts as delivered once more.
 //! - Messages of one call to `publish` are stored each for itself.
 //! - Only who sent a call hears of its result.
 //! - Priorities are kept if the queues are declared with some (`?max_priority=9`), and 9 is the most

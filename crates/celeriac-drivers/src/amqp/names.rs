@@ -38,8 +38,9 @@ const DURABLE: QueueFlags = QueueFlags {
 /// How long the queue of a consumer's long calls outlives it, empty.
 const KEPT_EXPIRES: Duration = Duration::from_secs(60 * 60);
 
-/// A message that was kept for longer goes back as soon as its keeper has died.
-const KEPT_TTL: Duration = Duration::from_secs(60);
+/// A message that was kept for longer goes back as soon as its keeper has died. It must be long
+/// enough for a keeper that lives to take it.
+const MOST_KEPT_TTL: Duration = Duration::from_secs(60);
 
 impl Entity {
     /// Its name on the server.
@@ -84,7 +85,8 @@ impl Entity {
                 }
             }
             Self::Kept(queue, _) => {
-                arguments = back_to(queue, settings, milliseconds(KEPT_TTL));
+                let kept_ttl = MOST_KEPT_TTL.min(settings.consumer_timeout / 4);
+                arguments = back_to(queue, settings, milliseconds(kept_ttl));
                 expire(&mut arguments, Some(KEPT_EXPIRES));
             }
         }

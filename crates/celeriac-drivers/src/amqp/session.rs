@@ -364,7 +364,15 @@ impl Session {
             let name = Entity::Tasks(name).name(settings);
             self.channel.look_at(&name).await?;
         }
-        self.drain().await
+        self.drain().await?;
+        if !misfits.is_empty() {
+            // Quorum queues may deliver to a subscription after they have ended it.
+            let astray = self.intake.shelf().gone_astray();
+            for tag in astray {
+                self.channel.give_back(tag).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes up what has arrived.

@@ -6,7 +6,7 @@
 //! - What a lost channel delivered is nobody's: its settlement finds the lease lost.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use celeriac_core::{Delivery, Message, QueueName, TaskId};
@@ -77,7 +77,12 @@ pub(crate) struct Shelf {
     suspects: usize,
     turn: usize,
     last_tag: i64,
+    /// The largest number that has arrived.
     last_arrived: u64,
+    /// Up to here all have arrived.
+    all_arrived: u64,
+    /// What has arrived beyond.
+    ahead: HashSet<u64>,
 }
 
 /// Windows up to this size are as asked for; larger ones are rounded up, so that they seldom change.
@@ -114,6 +119,8 @@ impl Shelf {
             turn: 0,
             last_tag: 0,
             last_arrived: 0,
+            all_arrived: 0,
+            ahead: HashSet::new(),
         }
     }
 
@@ -153,8 +160,19 @@ impl Shelf {
 
     /// Takes note of a delivery that must be settled.
     pub(crate) fn arrived(&mut self, tag: u64) {
-        self.last_arrived = tag;
+        self.last_arrived = self.last_arrived.max(tag);
+        self.ahead.insert(tag);
         self.unsettled.add(tag);
+    }
+
+    /// The deliveries that have not arrived though all did that were to: a subscription that had
+    /// been ended got them. They are unsettled from now on.
+    pub(crate) fn gone_astray(&mut self) -> Vec<u64> {
+        let all = self.all_arrived + 1..=self.last_arrived;
+        let astray: Vec<u64> = all.filter(|tag| !self.ahead.contains(tag)).collect();
+        self.all_arrived = self.last_arrived;
+        self.ahead.clear();
+        astray
     }
 
     /// Puts a message where it waits for the worker.
@@ -305,6 +323,8 @@ impl Shelf {
         self.unsettled.clear();
         self.later.clear();
         self.last_arrived = 0;
+        self.all_arrived = 0;
+        self.ahead.clear();
         for lane in &mut self.lanes {
             lane.ready.clear();
             lane.since = 0;
@@ -344,5 +364,114 @@ impl Shelf {
             loads[handed.queue].handed += 1;
         }
         loads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec;
+    use super::super::names::Entity;
+    use super::*;
+
+    fn shelf(queues: usize) -> Shelf {
+        let names: Vec<_> = (0..queues)
+            .map(|number| QueueName::new(&number.to_string()).unwrap())
+            .collect();
+        let mut shelf = Shelf::new(&names, 1);
+        (0..queues).for_each(|queue| shelf.subscribed(queue, 10));
+        shelf
+    }
+
+    fn put(shelf: &mut Shelf, tag: u64, queue: usize, priority: u8, deliveries: u32) {
+        let message = celeriac_testkit::message(TaskId::new(), "t", 1, priority);
+        let letter = codec::encode(Entity::Dead, &message).unwrap();
+        let raw = Raw {
+            properties: letter.properties,
+            body: letter.body,
+        };
+        shelf.arrived(tag);
+        let item = Item {
+            tag,
+            queue,
+            deliveries,
+            message,
+            raw,
+        };
+        shelf.put(item, None);
+    }
+
+    fn queues(taken: &[Delivery]) -> Vec<&str> {
+        taken.iter().map(|it| it.queue.as_str()).collect()
+    }
+
+    #[test]
+    fn urgent_ones_come_first_and_queues_take_turns() {
+        let mut shelf = shelf(2);
+        for (tag, queue, priority) in [(1, 0, 0), (2, 0, 0), (3, 1, 0), (4, 1, 9)] {
+            put(&mut shelf, tag, queue, priority, 1);
+        }
+        let taken = shelf.take(9);
+        assert_eq!(queues(&taken), ["1", "0", "1", "0"]);
+        assert_eq!(taken[0].message.priority, 9);
+    }
+
+    #[test]
+    fn a_suspect_waits_for_the_one_before_it() {
+        let mut shelf = shelf(1);
+        put(&mut shelf, 1, 0, 0, 2);
+        put(&mut shelf, 2, 0, 0, 2);
+        let first = shelf.take(9);
+        assert_eq!(first.len(), 1);
+        assert!(shelf.take(9).is_empty());
+        assert!(shelf.settled(first[0].tag).is_some());
+        assert_eq!(shelf.take(9).len(), 1);
+    }
+
+    #[test]
+    fn what_comes_back_while_it_runs_is_the_same_delivery() {
+        let mut shelf = shelf(1);
+        put(&mut shelf, 1, 0, 0, 1);
+        let first = shelf.take(1).remove(0);
+        shelf.lose();
+        assert!(shelf.handed(first.tag).is_none());
+        shelf.subscribed(0, 10);
+        let letter = codec::encode(Entity::Dead, &first.message).unwrap();
+        let raw = Raw {
+            properties: letter.properties,
+            body: letter.body,
+        };
+        let item = Item {
+            tag: 1,
+            queue: 0,
+            deliveries: 2,
+            message: first.message.clone(),
+            raw,
+        };
+        shelf.put(item, None);
+        assert_eq!(shelf.take(1)[0].tag, first.tag);
+    }
+
+    #[test]
+    fn a_window_fits_what_is_held_and_could_be_taken() {
+        let mut shelf = shelf(1);
+        assert_eq!(shelf.misfits(10), []);
+        assert_eq!(shelf.misfits(11), [(0, 11)]);
+        put(&mut shelf, 1, 0, 0, 1);
+        shelf.take(1);
+        assert_eq!(shelf.misfits(10), [(0, 10)]);
+        assert_eq!(shelf.misfits(900), [(0, 1024)]);
+        shelf.subscribed(0, 1024);
+        assert_eq!(shelf.misfits(5), [(0, 5)]);
+    }
+
+    #[test]
+    fn a_number_that_is_left_out_has_gone_astray() {
+        let mut shelf = shelf(1);
+        for tag in [1, 4, 2] {
+            shelf.arrived(tag);
+        }
+        assert_eq!(shelf.gone_astray(), [3]);
+        shelf.arrived(5);
+        assert!(shelf.gone_astray().is_empty());
     }
 }

@@ -12,7 +12,11 @@ fn url(text: &str) -> BrokerUrl {
 
 #[tokio::test]
 async fn a_broker_this_build_does_not_speak_is_named_as_such() {
-    let refused = open(&url("amqp://user:secret@host/0"), &DriverOptions::default()).await;
+    let refused = open(
+        &url("postgres://user:secret@host/0"),
+        &DriverOptions::default(),
+    )
+    .await;
     let error = refused.unwrap_err();
     let text = error.to_string();
     assert!(

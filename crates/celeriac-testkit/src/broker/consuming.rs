@@ -136,8 +136,14 @@ pub async fn a_closed_consumer_gives_back_uncounted(fixture: &dyn Fixture) {
     }
     let second = consume(&broker, "second", &[&jobs]).await;
     let again = receive_all(&second, 3).await;
-    assert_eq!(numbers(&again), [1, 2, 3]);
-    assert!(again.iter().all(|it| it.deliveries == 1));
+    let mut came = numbers(&again);
+    let mut most = 1;
+    if !fixture.gives_back_exactly() {
+        came.sort_unstable();
+        most = 2;
+    }
+    assert_eq!(came, [1, 2, 3]);
+    assert!(again.iter().all(|it| it.deliveries <= most));
 }
 
 /// Dropping a consumer without closing it gives back too.

@@ -278,13 +278,23 @@ impl Channel {
         }
     }
 
-    /// Gives deliveries up to `tag` back to their queues.
-    pub(crate) async fn give_back_to(&self, tag: u64) -> Result<(), LinkError> {
+    /// Gives a delivery back to its queue.
+    pub(crate) async fn give_back(&self, tag: u64) -> Result<(), LinkError> {
+        let options = BasicNackOptions {
+            multiple: false,
+            requeue: true,
+        };
+        Ok(self.inner.basic_nack(tag, options).await?)
+    }
+
+    /// Gives all unsettled deliveries of this channel back to their queues.
+    pub(crate) async fn give_back_all(&self) -> Result<(), LinkError> {
         let options = BasicNackOptions {
             multiple: true,
             requeue: true,
         };
-        Ok(self.inner.basic_nack(tag, options).await?)
+        // The number 0 stands for all of them.
+        Ok(self.inner.basic_nack(0, options).await?)
     }
 
     /// Publishes messages one after the other, and resolves when the server has answered to each:

@@ -23,6 +23,10 @@ pub(crate) async fn connect_classic(_: &str) -> Amqp {
     Amqp::with("&max_priority=9")
 }
 
+pub(crate) async fn connect_quorum(_: &str) -> Amqp {
+    Amqp::with("&queue_type=quorum")
+}
+
 pub(crate) fn url(text: &str) -> BrokerUrl {
     match text.parse().unwrap() {
         Place::Broker(url) => url,
@@ -78,6 +82,34 @@ impl Amqp {
         let uri = format!("{}/%2f", server.trim_end_matches('/'));
         let connection = Connection::connect(&uri, ConnectionProperties::default());
         connection.await.unwrap().create_channel().await.unwrap()
+    }
+
+    /// A handle with more options, and the network it is reached through.
+    pub(crate) async fn handle_with(&self, options: &str) -> Arc<AmqpBroker> {
+        let (proxy, through) = TcpProxy::before_url(&self.url()).await.unwrap();
+        let through = format!("{through}{options}");
+        let broker = amqp::open(&url(&through), &driver_options()).await.unwrap();
+        let broker = Arc::new(broker);
+        self.opened.lock().unwrap().push((proxy, broker.clone()));
+        broker
+    }
+
+    /// Lets a fault befall the connections of this handle.
+    pub(crate) fn strike_handle(&self, handle: &Arc<AmqpBroker>, fault: Fault) {
+        let opened = self.opened.lock().unwrap();
+        let found = opened
+            .iter()
+            .find(|(_, broker)| Arc::ptr_eq(broker, handle));
+        found.expect("the handle is one of ours").0.strike(fault);
+    }
+
+    /// Ends the faults of this handle.
+    pub(crate) fn heal(&self, handle: &Arc<AmqpBroker>) {
+        let opened = self.opened.lock().unwrap();
+        let found = opened
+            .iter()
+            .find(|(_, broker)| Arc::ptr_eq(broker, handle));
+        found.expect("the handle is one of ours").0.heal();
     }
 
     /// Lets a fault befall the connections of the handle that has this consumer.
@@ -157,6 +189,11 @@ impl Fixture for Amqp {
                 .await
                 .unwrap();
         })
+    }
+
+    /// A quorum queue may deliver to a subscription that it has ended.
+    fn gives_back_exactly(&self) -> bool {
+        !self.options.contains("&queue_type=quorum")
     }
 
     /// AMQP itself refuses what has no headers or is not made like any.

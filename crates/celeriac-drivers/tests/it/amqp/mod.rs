@@ -1,7 +1,13 @@
 //! RabbitMQ: the suite of the ports, and what is its own.
 
+mod faults;
 mod fixture;
+mod refusals;
 
 celeriac_testkit::broker_conformance! {
     mod classic = super::fixture::connect_classic, results to the sender
+}
+
+celeriac_testkit::broker_conformance! {
+    mod quorum = super::fixture::connect_quorum, results to the sender
 }

@@ -1,0 +1,308 @@
+//! Connections that end in the middle, and servers that go on differently.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use celeriac_core::broker::Subscription;
+use celeriac_core::{Broker, Consumer, Delivery, Settled, Settlement, TaskId, Verdict};
+use celeriac_drivers::amqp;
+use celeriac_testkit::peers::Fault;
+use celeriac_testkit::{Fixture as _, block_on, call, queue, within};
+use lapin::options::QueueDeleteOptions;
+
+use super::fixture::{Amqp, driver_options, url};
+
+fn ack(delivery: &Delivery) -> Settlement {
+    Settlement {
+        tag: delivery.tag,
+        verdict: Verdict::Ack,
+        result: None,
+        follow_ups: Vec::new(),
+    }
+}
+
+async fn consume(broker: &Arc<impl Broker + ?Sized>, name: &str) -> Arc<dyn Consumer> {
+    let subscription = Subscription {
+        suspects: NonZeroUsize::MAX,
+        ..Subscription::new(name, vec![queue("jobs")])
+    };
+    broker.consume(subscription).await.unwrap()
+}
+
+/// Receives, going on through errors that pass.
+async fn receive(consumer: &Arc<dyn Consumer>, credit: usize) -> Vec<Delivery> {
+    let credit = NonZeroUsize::new(credit).unwrap();
+    loop {
+        match within(consumer.receive(credit)).await {
+            Ok(got) => return got,
+            Err(error) => assert!(error.is_transient(), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn what_was_confirmed_is_there_however_often_the_connection_is_cut() {
+    block_on(async {
+        let amqp = Amqp::with("");
+        let client = amqp.handle().await;
+        let done = Arc::new(AtomicBool::new(false));
+        let (publisher, ended) = (client.clone(), done.clone());
+        let publishing = tokio::spawn(async move {
+            let mut confirmed = Vec::new();
+            while !ended.load(Ordering::Relaxed) {
+                let calls: Vec<_> = (0..40).map(|n| (queue("jobs"), call("t", n))).collect();
+                let ids = calls.iter().map(|(_, it)| it.headers.id.clone());
+                let ids: Vec<_> = ids.collect();
+                match within(publisher.publish(calls)).await {
+                    Ok(()) => confirmed.extend(ids),
+                    Err(error) => assert!(error.is_transient(), "{error}"),
+                }
+            }
+            confirmed
+        });
+        for cut in 0..15_u64 {
+            tokio::time::sleep(Duration::from_millis(20 + cut * 7)).await;
+            amqp.strike_handle(&client, Fault::Cut);
+        }
+        done.store(true, Ordering::Relaxed);
+        let confirmed = publishing.await.unwrap();
+        assert!(confirmed.len() > 100, "{} were confirmed", confirmed.len());
+        let wanted: HashSet<TaskId> = confirmed.iter().cloned().collect();
+        // More may be there: what was sent and not confirmed.
+        let broker = amqp.open().await;
+        let consumer = consume(&broker, "drain").await;
+        let mut missing = wanted;
+        while !missing.is_empty() {
+            for delivery in receive(&consumer, 500).await {
+                missing.remove(&delivery.message.headers.id);
+                consumer.settle(vec![ack(&delivery)]).await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn every_follow_up_of_an_acknowledged_call_is_there_though_connections_are_cut() {
+    const CALLS: usize = 300;
+    block_on(async {
+        let amqp = Amqp::with("");
+        let client = amqp.handle().await;
+        let calls: Vec<_> = (0..CALLS).map(|n| (queue("jobs"), call("t", n))).collect();
+        client.publish(calls).await.unwrap();
+        let worker = amqp.handle().await;
+        let consumer = consume(&worker, "worker").await;
+        let (mut done, mut rounds) = (HashSet::new(), 0);
+        while done.len() < CALLS {
+            let got = receive(&consumer, 10).await;
+            rounds += 1;
+            let settlements = got.iter().map(|delivery| {
+                let mut next = call("next", 0);
+                next.headers.id = format!("after-{}", delivery.message.headers.id).into();
+                Settlement {
+                    follow_ups: vec![(queue("next"), next)],
+                    ..ack(delivery)
+                }
+            });
+            let settling = consumer.settle(settlements.collect());
+            if rounds % 5 == 0 {
+                let (settled, ()) = tokio::join!(settling, async {
+                    tokio::time::sleep(Duration::from_micros(rounds * 37 % 2000)).await;
+                    amqp.strike_handle(&worker, Fault::Cut);
+                });
+                // What was not carried out comes again.
+                let settled = settled.unwrap_or_else(|error| {
+                    assert!(error.is_transient(), "{error}");
+                    Vec::new()
+                });
+                let carried = got
+                    .iter()
+                    .zip(settled)
+                    .filter(|(_, how)| *how == Settled::Done);
+                done.extend(carried.map(|(it, _)| it.message.headers.id.clone()));
+                continue;
+            }
+            if let Ok(settled) = settling.await {
+                let carried = got
+                    .iter()
+                    .zip(settled)
+                    .filter(|(_, how)| *how == Settled::Done);
+                done.extend(carried.map(|(it, _)| it.message.headers.id.clone()));
+            }
+        }
+        consumer.close().await.unwrap();
+        let other = amqp.open().await;
+        let next = Subscription::new("next", vec![queue("next")]);
+        let consumer = other.consume(next).await.unwrap();
+        let mut missing: HashSet<TaskId> = done
+            .iter()
+            .map(|id| TaskId::from(format!("after-{id}")))
+            .collect();
+        while !missing.is_empty() {
+            for delivery in receive(&consumer, 500).await {
+                missing.remove(&delivery.message.headers.id);
+                consumer.settle(vec![ack(&delivery)]).await.unwrap();
+            }
+        }
+    });
+}
+
+const HOLDER: &str = "CELERIAC_TEST_HOLDER";
+
+/// Not a test by itself: the process that the next one kills.
+#[test]
+#[ignore = "it is the child of another test"]
+fn holder() {
+    let Ok(text) = std::env::var(HOLDER) else {
+        return;
+    };
+    block_on(async {
+        let broker = amqp::open(&url(&text), &driver_options()).await.unwrap();
+        let consumer = consume(&Arc::new(broker), "holder").await;
+        loop {
+            receive(&consumer, 50).await;
+        }
+    });
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn what_a_killed_process_held_comes_back_at_once_and_counted() {
+    const CALLS: usize = 40;
+    block_on(async {
+        let amqp = Amqp::with("");
+        let broker = amqp.handle().await;
+        let calls: Vec<_> = (0..CALLS).map(|n| (queue("jobs"), call("t", n))).collect();
+        broker.publish(calls).await.unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "amqp::faults::holder", "--ignored"])
+            .env(HOLDER, amqp.url());
+        let holder = Killed(command.spawn().unwrap());
+        let held = async {
+            loop {
+                let consumers = broker.consumers().await.unwrap();
+                if consumers.iter().any(|it| it.held == CALLS as u64) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(held).await;
+        drop(holder);
+        let killed = Instant::now();
+        let heir = consume(&broker, "heir").await;
+        let mut seen = HashSet::new();
+        while seen.len() < CALLS {
+            for delivery in receive(&heir, 100).await {
+                assert_eq!(delivery.deliveries, 2);
+                seen.insert(delivery.message.headers.id.clone());
+            }
+        }
+        let after = killed.elapsed();
+        assert!(after < Duration::from_secs(5), "it took {after:?}");
+    });
+}
+
+#[test]
+fn a_queue_that_is_deleted_is_made_again_for_both_sides() {
+    block_on(async {
+        let amqp = Amqp::with("");
+        let broker = amqp.handle().await;
+        let consumer = consume(&broker, "c").await;
+        broker
+            .publish(vec![(queue("jobs"), call("t", 1))])
+            .await
+            .unwrap();
+        let got = receive(&consumer, 5).await;
+        consumer.settle(vec![ack(&got[0])]).await.unwrap();
+        let stranger = amqp.stranger().await;
+        let name = amqp.full_name(&queue("jobs"));
+        let delete = stranger.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
+        delete.await.unwrap();
+        // A client that does not know of it either.
+        broker
+            .publish(vec![(queue("jobs"), call("t", 2))])
+            .await
+            .unwrap();
+        assert_eq!(receive(&consumer, 5).await.len(), 1);
+    });
+}
+
+#[test]
+fn a_silent_connection_is_found_out_and_work_goes_on_when_it_heals() {
+    block_on(async {
+        let amqp = Amqp::with("&heartbeat=1");
+        let worker = amqp.handle().await;
+        let client = amqp.handle().await;
+        let consumer = consume(&worker, "c").await;
+        let jobs = |n| vec![(queue("jobs"), call("t", n))];
+        client.publish(jobs(1)).await.unwrap();
+        let got = receive(&consumer, 1).await;
+        amqp.strike_handle(&worker, Fault::Hold);
+        // The server gives up the silent one, and another consumer has the message.
+        let heir = consume(&client, "heir").await;
+        let again = receive(&heir, 1).await;
+        assert_eq!(again[0].message.headers.id, got[0].message.headers.id);
+        heir.settle(vec![ack(&again[0])]).await.unwrap();
+        heir.close().await.unwrap();
+        amqp.heal(&worker);
+        client.publish(jobs(2)).await.unwrap();
+        let healed = Instant::now();
+        let next = receive(&consumer, 1).await;
+        assert_ne!(next[0].message.headers.id, got[0].message.headers.id);
+        let after = healed.elapsed();
+        assert!(after < Duration::from_secs(8), "it took {after:?}");
+        let settled = consumer.settle(vec![ack(&got[0]), ack(&next[0])]).await;
+        assert_eq!(settled.unwrap(), [Settled::LeaseLost, Settled::Done]);
+    });
+}
+
+#[test]
+fn a_call_that_outlasts_the_servers_patience_is_kept_by_its_consumer() {
+    block_on(async {
+        let amqp = Amqp::with("");
+        // It believes that the server waits for 4 s; so it keeps what it has held for 2 s.
+        let worker = amqp.handle_with("&consumer_timeout=4").await;
+        let client = amqp.handle().await;
+        client
+            .publish(vec![(queue("jobs"), call("long", 1))])
+            .await
+            .unwrap();
+        let consumer = consume(&worker, "patient").await;
+        let got = receive(&consumer, 1).await;
+        let other = consume(&client, "other").await;
+        let patience = Duration::from_secs(7);
+        let stolen = tokio::time::timeout(patience, other.receive(NonZeroUsize::MIN)).await;
+        assert!(stolen.is_err(), "it was delivered to another one");
+        let held = |infos: Vec<celeriac_core::QueueInfo>| infos[0].held;
+        assert_eq!(held(client.queues().await.unwrap()), 1);
+        let settled = consumer.settle(vec![ack(&got[0])]).await.unwrap();
+        assert_eq!(settled, [Settled::Done]);
+
+        // One that dies meanwhile leaves it to others.
+        client
+            .publish(vec![(queue("jobs"), call("long", 2))])
+            .await
+            .unwrap();
+        other.close().await.unwrap();
+        let got = receive(&consumer, 1).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        drop(consumer);
+        let heir = consume(&client, "heir").await;
+        let again = receive(&heir, 1).await;
+        assert_eq!(again[0].message.headers.id, got[0].message.headers.id);
+        assert_eq!(again[0].deliveries, 2);
+    });
+}

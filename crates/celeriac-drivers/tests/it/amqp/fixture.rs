@@ -62,6 +62,11 @@ impl Amqp {
         format!("{}{}", amqp_url(), self.options)
     }
 
+    /// What the name of every queue begins with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// What a queue is called on the server.
     pub(crate) fn full_name(&self, queue: &QueueName) -> String {
         format!("{}{queue}", self.prefix)

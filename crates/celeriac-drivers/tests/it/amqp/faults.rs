@@ -306,3 +306,46 @@ fn a_call_that_outlasts_the_servers_patience_is_kept_by_its_consumer() {
         assert_eq!(again[0].deliveries, 2);
     });
 }
+
+/// The program that is `rabbitmqctl` for the server of this test.
+fn control(arguments: &[&str]) {
+    let program = std::env::var("CELERIAC_TEST_RABBITMQCTL");
+    let program = program.expect("this test needs CELERIAC_TEST_RABBITMQCTL");
+    let status = Command::new(program).args(arguments).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+#[ignore = "it stops every sender of the shared server for some seconds"]
+fn a_server_without_memory_makes_senders_wait_and_then_tells_them() {
+    block_on(async {
+        let amqp = Amqp::with("");
+        let impatient = amqp.handle_with("&publish_timeout=1").await;
+        let patient = amqp.handle().await;
+        let one = |n| vec![(queue("jobs"), call("t", n))];
+        for broker in [&impatient, &patient] {
+            broker.publish(one(0)).await.unwrap();
+        }
+        let consumer = consume(&patient, "c").await;
+        control(&["set_vm_memory_high_watermark", "0.0001"]);
+        // The first one tells the server that we send; from then on it tells us that it takes none.
+        let refused = async {
+            loop {
+                if let Err(error) = impatient.publish(one(1)).await {
+                    return error;
+                }
+            }
+        };
+        let error = within(refused).await;
+        assert!(error.is_transient(), "{error:?}");
+        // Consumers have connections of their own, and go on.
+        let got = receive(&consumer, 10).await;
+        let settled = consumer.settle(got.iter().map(ack).collect()).await;
+        assert!(settled.unwrap().iter().all(|it| *it == Settled::Done));
+        let waiting = tokio::spawn(async move { patient.publish(one(2)).await });
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!waiting.is_finished());
+        control(&["set_vm_memory_high_watermark", "0.4"]);
+        within(waiting).await.unwrap().unwrap();
+    });
+}

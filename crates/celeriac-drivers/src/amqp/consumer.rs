@@ -190,6 +190,7 @@ async fn settle(
     }
     if !connected {
         // What the lost channel delivered is somebody else's by now.
+        drop(intake.finish(&tags));
         return Ok(vec![Settled::LeaseLost; tags.len()]);
     }
     if !letters.is_empty() {

@@ -141,11 +141,12 @@ impl Intake {
     ) -> (Vec<bool>, impl Future<Output = ()> + Send + use<>) {
         let mut shelf = self.shelf();
         let handed: Vec<_> = tags.iter().map(|tag| shelf.settled(*tag)).collect();
+        let lost: Vec<_> = tags.iter().filter_map(|tag| shelf.let_go(*tag)).collect();
         let acks = shelf.acks(handed.iter().flatten().map(|handed| handed.tag));
         let sending = self.channel().map(|channel| channel.start_acks(acks));
         drop(shelf);
-        for handed in handed.iter().flatten() {
-            self.answers.forget_route(&handed.id);
+        for id in handed.iter().flatten().map(|it| &it.id).chain(&lost) {
+            self.answers.forget_route(id);
         }
         let ours = handed.iter().map(Option::is_some).collect();
         (ours, sent(sending))

@@ -299,11 +299,15 @@ impl Shelf {
 
     /// Takes out what the worker has settled.
     pub(crate) fn settled(&mut self, tag: i64) -> Option<Handed> {
-        let handed = self.handed.remove(&tag);
-        if handed.is_none() {
-            self.adrift.retain(|_, lost| *lost != tag);
-        }
-        handed
+        self.handed.remove(&tag)
+    }
+
+    /// The worker is done with what a lost channel delivered; says which call that is.
+    pub(crate) fn let_go(&mut self, tag: i64) -> Option<TaskId> {
+        let (id, _) = self.adrift.iter().find(|(_, lost)| **lost == tag)?;
+        let id = id.clone();
+        self.adrift.remove(&id);
+        Some(id)
     }
 
     /// Gives what the worker holds another number of the server's.

@@ -82,6 +82,12 @@ impl Expansion<'_, '_> {
                 if let Some(id) = id {
                     set_default(&mut body, "task_id", id.into());
                 }
+                // Where a chord is part of a group, its body stands for it.
+                for name in ["group_id", "group_index", "chord"] {
+                    if let Some(value) = signature.options.get(name) {
+                        set_default(&mut body, name, value.clone());
+                    }
+                }
                 self.send_parts(header_id(signature), header, *body, first, place)
             }
             Some(Composite::Chunks { task, items, size }) => {

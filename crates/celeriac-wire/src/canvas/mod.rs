@@ -73,6 +73,8 @@ pub struct Part {
 struct Origin {
     id: TaskId,
     root: TaskId,
+    /// Where its result is sent, and so those of what follows it.
+    reply_to: Option<String>,
     /// Its stamps, in the form that options have.
     stamps: Option<Fields>,
 }
@@ -210,6 +212,9 @@ impl With<'_> {
         let mut options = Fields::default();
         options.set("root_id", Tree::Text(self.origin.root.to_string()));
         options.set("parent_id", Tree::Text(self.origin.id.to_string()));
+        if let Some(reply_to) = &self.origin.reply_to {
+            options.set("reply_to", Tree::Text(reply_to.clone()));
+        }
         if let Some(stamps) = &self.origin.stamps {
             for (name, value) in &stamps.0 {
                 options.set(name, value.clone());
@@ -347,6 +352,7 @@ impl Origin {
         Self {
             id: headers.id.clone(),
             root: headers.root_id.as_ref().unwrap_or(&headers.id).clone(),
+            reply_to: message.reply_to.clone(),
             stamps: stamps_of(message),
         }
     }

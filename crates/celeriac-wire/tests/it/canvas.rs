@@ -313,3 +313,57 @@ fn large_numbers_are_passed_on_exactly() {
     let args = "[987654321098765432109876543210,123456789012345678901234567890]";
     assert!(body.contains(args), "{body}");
 }
+
+/// A call of `a` that `embed` follows, from a sender who waits at `answers`.
+fn carrying(embed: &Value) -> Message {
+    let captured = capture("chain-next.json");
+    let mut message = message(&captured["received"][0]);
+    message.body = Payload::encode(ContentType::Json, &json!([[], {}, embed])).unwrap();
+    message.reply_to = Some("answers".to_owned());
+    message
+}
+
+#[test]
+fn what_follows_answers_where_the_call_was_answered() {
+    let embed = json!({"chain": [{"task": "b", "options": {"task_id": "next"}}],
+        "callbacks": [{"task": "c"}]});
+    let message = carrying(&embed);
+    let follow = follow(&message, &end(&message, Ok(json!(1))), &celery, NOW).unwrap();
+    assert_eq!(follow.messages.len(), 2);
+    for (_, message) in &follow.messages {
+        assert_eq!(message.reply_to.as_deref(), Some("answers"));
+    }
+}
+
+#[test]
+fn a_chord_that_is_part_of_a_chord_stands_there_by_its_body() {
+    let chord = |header: Value, body: Value| {
+        json!({"task": "celery.chord", "subtask_type": "chord", "args": [], "options": {},
+            "kwargs": {"header": header, "body": body, "kwargs": {}}})
+    };
+    let inner = chord(
+        json!([{"task": "a"}]),
+        json!({"task": "inner", "options": {"task_id": "inner"}}),
+    );
+    let part = json!({"task": "celery.chain", "subtask_type": "chain", "args": [],
+        "kwargs": {"tasks": [{"task": "first"}, inner]}, "options": {}});
+    let outer = chord(
+        json!({"task": "celery.group", "subtask_type": "group", "args": [],
+            "kwargs": {"tasks": [part]}, "options": {"task_id": "outer group"}}),
+        json!({"task": "outer", "options": {"task_id": "outer"}}),
+    );
+    let message = carrying(&json!({ "chain": [outer] }));
+    let first = follow(&message, &end(&message, Ok(json!(1))), &celery, NOW).unwrap();
+    let first = &first.messages[0].1;
+    assert_eq!(first.headers.task, "first");
+    let header = follow(first, &end(first, Ok(json!(1))), &celery, NOW).unwrap();
+    let part = &header.messages[0].1;
+    let body = Body::decode(&part.body).unwrap().embed.chord.unwrap();
+    assert_eq!(body.task, "inner");
+    assert_eq!(body.options.text("group_id"), Some("outer group"));
+    let outer = body
+        .options
+        .get("chord")
+        .and_then(|chord| chord.get("task"));
+    assert_eq!(outer.and_then(celeriac_core::Tree::as_text), Some("outer"));
+}

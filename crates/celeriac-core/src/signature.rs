@@ -39,12 +39,29 @@ pub struct CallOptions {
 /// What a message tells those who only look at it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Marks {
-    /// Headers of the sender's own, beside Celery's.
+    /// Headers of the sender's own, beside Celery's; not under one of its names.
     pub headers: Map<String, Value>,
     /// The name that logs and events show instead of the task's.
     pub shadow: Option<String>,
     /// Stamps, by name: what follows the call carries them too.
     pub stamps: Map<String, Value>,
+}
+
+impl Marks {
+    /// The headers that say this.
+    pub(crate) fn headers(&self) -> Map<String, Value> {
+        let mut headers = self.headers.clone();
+        if let Some(shadow) = &self.shadow {
+            headers.insert("shadow".to_owned(), shadow.as_str().into());
+        }
+        if !self.stamps.is_empty() {
+            let mut names: Vec<_> = self.stamps.keys().cloned().collect();
+            names.sort();
+            headers.insert("stamped_headers".to_owned(), names.into());
+            headers.insert("stamps".to_owned(), self.stamps.clone().into());
+        }
+        headers
+    }
 }
 
 /// One typed call not yet made.

@@ -12,7 +12,7 @@ use crate::executor::Limits;
 use crate::id::TaskId;
 use crate::payload::Payload;
 use crate::policy::ResultPolicy;
-use crate::signature::CallOptions;
+use crate::signature::{CallOptions, Marks};
 use crate::task::TaskOptions;
 
 /// The headers of a message, under the names and in the order of Celery's protocol 2.
@@ -106,7 +106,10 @@ impl Message {
             parent_id: None,
             origin: None,
             ignore_result: Some(options.ignore_result.unwrap_or(ignored)),
-            extra: Map::new(),
+            extra: options
+                .marks
+                .as_deref()
+                .map_or_else(Map::new, Marks::headers),
         };
         Self {
             headers,
@@ -221,6 +224,28 @@ mod tests {
             ..CallOptions::default()
         };
         assert_eq!(message(&options).headers.eta.unwrap().as_second(), 60);
+    }
+
+    #[test]
+    fn marks_become_headers() {
+        let mut marks = crate::signature::Marks {
+            shadow: Some("nicer".to_owned()),
+            ..Marks::default()
+        };
+        marks.headers.insert("mine".to_owned(), 7.into());
+        marks.stamps.insert("b".to_owned(), "x".into());
+        marks.stamps.insert("a".to_owned(), vec![1].into());
+        let options = CallOptions {
+            marks: Some(Box::new(marks)),
+            ..CallOptions::default()
+        };
+        let extra = message(&options).headers.extra;
+        let shown = serde_json::to_value(extra).unwrap();
+        assert_eq!(
+            shown,
+            serde_json::json!({"mine": 7, "shadow": "nicer", "stamped_headers": ["a", "b"],
+                "stamps": {"a": [1], "b": "x"}})
+        );
     }
 
     #[test]

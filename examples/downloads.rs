@@ -145,12 +145,7 @@ async fn main() -> Result<ExitCode> {
 }
 
 /// Moves the bar along with the download, and says at its end how it went.
-async fn follow(
-    mut handle: Handle<download>,
-    bar: ProgressBar,
-    bars: &Bars,
-    name: &str,
-) -> Option<u64> {
+async fn follow(mut handle: Handle<u64>, bar: ProgressBar, bars: &Bars, name: &str) -> Option<u64> {
     while let Some(progress) = handle.next_progress().await {
         bar.set_length(progress.total);
         bar.set_position(progress.done);

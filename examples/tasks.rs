@@ -34,7 +34,7 @@ struct Args {
 }
 
 /// Starts all three.
-async fn start(app: &App, scale: f64) -> Result<Vec<Handle<work>>> {
+async fn start(app: &App, scale: f64) -> Result<Vec<Handle<String>>> {
     let mut handles = Vec::new();
     for (name, seconds) in WORK {
         let duration = Duration::try_from_secs_f64(seconds * scale)?;

@@ -13,7 +13,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use celeriac::Task;
 use celeriac::prelude::*;
 use celeriac_examples::{Common, Result, Site};
 use clap::Parser;
@@ -47,14 +46,13 @@ fn stubborn(context: &Context, duration: Duration) {
 }
 
 /// Waits for a call no longer than `limit`, then cancels it.
-async fn wait_at_most<T: Task>(limit: Duration, call: &mut Handle<T>) -> Result {
-    let name = T::DEFINITION.name;
+async fn wait_at_most(limit: Duration, name: &str, call: &mut Handle<()>) -> Result {
     // An error is a value: a time-out is a case to match, and no exception to catch.
     if let Err(elapsed) = timeout(limit, call.get()).await {
         println!("{name}: {elapsed} after {} s", limit.as_secs_f64());
         call.cancel().await?;
         match call.get().await {
-            Ok(_) => println!("{name}: it was faster than the cancellation"),
+            Ok(()) => println!("{name}: it was faster than the cancellation"),
             Err(error) => println!("{name}: {error}"),
         }
     }
@@ -79,14 +77,14 @@ async fn main() -> Result {
 
     let site = Site::open(&args.common, "coroutines").await?;
     let mut call = site.app.send(slow::call(duration)).await?;
-    wait_at_most(limit, &mut call).await?;
+    wait_at_most(limit, "timeouts.slow", &mut call).await?;
     site.finish("waited").await?;
     println!("calls still running: {}", RUNNING.load(Ordering::SeqCst));
 
     let children = App::on("processes=1").await?;
     let mut call = children.send(stubborn::call(1000 * duration)).await?;
     let child = call.next_progress().await.ok_or("it said nothing")?.done;
-    wait_at_most(limit, &mut call).await?;
+    wait_at_most(limit, "timeouts.stubborn", &mut call).await?;
     children.shutdown(ShutdownMode::Wait).await;
     let alive = Path::new("/proc").join(child.to_string()).exists();
     println!("process {child} still running: {alive}");

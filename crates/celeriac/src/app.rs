@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use celeriac_core::canvas::Canvas as _;
 use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::broker_client::BrokerClient;
 use crate::call::Call;
+use crate::canvas::{Sendable, send_one};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::launcher::Launcher;
@@ -148,9 +150,41 @@ impl App {
         self.broker.as_deref().map(BrokerClient::broker)
     }
 
-    /// Sends one call. With a broker it resolves once the call is stored there for good.
+    /// Sends a call, or a chain, chord or group of calls. With a broker it resolves once all that may
+    /// start is stored there for good.
     ///
-    /// On a pool the call is queued at once, and a priority has no effect.
+    /// On a pool a call is queued at once, and queue, priority, headers and stamps have no effect; a
+    /// canvas is carried out by the pool's own program, which passes values on encoded.
+    ///
+    /// ```
+    /// use celeriac::prelude::*;
+    ///
+    /// #[celeriac::task]
+    /// fn add(a: u64, b: u64) -> u64 {
+    ///     a + b
+    /// }
+    ///
+    /// #[celeriac::task]
+    /// fn sum(numbers: &[u64]) -> u64 {
+    ///     numbers.iter().sum()
+    /// }
+    ///
+    /// # celeriac::blocking::block_on(async {
+    /// let app = App::on("threads=2").await?;
+    /// let mut one = app.send(add::call(2, 2)).await?;
+    /// assert_eq!(one.get().await?, 4);
+    ///
+    /// let mut chain = app.send(add::call(2, 2).then(add::partial(8))).await?;
+    /// assert_eq!(chain.get().await?, 12);
+    ///
+    /// let many = celeriac::group((0..3).map(|n| add::call(n, n)));
+    /// assert_eq!(app.send(many).await?.get().await?, [0, 2, 4]);
+    ///
+    /// let many = celeriac::group((0..3).map(|n| add::call(n, n)));
+    /// let mut chord = app.send(many.then(sum::partial()).then(add::partial(1))).await?;
+    /// assert_eq!(chord.get().await?, 7);
+    /// # Ok::<(), celeriac::Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -160,7 +194,17 @@ impl App {
     /// # Cancel safety
     ///
     /// None: with a broker a dropped future has sent the call or not.
-    pub async fn send<T: Task>(&self, signature: Signature<T>) -> Result<Handle<T>> {
+    pub async fn send<C: Sendable>(&self, canvas: C) -> Result<C::Handle> {
+        canvas.send_to(self).await
+    }
+
+    pub(crate) async fn send_call<T: Task>(
+        &self,
+        signature: Signature<T>,
+    ) -> Result<Handle<T::Output>> {
+        if signature.has_links() {
+            return send_one(self, signature.into_node()).await;
+        }
         match &self.broker {
             Some(broker) => self.publish(broker, signature).await,
             None => self.launch(signature),
@@ -188,7 +232,7 @@ impl App {
     pub async fn send_many<T: Task>(
         &self,
         signatures: impl IntoIterator<Item = Signature<T>>,
-    ) -> Result<Vec<Handle<T>>> {
+    ) -> Result<Vec<Handle<T::Output>>> {
         let mut signatures = signatures.into_iter().peekable();
         let Some(broker) = &self.broker else {
             return signatures.map(|call| self.launch(call)).collect();
@@ -247,11 +291,19 @@ impl App {
         self.body_limit_bytes
     }
 
+    pub(crate) fn broker_client(&self) -> Option<&Arc<BrokerClient>> {
+        self.broker.as_ref()
+    }
+
+    pub(crate) fn shared_registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
     pub(crate) fn is_broker(&self) -> bool {
         self.broker.is_some()
     }
 
-    fn launch<T: Task>(&self, signature: Signature<T>) -> Result<Handle<T>> {
+    fn launch<T: Task>(&self, signature: Signature<T>) -> Result<Handle<T::Output>> {
         let options = signature.options;
         let own = &T::DEFINITION.options;
         let limits = Limits {
@@ -264,7 +316,7 @@ impl App {
             }
             None => options.countdown.unwrap_or_default(),
         };
-        let call = Call::<T>::launch(
+        let call = Call::launch::<T>(
             &self.launcher,
             options.id.unwrap_or_default(),
             signature.args,
@@ -273,7 +325,7 @@ impl App {
             self.body_limit_bytes,
         )
         .map_err(|source| Error::Arguments {
-            task: T::DEFINITION.name,
+            task: T::DEFINITION.name.to_owned(),
             source,
         })?;
         if let Some(expires) = options.expires.or(own.expires) {
@@ -286,7 +338,7 @@ impl App {
         &self,
         broker: &Arc<BrokerClient>,
         signature: Signature<T>,
-    ) -> Result<Handle<T>> {
+    ) -> Result<Handle<T::Output>> {
         let mut batch = Batch::default();
         self.push(&mut batch, &signature, Timestamp::now())?;
         let mut calls = batch.publish(broker).await?;
@@ -295,7 +347,10 @@ impl App {
     }
 
     /// Takes as many signatures as are published together.
-    fn batch<T: Task>(&self, signatures: impl Iterator<Item = Signature<T>>) -> Result<Batch<T>> {
+    fn batch<T: Task>(
+        &self,
+        signatures: impl Iterator<Item = Signature<T>>,
+    ) -> Result<Batch<T::Output>> {
         let now = Timestamp::now();
         let mut batch = Batch::default();
         // Moving thousands of messages as the room for them grows takes longer than too much room.
@@ -314,7 +369,7 @@ impl App {
     /// Encodes a call into a batch.
     fn push<T: Task>(
         &self,
-        batch: &mut Batch<T>,
+        batch: &mut Batch<T::Output>,
         signature: &Signature<T>,
         now: Timestamp,
     ) -> Result<()> {
@@ -327,14 +382,14 @@ impl App {
         let body = encode_body(ContentType::Json, &signature.args)
             .and_then(|body| body.check_size(self.body_limit_bytes).map(|()| body))
             .map_err(|source| Error::Arguments {
-                task: T::DEFINITION.name,
+                task: T::DEFINITION.name.to_owned(),
                 source,
             })?;
         batch.size_bytes += body.bytes.len();
         let message = Message::new(T::DEFINITION.name, body, options, own, now);
         batch
             .calls
-            .push(Call::<T>::elsewhere(message.headers.id.clone()));
+            .push(Call::<T::Output>::elsewhere(message.headers.id.clone()));
         batch
             .ignored
             .push(message.headers.ignore_result == Some(true));
@@ -347,14 +402,14 @@ impl App {
     /// # Errors
     ///
     /// [`Error::Broker`] if the place is no broker: a pool keeps no results.
-    pub fn handle<T: Task>(&self, id: impl Into<TaskId>) -> Result<Handle<T>> {
+    pub fn handle<T: Task>(&self, id: impl Into<TaskId>) -> Result<Handle<T::Output>> {
         let Some(broker) = &self.broker else {
             return Err(Error::Broker(celeriac_core::BrokerError::Unsupported {
                 address: self.place.to_string(),
                 what: "find a call by its id; only a broker keeps results".to_owned(),
             }));
         };
-        let call = Call::<T>::elsewhere(id.into());
+        let call = Call::<T::Output>::elsewhere(id.into());
         broker.follow(
             call.id.clone(),
             call.reply(1),
@@ -367,15 +422,15 @@ impl App {
 }
 
 /// Calls that are published together.
-struct Batch<T: Task> {
+struct Batch<V> {
     messages: Vec<(QueueName, Message)>,
     size_bytes: usize,
-    calls: Vec<Arc<Call<T>>>,
+    calls: Vec<Arc<Call<V>>>,
     /// Which of them leave no result.
     ignored: Vec<bool>,
 }
 
-impl<T: Task> Default for Batch<T> {
+impl<V> Default for Batch<V> {
     fn default() -> Self {
         Self {
             messages: Vec::new(),
@@ -386,9 +441,9 @@ impl<T: Task> Default for Batch<T> {
     }
 }
 
-impl<T: Task> Batch<T> {
+impl<V: Send + 'static> Batch<V> {
     /// Stores the messages, and has the outcomes brought to the calls.
-    async fn publish(self, broker: &BrokerClient) -> Result<Vec<Arc<Call<T>>>> {
+    async fn publish(self, broker: &BrokerClient) -> Result<Vec<Arc<Call<V>>>> {
         broker.publish(self.messages).await?;
         for (call, ignored) in self.calls.iter().zip(self.ignored) {
             let (id, control) = (call.id.clone(), call.control.clone());

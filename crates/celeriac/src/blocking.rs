@@ -15,6 +15,7 @@
 use celeriac_core::{Outcome, Place, ShutdownMode, Signature, Task};
 pub use celeriac_executor::drive::block_on;
 
+use crate::canvas::Sendable;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 
@@ -36,13 +37,13 @@ impl App {
         block_on(crate::App::on(place)).map(Self)
     }
 
-    /// Sends one call; wait for it with [`Handle::wait`].
+    /// Sends a call, or what is composed of calls; wait for it with [`Handle::wait`].
     ///
     /// # Errors
     ///
     /// As [`App::send`](crate::App::send).
-    pub fn send<T: Task>(&self, signature: Signature<T>) -> Result<Handle<T>> {
-        block_on(self.0.send(signature))
+    pub fn send<C: Sendable>(&self, canvas: C) -> Result<C::Handle> {
+        block_on(self.0.send(canvas))
     }
 
     /// Sends many calls, much faster than one by one; the handles come in their order.
@@ -53,7 +54,7 @@ impl App {
     pub fn send_many<T: Task>(
         &self,
         signatures: impl IntoIterator<Item = Signature<T>>,
-    ) -> Result<Vec<Handle<T>>> {
+    ) -> Result<Vec<Handle<T::Output>>> {
         block_on(self.0.send_many(signatures))
     }
 

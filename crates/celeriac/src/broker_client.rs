@@ -13,8 +13,8 @@ use std::time::Duration;
 use celeriac_core::chunk::push_outcome;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, CallOptions, ContentType, Control, ErrorKind, Executor,
-    Invocation, Message, Outcome, OutcomeChunk, Payload, QueueName, Reply, ResultBackend,
+    BoxFuture, Broker, BrokerError, CallOptions, ChordStore, ContentType, Control, ErrorKind,
+    Executor, Invocation, Message, Outcome, OutcomeChunk, Payload, QueueName, Reply, ResultBackend,
     ResultState, ShutdownMode, StoredResult, TaskError, TaskId, Work,
 };
 use celeriac_executor::drive::reactor;
@@ -74,6 +74,11 @@ impl BrokerClient {
 
     pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
         &self.broker
+    }
+
+    /// What counts the parts of chords, if anything does.
+    pub(crate) fn chords(&self) -> Option<Arc<dyn ChordStore>> {
+        self.broker.results()?.chords()
     }
 
     /// Stores messages, and resolves when they are durable.

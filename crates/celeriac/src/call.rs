@@ -13,24 +13,36 @@ use celeriac_core::chunk::ChunkBuilder;
 use celeriac_core::task::{call_typed, push_body};
 use celeriac_core::{
     Chunk, ContentType, Control, ErrorKind, Interrupt, Invocation, Limits, Outcome, OutcomeChunk,
-    PayloadError, Reply, Task, TaskError, TaskId, Work,
+    Payload, PayloadError, Reply, Task, TaskDefinition, TaskError, TaskId, Work,
 };
 use celeriac_executor::drive::reactor;
+use serde::de::DeserializeOwned;
 
 use crate::decode::decode_shared;
 use crate::launcher::Launcher;
 use crate::slot::Slot;
 
-/// One call: where its outcome appears, and what it takes to run it again.
-pub(crate) struct Call<T: Task> {
+/// Reads a value back from the outcomes it came with.
+type Decode<V> = fn(&OutcomeChunk, &[u8]) -> Outcome<V>;
+
+/// One call that returns a `V`: where its outcome appears, and what it takes to run it again.
+pub(crate) struct Call<V> {
     pub(crate) id: TaskId,
-    pub(crate) slot: Slot<T::Output>,
+    pub(crate) slot: Slot<V>,
     /// The sender's end; attempts are linked to it.
     pub(crate) control: Arc<Control>,
     started: AtomicBool,
     limits: Limits,
-    /// The arguments for attempts to come, kept only if there may be any.
-    again: Option<(Arc<Launcher>, Chunk)>,
+    decode: Decode<V>,
+    /// What attempts to come need, kept only if there may be any.
+    again: Option<Again>,
+}
+
+/// What another attempt of a call needs.
+struct Again {
+    launcher: Arc<Launcher>,
+    task: &'static TaskDefinition,
+    arguments: Chunk,
 }
 
 /// Encodes the arguments of one call, and refuses them above the limit.
@@ -51,9 +63,9 @@ pub(crate) fn encode<T: Task>(
     Ok(chunk.finish())
 }
 
-impl<T: Task> Call<T> {
+impl<V: DeserializeOwned + Send + 'static> Call<V> {
     /// Starts a call on a pool.
-    pub(crate) fn launch(
+    pub(crate) fn launch<T: Task<Output = V>>(
         launcher: &Arc<Launcher>,
         id: TaskId,
         args: T::Args,
@@ -62,44 +74,93 @@ impl<T: Task> Call<T> {
         limit_bytes: usize,
     ) -> Result<Arc<Self>, PayloadError> {
         let encoding = launcher.executor.content_type();
-        let retries = T::DEFINITION.options.retry.retries > 0;
-        let new = |again| {
-            Arc::new(Self {
-                id,
-                slot: Slot::new(),
-                control: Control::new(),
-                started: AtomicBool::new(false),
-                limits,
-                again,
-            })
-        };
-        if encoding.is_none() && !retries {
-            let call = new(None);
+        if encoding.is_none() && T::DEFINITION.options.retry.retries == 0 {
+            let call = Self::new(id, limits, decode_shared::<V>, None);
             let slot = call.clone();
             let work = Work::Local(Box::new(move |context| {
                 call_typed::<T>(args, context).map(move |outcome| {
                     slot.slot.fill(outcome);
                 })
             }));
-            call.attempt(launcher, 1, work, delay);
+            call.attempt(launcher, T::DEFINITION, 1, work, delay);
             return Ok(call);
         }
         let chunk = encode::<T>(encoding.unwrap_or(ContentType::Msgpack), &args, limit_bytes)?;
-        let call = new(retries.then(|| (launcher.clone(), chunk.clone())));
-        call.attempt(launcher, 1, Work::Encoded(chunk), delay);
-        Ok(call)
+        Ok(Self::launch_encoded(
+            launcher,
+            T::DEFINITION,
+            id,
+            chunk,
+            limits,
+            delay,
+            decode_shared::<V>,
+        ))
     }
 
     /// A call that somebody else runs: its outcome is brought by a [`Reply`] made of it.
     pub(crate) fn elsewhere(id: TaskId) -> Arc<Self> {
+        Self::new(id, Limits::NONE, decode_shared::<V>, None)
+    }
+}
+
+impl Call<Payload> {
+    /// Starts a call on a pool whose value stays encoded.
+    pub(crate) fn launch_raw(
+        launcher: &Arc<Launcher>,
+        task: &'static TaskDefinition,
+        id: TaskId,
+        body: &Payload,
+        limits: Limits,
+        delay: Duration,
+    ) -> Arc<Self> {
+        let chunk = Chunk::single(body);
+        Self::launch_encoded(
+            launcher,
+            task,
+            id,
+            chunk,
+            limits,
+            delay,
+            |outcomes, value| {
+                Ok(Payload {
+                    content_type: outcomes.content_type(),
+                    bytes: outcomes.bytes().slice_ref(value),
+                })
+            },
+        )
+    }
+}
+
+impl<V: Send + 'static> Call<V> {
+    fn new(id: TaskId, limits: Limits, decode: Decode<V>, again: Option<Again>) -> Arc<Self> {
         Arc::new(Self {
             id,
             slot: Slot::new(),
             control: Control::new(),
             started: AtomicBool::new(false),
-            limits: Limits::NONE,
-            again: None,
+            limits,
+            decode,
+            again,
         })
+    }
+
+    fn launch_encoded(
+        launcher: &Arc<Launcher>,
+        task: &'static TaskDefinition,
+        id: TaskId,
+        chunk: Chunk,
+        limits: Limits,
+        delay: Duration,
+        decode: Decode<V>,
+    ) -> Arc<Self> {
+        let again = (task.options.retry.retries > 0).then(|| Again {
+            launcher: launcher.clone(),
+            task,
+            arguments: chunk.clone(),
+        });
+        let call = Self::new(id, limits, decode, again);
+        call.attempt(launcher, task, 1, Work::Encoded(chunk), delay);
+        call
     }
 
     /// The reply through which the outcome of attempt `number` comes.
@@ -109,6 +170,11 @@ impl<T: Task> Call<T> {
             number,
             answered: AtomicBool::new(false),
         })
+    }
+
+    /// Lets a cancel be answered by what runs the call.
+    pub(crate) fn start(&self) {
+        self.started.store(true, Ordering::Release);
     }
 
     /// Asks the call to stop; one that has not started is over at once.
@@ -135,6 +201,7 @@ impl<T: Task> Call<T> {
     fn attempt(
         self: &Arc<Self>,
         launcher: &Arc<Launcher>,
+        task: &'static TaskDefinition,
         number: u32,
         work: Work,
         delay: Duration,
@@ -146,7 +213,7 @@ impl<T: Task> Call<T> {
         };
         let invocation = Invocation {
             id: self.id.clone(),
-            task: T::DEFINITION,
+            task,
             attempt: number,
             limits: self.limits,
             control,
@@ -176,47 +243,49 @@ impl<T: Task> Call<T> {
     }
 
     /// Takes the outcome of attempt `number`: tries again or ends the call.
-    fn settle(self: &Arc<Self>, number: u32, outcome: Outcome<T::Output>) {
+    fn settle(self: &Arc<Self>, number: u32, outcome: Outcome<V>) {
         if let Err(error) = &outcome
-            && let Some((launcher, chunk)) = &self.again
+            && let Some(again) = &self.again
             && self.control.interrupted().is_none()
             && let Some(delay) =
-                T::DEFINITION
+                again
+                    .task
                     .options
                     .retry
                     .next_attempt(number, error, random_fraction())
         {
-            tracing::debug!(task.name = T::DEFINITION.name, task.id = %self.id, attempt = number, retry_in = ?delay, "task failed, will retry");
+            tracing::debug!(task.name = again.task.name, task.id = %self.id, attempt = number, retry_in = ?delay, "task failed, will retry");
             self.started.store(false, Ordering::Release);
-            return self.attempt(launcher, number + 1, Work::Encoded(chunk.clone()), delay);
+            let work = Work::Encoded(again.arguments.clone());
+            return self.attempt(&again.launcher, again.task, number + 1, work, delay);
         }
         self.slot.fill(outcome);
     }
 }
 
 /// The reply of one attempt of one call.
-struct Attempt<T: Task> {
-    call: Arc<Call<T>>,
+struct Attempt<V> {
+    call: Arc<Call<V>>,
     number: u32,
     answered: AtomicBool,
 }
 
-impl<T: Task> Attempt<T> {
-    fn answer(&self, outcome: Outcome<T::Output>) {
+impl<V: Send + 'static> Attempt<V> {
+    fn answer(&self, outcome: Outcome<V>) {
         if !self.answered.swap(true, Ordering::AcqRel) {
             self.call.settle(self.number, outcome);
         }
     }
 }
 
-impl<T: Task> Reply for Attempt<T> {
+impl<V: Send + 'static> Reply for Attempt<V> {
     fn started(&self) {
-        self.call.started.store(true, Ordering::Release);
+        self.call.start();
     }
 
     fn outcomes(&self, outcomes: OutcomeChunk) {
         if let Some(outcome) = outcomes.iter().next() {
-            self.answer(outcome.and_then(|value| decode_shared::<T>(&outcomes, value)));
+            self.answer(outcome.and_then(|value| (self.call.decode)(&outcomes, value)));
         }
     }
 

@@ -3,14 +3,15 @@
 use std::any::Any;
 
 use bytes::Bytes;
-use celeriac_core::{ContentType, ErrorKind, Outcome, OutcomeChunk, Task, TaskError};
+use celeriac_core::{ContentType, ErrorKind, Outcome, OutcomeChunk, TaskError};
+use serde::de::DeserializeOwned;
 
 /// Bytes of at least this length share the memory they came in; shorter ones would keep much more
 /// of it than they need.
 const SHARED_BYTES: usize = 64 * 1024;
 
 /// Reads a result back.
-pub(crate) fn decode<T: Task>(content_type: ContentType, value: &[u8]) -> Outcome<T::Output> {
+pub(crate) fn decode<V: DeserializeOwned>(content_type: ContentType, value: &[u8]) -> Outcome<V> {
     content_type.decode(value).map_err(|error| {
         TaskError::new(
             ErrorKind::BadResult,
@@ -20,14 +21,17 @@ pub(crate) fn decode<T: Task>(content_type: ContentType, value: &[u8]) -> Outcom
 }
 
 /// Reads a result of `chunk` back, without a copy if it is plain [`Bytes`] and many of them.
-pub(crate) fn decode_shared<T: Task>(chunk: &OutcomeChunk, value: &[u8]) -> Outcome<T::Output> {
+pub(crate) fn decode_shared<V: DeserializeOwned + 'static>(
+    chunk: &OutcomeChunk,
+    value: &[u8],
+) -> Outcome<V> {
     if value.len() >= SHARED_BYTES
         && chunk.content_type() == ContentType::Msgpack
         && let Some(output) = shared(chunk.bytes(), value)
     {
         return Ok(output);
     }
-    decode::<T>(chunk.content_type(), value)
+    decode(chunk.content_type(), value)
 }
 
 /// `value`, which lies in `whole`, if `V` is `Bytes` and it is one string of bytes.

@@ -1,7 +1,8 @@
 //! Why an app could not do what was asked, before any task's own outcome.
 
 use celeriac_core::{
-    BrokerError, PayloadError, Place, PlaceError, QueueNameError, RegistryError, TaskError,
+    BoxError, BrokerError, PayloadError, Place, PlaceError, QueueNameError, RegistryError,
+    TaskError,
 };
 use celeriac_executor::ExecutorError;
 
@@ -33,9 +34,25 @@ pub enum Error {
     #[error("the arguments of `{task}` cannot be sent")]
     Arguments {
         /// The task.
-        task: &'static str,
+        task: String,
         /// What is wrong with them.
         source: PayloadError,
+    },
+    /// A call of a canvas cannot be written into a message.
+    #[error("the call of `{task}` cannot be sent")]
+    Canvas {
+        /// The task.
+        task: String,
+        /// What is wrong with the call.
+        source: BoxError,
+    },
+    /// The place cannot carry out a chord.
+    #[error("`{place}` carries out no chords: {reason}")]
+    Chord {
+        /// The app's place.
+        place: Place,
+        /// What is in the way.
+        reason: &'static str,
     },
     /// The place cannot hold a session.
     #[error("`{place}` holds no session: {reason}")]
@@ -63,14 +80,15 @@ impl Report for Error {
             Self::Broker(error) => error.exit_status(),
             Self::Queue(error) => error.exit_status(),
             Self::Task(error) => error.exit_status(),
-            Self::Session { .. } => ExitStatus::Configuration,
-            Self::Arguments { .. } | Self::Closed => ExitStatus::Unexpected,
+            Self::Session { .. } | Self::Chord { .. } => ExitStatus::Configuration,
+            Self::Arguments { .. } | Self::Canvas { .. } | Self::Closed => ExitStatus::Unexpected,
         }
     }
 
     fn help(&self) -> Option<String> {
         match self {
             Self::Broker(error) => error.help(),
+            Self::Chord { .. } => Some("keep results in Redis, SQLite or memory".to_owned()),
             Self::Session { .. } => Some("open it on `threads` or `coroutines`".to_owned()),
             Self::Closed => Some("open another one with `App::on`".to_owned()),
             _ => None,

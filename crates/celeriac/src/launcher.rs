@@ -22,6 +22,17 @@ pub(crate) struct Launcher {
     delayed: watch::Sender<usize>,
     closing: watch::Sender<Option<ShutdownMode>>,
     refuses_queued: AtomicBool,
+    canvases: watch::Sender<usize>,
+}
+
+/// One canvas under way, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Underway(Arc<Launcher>);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.canvases.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Launcher {
@@ -32,6 +43,7 @@ impl Launcher {
             delayed: watch::Sender::new(0),
             closing: watch::Sender::new(None),
             refuses_queued: AtomicBool::new(false),
+            canvases: watch::Sender::new(0),
         })
     }
 
@@ -65,15 +77,36 @@ impl Launcher {
         self.refuses_queued.load(Ordering::Relaxed)
     }
 
+    /// Counts a canvas among what a shutdown waits for: its later calls are not submitted yet.
+    pub(crate) fn enter(self: &Arc<Self>) -> Underway {
+        self.canvases.send_modify(|count| *count += 1);
+        Underway(self.clone())
+    }
+
+    /// Waits until no canvas is under way.
+    async fn canvases_ended(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self
+            .canvases
+            .subscribe()
+            .wait_for(|&count| count == 0)
+            .await;
+    }
+
     pub(crate) async fn shutdown(&self, mode: ShutdownMode) {
         if mode != ShutdownMode::Wait {
             self.refuses_queued.store(true, Ordering::Relaxed);
         }
         self.closing.send_replace(Some(mode));
+        if mode == ShutdownMode::Wait {
+            self.canvases_ended().await;
+        }
         let mut delayed = self.delayed.subscribe();
         // The sender lives in `self`, so waiting cannot fail.
         let _ = delayed.wait_for(|&delayed| delayed == 0).await;
         self.executor.shutdown(mode).await;
+        // What they had running is answered by now, and the rest is refused.
+        self.canvases_ended().await;
     }
 
     fn pace(&self, invocation: &Invocation, delay: Duration) -> Duration {

@@ -28,6 +28,7 @@
 //! - [`App`] opens a place; [`blocking::App`] is its face for programs without a runtime.
 //! - [`Handle`] is one call under way; [`Map`] a stream of them, with back-pressure.
 //! - [`gather`] and [`as_completed`] wait for several handles.
+//! - [`canvas`] composes calls: one after another, beside each other, one when all are done.
 //! - [`Session`] is a task that keeps its state between the values it is given.
 //! - [`layer`] wraps functions as Python's decorators do.
 //! - [`Context`] is what a running task can ask and tell.
@@ -35,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 pub mod blocking;
+pub mod canvas;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod layer;
@@ -69,12 +71,45 @@ pub use celeriac_macros::{main, task};
 pub use celeriac_worker as worker;
 
 pub use crate::app::{App, AppBuilder};
+pub use crate::canvas::{Chain, Group, GroupHandle, Partial, Step, chord, group, remote};
 pub use crate::error::{Error, Result};
 pub use crate::handle::Handle;
 pub use crate::local_worker::LocalWorker;
 pub use crate::map::Map;
 pub use crate::session::{Inbox, Outbox, Session};
 pub use crate::together::{AsCompleted, as_completed, gather};
+
+/// Steps one after another: `chain![a, b, c]` is `a.then(b).then(c)`.
+///
+/// ```
+/// # use celeriac::{Chain, chain};
+/// # #[celeriac::task] fn add(a: u64, b: u64) -> u64 { a + b }
+/// let sum: Chain<u64> = chain![add::call(1, 2), add::partial(3), add::partial(4)];
+/// # let _ = sum;
+/// ```
+#[macro_export]
+macro_rules! chain {
+    ($first:expr $(, $next:expr)* $(,)?) => {
+        $crate::canvas::Canvas::into_chain($first)$(.then($next))*
+    };
+}
+
+/// Parts of different kinds beside each other that return values of one type; for parts of one kind
+/// there is the function [`group`](fn@group).
+///
+/// ```
+/// # use celeriac::{Group, group};
+/// # #[celeriac::task] fn add(a: u64, b: u64) -> u64 { a + b }
+/// # #[celeriac::task] fn double(n: u64) -> u64 { 2 * n }
+/// let parts: Group<u64> = group![add::call(1, 2), double::call(3).then(double::partial())];
+/// # let _ = parts;
+/// ```
+#[macro_export]
+macro_rules! group {
+    ($($part:expr),+ $(,)?) => {
+        $crate::canvas::group([$($crate::canvas::Canvas::into_chain($part)),+])
+    };
+}
 
 /// What most programs need.
 pub mod prelude {

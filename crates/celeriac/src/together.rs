@@ -1,9 +1,9 @@
-//! Waiting for several handles of one task.
+//! Waiting for several handles of one type.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use celeriac_core::{Task, TaskError};
+use celeriac_core::TaskError;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt as _};
 
@@ -24,9 +24,9 @@ use crate::handle::Handle;
 /// assert_eq!(gather(handles).await?, [2, 4]);
 /// # Ok::<(), celeriac::Error>(()) }).unwrap();
 /// ```
-pub async fn gather<T: Task>(
-    handles: impl IntoIterator<Item = Handle<T>>,
-) -> Result<Vec<T::Output>, TaskError> {
+pub async fn gather<V: Send + 'static>(
+    handles: impl IntoIterator<Item = Handle<V>>,
+) -> Result<Vec<V>, TaskError> {
     let mut values = Vec::new();
     for mut handle in handles {
         values.push(handle.get().await?);
@@ -35,7 +35,9 @@ pub async fn gather<T: Task>(
 }
 
 /// A stream of the handles' outcomes as they complete, each with the handle's position.
-pub fn as_completed<T: Task>(handles: impl IntoIterator<Item = Handle<T>>) -> AsCompleted<T> {
+pub fn as_completed<V: Send + 'static>(
+    handles: impl IntoIterator<Item = Handle<V>>,
+) -> AsCompleted<V> {
     let waits = handles
         .into_iter()
         .enumerate()
@@ -47,19 +49,19 @@ pub fn as_completed<T: Task>(handles: impl IntoIterator<Item = Handle<T>>) -> As
 
 /// The stream of [`as_completed`].
 #[derive(Debug)]
-pub struct AsCompleted<T: Task> {
-    waits: FuturesUnordered<Wait<T>>,
+pub struct AsCompleted<V: Send + 'static> {
+    waits: FuturesUnordered<Wait<V>>,
 }
 
-impl<T: Task> AsCompleted<T> {
+impl<V: Send + 'static> AsCompleted<V> {
     /// Waits for the next outcome; `None` when there is none left. Cancel safe.
-    pub async fn next(&mut self) -> Option<(usize, Result<T::Output, TaskError>)> {
+    pub async fn next(&mut self) -> Option<(usize, Result<V, TaskError>)> {
         self.waits.next().await
     }
 }
 
-impl<T: Task> Stream for AsCompleted<T> {
-    type Item = (usize, Result<T::Output, TaskError>);
+impl<V: Send + 'static> Stream for AsCompleted<V> {
+    type Item = (usize, Result<V, TaskError>);
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.waits.poll_next_unpin(context)
@@ -68,13 +70,13 @@ impl<T: Task> Stream for AsCompleted<T> {
 
 /// One handle waited for.
 #[derive(Debug)]
-struct Wait<T: Task> {
+struct Wait<V> {
     position: usize,
-    handle: Handle<T>,
+    handle: Handle<V>,
 }
 
-impl<T: Task> Future for Wait<T> {
-    type Output = (usize, Result<T::Output, TaskError>);
+impl<V: Send + 'static> Future for Wait<V> {
+    type Output = (usize, Result<V, TaskError>);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let position = self.position;

@@ -12,7 +12,7 @@ mod parts;
 use serde::Serialize;
 
 use crate::BoxFuture;
-use crate::canvas::{self, with_first};
+use crate::canvas;
 use crate::context::Context;
 use crate::outcome::{ErrorKind, Outcome, TaskError};
 use crate::payload::ContentType;
@@ -145,13 +145,9 @@ fn calls_of(
         _ => (b"[]", b"{}"),
     };
     let bodies = items.into_iter().map(|item| {
-        let mut args = Vec::new();
-        if spread {
-            args.extend_from_slice(item);
-        } else {
-            // An empty list takes another first item.
-            with_first(content_type, Some(item), empty, &mut args).expect("it is a list");
-        }
+        // An empty list takes another first item.
+        let alone = || canvas::prepend(content_type, item, empty).expect("it is a list");
+        let args = if spread { item.to_vec() } else { alone() };
         canvas::body(content_type, None, &args, named).expect("nothing is put before the list")
     });
     Ok((task, bodies.collect()))

@@ -31,8 +31,7 @@ pub use mapped::{chunks, map, starmap};
 pub use node::{Arguments, Node, UntypedCall};
 pub(crate) use options::call_options;
 pub use remote::{Remote, RemoteArgs, remote};
-pub(crate) use splice::with_first;
-pub use splice::{body, list};
+pub use splice::{body, list, prepend};
 pub use step::{Partial, Step};
 pub use takes::{Follows, FollowsFailure, Given, Nothing, TakesFirst};
 

@@ -33,6 +33,21 @@ pub fn body(
     Ok(out)
 }
 
+/// The encoded list `args` with `value` before its items.
+///
+/// # Errors
+///
+/// [`PayloadError::Encode`] if `args` is no list.
+pub fn prepend(
+    content_type: ContentType,
+    value: &[u8],
+    args: &[u8],
+) -> Result<Vec<u8>, PayloadError> {
+    let mut out = Vec::with_capacity(value.len() + args.len() + 8);
+    with_first(content_type, Some(value), args, &mut out)?;
+    Ok(out)
+}
+
 /// The list of `values`.
 pub fn list<'a>(
     content_type: ContentType,
@@ -56,7 +71,7 @@ pub fn list<'a>(
 }
 
 /// Appends `args` with `value` before its items.
-pub(crate) fn with_first(
+fn with_first(
     content_type: ContentType,
     value: Option<&[u8]>,
     args: &[u8],

@@ -251,9 +251,9 @@ impl<'a, T: Task> Map<'a, T> {
             }
             Part::Encoded(chunk) => {
                 self.chunker.learn(chunk.len(), chunk.busy);
-                let outcomes = chunk
-                    .iter()
-                    .map(|outcome| outcome.and_then(|value| decode_shared::<T>(&chunk, value)));
+                let outcomes = chunk.iter().map(|outcome| {
+                    outcome.and_then(|value| decode_shared::<T::Output>(&chunk, value))
+                });
                 self.land(ticket, first + chunk.first, attempt, outcomes);
             }
             Part::Failed(count, error) => {

@@ -8,6 +8,7 @@
     reason = "a test that unwraps nothing fails, as it should"
 )]
 
+mod canvas;
 mod cli;
 mod entry;
 mod macros;

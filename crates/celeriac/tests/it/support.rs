@@ -60,6 +60,28 @@ impl Site {
     }
 }
 
+/// Runs each behaviour, a function of a [`Site`] in the module that names it, against each place.
+macro_rules! suite {
+    (places { $($place:ident = $text:expr;)* } $($behaviour:ident;)*) => {
+        $crate::support::suite! { @each [$($place = $text;)*] [$($behaviour)*] }
+    };
+    (@each [$($place:ident = $text:expr;)*] $behaviours:tt) => {
+        $($crate::support::suite! { @place $place $text; $behaviours })*
+    };
+    (@place $place:ident $text:expr; [$($behaviour:ident)*]) => {
+        mod $place {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $behaviour() {
+                    let site = $crate::support::Site::open($text).await;
+                    $crate::support::in_time(super::$behaviour(site)).await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use suite;
+
 /// A piece of work of about a millisecond.
 pub(crate) fn nap() {
     std::thread::sleep(Duration::from_millis(1));

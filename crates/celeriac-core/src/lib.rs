@@ -36,6 +36,7 @@ pub mod policy;
 pub mod queue;
 pub mod registry;
 pub mod results;
+pub mod route;
 pub mod signature;
 pub mod task;
 pub mod tree;
@@ -58,6 +59,7 @@ pub use policy::{AckProfile, Backoff, RateLimit, ResultPolicy, RetryOn, RetryPol
 pub use queue::{QueueName, QueueNameError};
 pub use registry::{Registry, RegistryError};
 pub use results::{ResultBackend, ResultState, StoredResult, Trail};
+pub use route::{RouteError, Routes};
 pub use signature::{CallOptions, Marks, Signature};
 pub use task::{Run, Task, TaskDefinition, TaskOptions};
 pub use tree::Tree;

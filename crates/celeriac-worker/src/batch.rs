@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use celeriac_core::{
     Broker, BrokerError, ChordStore, Consumer, Joined, Message, QueueName, Registry, ResultBackend,
-    Settled, Settlement, StoredResult,
+    Routes, Settled, Settlement, StoredResult,
 };
 use celeriac_wire::canvas::{self, Follow, Part};
 use jiff::Timestamp;
@@ -37,7 +37,7 @@ pub(crate) struct Store {
     consumer: Arc<dyn Consumer>,
     results: Option<Arc<dyn ResultBackend>>,
     chords: Option<Arc<dyn ChordStore>>,
-    registry: Registry,
+    router: Router,
     /// Under which complete chords are claimed.
     claimant: Arc<str>,
 }
@@ -102,7 +102,7 @@ impl Store {
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
         consumer: Arc<dyn Consumer>,
-        registry: Registry,
+        router: Router,
     ) -> Self {
         let results = broker.results();
         Self {
@@ -111,7 +111,7 @@ impl Store {
             broker,
             consumer,
             results,
-            registry,
+            router,
         }
     }
 
@@ -172,7 +172,7 @@ impl Store {
             .rev()
             .find(|part| part.counted.group == joined.group)?;
         let now = Timestamp::now();
-        let route = |task: &str| route(&self.registry, task);
+        let route = |task: &str| self.router.queue(task);
         match canvas::join(last, joined, &route, now) {
             Ok(follow) => Some(follow),
             Err(error) => {
@@ -206,10 +206,19 @@ impl Store {
     }
 }
 
-/// The queue of a task whose signature names none.
-pub(crate) fn route(registry: &Registry, task: &str) -> QueueName {
-    let own = registry.get(task).ok().and_then(|task| task.options.queue);
-    // The attribute checked the name.
-    own.and_then(|name| QueueName::new(name).ok())
-        .unwrap_or_default()
+/// Where the steps of workflows are sent that name no queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Router {
+    pub(crate) registry: Registry,
+    pub(crate) routes: Routes,
+}
+
+impl Router {
+    /// The queue of a task: its own, or where the routes send it.
+    pub(crate) fn queue(&self, task: &str) -> QueueName {
+        let own = self.registry.get(task).ok();
+        // The attribute checked the name.
+        own.and_then(|task| QueueName::new(task.options.queue?).ok())
+            .unwrap_or_else(|| self.routes.queue(task))
+    }
 }

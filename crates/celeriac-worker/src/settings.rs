@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use celeriac_core::QueueName;
+use celeriac_core::{QueueName, Routes};
 
 use crate::linux::hostname;
 
@@ -29,6 +29,8 @@ pub struct WorkerSettings {
     pub stop_when_idle: Option<Duration>,
     /// Whether the result backend is told when a task starts; not unless set.
     pub track_started: bool,
+    /// Where the steps of a workflow are sent that name no queue, and whose task names none.
+    pub routes: Routes,
 }
 
 impl Default for WorkerSettings {
@@ -42,6 +44,7 @@ impl Default for WorkerSettings {
             grace: Duration::from_secs(25),
             stop_when_idle: None,
             track_started: false,
+            routes: Routes::new(),
         }
     }
 }

@@ -9,15 +9,14 @@ use std::future::pending;
 use std::sync::Arc;
 
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, Message, QueueName, Registry, Settled, Settlement,
-    StoredResult,
+    BoxFuture, Broker, BrokerError, Consumer, Message, QueueName, Settled, Settlement, StoredResult,
 };
 use celeriac_wire::canvas::Follow;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::backoff::RetryTimer;
-use crate::batch::{Batch, Store};
+use crate::batch::{Batch, Router, Store};
 
 type Carrying = BoxFuture<'static, (Batch, Result<Vec<Settled>, BrokerError>)>;
 
@@ -47,10 +46,10 @@ impl Settler {
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
         consumer: Arc<dyn Consumer>,
-        registry: Registry,
+        router: Router,
     ) -> Self {
         Self {
-            store: Store::new(broker, consumer, registry),
+            store: Store::new(broker, consumer, router),
             gathering: Batch::default(),
             again: VecDeque::new(),
             carrying: None,

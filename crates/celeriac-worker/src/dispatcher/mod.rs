@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::ending::Ending;
 use crate::backoff::RetryTimer;
+use crate::batch::Router;
 use crate::held::Held;
 use crate::observer::Observer;
 use crate::pace::Pace;
@@ -50,6 +51,7 @@ pub(crate) struct Dispatcher {
     consumer: Arc<dyn Consumer>,
     executor: Arc<dyn Executor>,
     registry: Registry,
+    router: Router,
     settings: WorkerSettings,
     observer: Option<Arc<dyn Observer>>,
     counters: Arc<Counters>,
@@ -84,18 +86,19 @@ impl Dispatcher {
         counters: Arc<Counters>,
     ) -> Self {
         let (events, inbox) = mpsc::unbounded_channel();
+        let router = Router {
+            registry: worker.registry.clone(),
+            routes: worker.settings.routes.clone(),
+        };
         counters.ready.store(true, Ordering::Relaxed);
         Self {
             credit: Credit::new(worker.settings.prefetch, worker.executor.slots().get()),
-            settler: Settler::new(
-                worker.broker.clone(),
-                consumer.clone(),
-                worker.registry.clone(),
-            ),
+            settler: Settler::new(worker.broker.clone(), consumer.clone(), router.clone()),
             broker: worker.broker,
             consumer,
             executor: worker.executor,
             registry: worker.registry,
+            router,
             settings: worker.settings,
             observer: worker.observer,
             counters,

@@ -19,7 +19,6 @@ use tracing::{debug, warn};
 
 use super::Dispatcher;
 use crate::backoff::random;
-use crate::batch::route;
 use crate::held::{Held, Stage, call_of};
 use crate::observer::Finish;
 use crate::reply::Event;
@@ -144,7 +143,7 @@ impl Dispatcher {
 
     /// Adds what the workflow of a call says that follows its end.
     fn follow(&mut self, delivery: &Delivery, end: &StoredResult, settlement: &mut Settlement) {
-        let route = |task: &str| route(&self.registry, task);
+        let route = |task: &str| self.router.queue(task);
         match canvas::follow(&delivery.message, end, &route, end.stored_at) {
             Ok(mut follow) => {
                 if let Some(result) = &mut settlement.result {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use celeriac_core::{Broker, BrokerError, BrokerUrl, Place, ResultBackend};
+use celeriac_core::{Broker, BrokerError, BrokerUrl, Place, ResultBackend, Routes};
 use celeriac_drivers::DriverOptions;
 
 use super::GlobalArgs;
@@ -60,4 +60,13 @@ pub(super) fn results(broker: &dyn Broker) -> Result<Arc<dyn ResultBackend>, Fai
         }
         .into()
     })
+}
+
+/// The routes that `--route` and `--default-queue` make.
+pub(super) fn routes(global: &GlobalArgs) -> Result<Routes, Failure> {
+    let routes = Routes::new().default_queue(global.default_queue.clone());
+    let mut rules = global.routes.iter();
+    rules
+        .try_fold(routes, |routes, rule| routes.with(rule))
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
 }

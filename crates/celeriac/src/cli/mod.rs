@@ -38,6 +38,7 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
+use celeriac_core::QueueName;
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Builder;
 
@@ -83,6 +84,18 @@ struct GlobalArgs {
         hide_env_values = true
     )]
     results: Option<String>,
+    /// Sends the tasks whose name fits a pattern to a queue, if they name none; may be repeated
+    #[arg(long = "route", global = true, value_name = "PATTERN=QUEUE")]
+    routes: Vec<String>,
+    /// Where tasks are sent that name no queue and fit no route
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "CELERIAC_DEFAULT_QUEUE",
+        default_value = QueueName::DEFAULT
+    )]
+    default_queue: QueueName,
     /// Prints one JSON document instead of text for people
     #[arg(long, global = true)]
     json: bool,

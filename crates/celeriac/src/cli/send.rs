@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use celeriac_core::{
-    CallOptions, ContentType, Message, Payload, QueueName, Registry, TaskDefinition, TaskOptions,
+    CallOptions, ContentType, Message, Payload, QueueName, Registry, Routes, TaskDefinition,
+    TaskOptions,
 };
 use clap::Args;
 use jiff::Timestamp;
@@ -56,7 +57,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let task = args.task()?;
     let body = args.body(task)?;
-    let (queue, message) = args.message(task, body)?;
+    let (queue, message) = args.message(task, body, &connect::routes(global)?)?;
     let id = message.headers.id.clone();
     if args.wait && message.headers.ignore_result == Some(true) {
         let failure = Failure::new(Exit::Usage, format!("`{}` keeps no result", args.name));
@@ -123,12 +124,13 @@ impl SendArgs {
         &self,
         task: Option<&TaskDefinition>,
         body: Payload,
+        routes: &Routes,
     ) -> Result<(QueueName, Message), Failure> {
         let own = task.map_or(&TaskOptions::DEFAULT, |task| &task.options);
         let queue = match (&self.queue, own.queue) {
             (Some(queue), _) => queue.clone(),
             (None, Some(queue)) => QueueName::new(queue)?,
-            (None, None) => QueueName::default(),
+            (None, None) => routes.queue(&self.name),
         };
         let options = CallOptions {
             countdown: self.countdown,

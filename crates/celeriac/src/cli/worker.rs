@@ -1,11 +1,12 @@
 //! `worker`: takes calls from queues and runs them.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::num::NonZeroU32;
 use std::thread;
 use std::time::Duration;
 
-use celeriac_core::{Place, QueueName, Registry};
+use celeriac_core::{Place, QueueName, Registry, Routes, TaskDefinition};
 use celeriac_worker::{Shutdown, Stopper, Worker, WorkerSettings, worker_name};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
@@ -28,15 +29,18 @@ A stopped worker exits with 0.";
 /// A worker as it is asked for.
 #[derive(Debug, Args)]
 pub(super) struct WorkerArgs {
-    /// The queues it takes from, in turn, separated by commas
+    /// The queues it takes from, in turn, separated by commas; the default queue if none is named
+    #[arg(long, short = 'Q', value_name = "NAMES", value_delimiter = ',')]
+    queues: Vec<QueueName>,
+    /// Takes from every queue that a task of this program is sent to, but not from these
     #[arg(
         long,
-        short = 'Q',
+        short = 'X',
         value_name = "NAMES",
         value_delimiter = ',',
-        default_value = QueueName::DEFAULT
+        conflicts_with = "queues"
     )]
-    queues: Vec<QueueName>,
+    exclude_queues: Vec<QueueName>,
     #[command(flatten)]
     pool: PoolArgs,
     /// What it is called; %h is the host, %n the host without its domain, %d the domain
@@ -60,23 +64,44 @@ pub(super) struct WorkerArgs {
 }
 
 impl WorkerArgs {
-    fn settings(&self) -> WorkerSettings {
+    fn settings(&self, registry: &Registry, routes: Routes) -> Result<WorkerSettings, Failure> {
         let mut settings = WorkerSettings::default();
         settings.name = worker_name(&self.hostname);
-        settings.queues.clone_from(&self.queues);
+        settings.queues = self.queues(registry, &routes)?;
+        settings.routes = routes;
         settings.prefetch.multiplier = self.prefetch_multiplier;
         settings.delivery_limit = self.delivery_limit;
         settings.grace = self.grace;
         settings.stop_when_idle = self.stop_when_idle;
         settings.track_started = self.track_started;
-        settings
+        Ok(settings)
+    }
+
+    fn queues(&self, registry: &Registry, routes: &Routes) -> Result<Vec<QueueName>, Failure> {
+        if !self.queues.is_empty() {
+            return Ok(self.queues.clone());
+        }
+        if self.exclude_queues.is_empty() {
+            return Ok(vec![routes.queue("")]);
+        }
+        let queue = |task: &'static TaskDefinition| match task.options.queue {
+            Some(own) => QueueName::new(own),
+            None => Ok(routes.queue(task.name)),
+        };
+        let mut queues: BTreeSet<_> = registry.iter().map(queue).collect::<Result<_, _>>()?;
+        queues.retain(|queue| !self.exclude_queues.contains(queue));
+        if queues.is_empty() {
+            let message = "no queue is left to take from";
+            return Err(Failure::new(Exit::Usage, message).help("name the queues with -Q instead"));
+        }
+        Ok(queues.into_iter().collect())
     }
 }
 
 pub(super) async fn run(args: WorkerArgs, global: &GlobalArgs) -> Result<Exit, Failure> {
     let registry = Registry::collect()?;
     registry.require_tasks()?;
-    let settings = args.settings();
+    let settings = args.settings(&registry, connect::routes(global)?)?;
     let place = args.pool.place()?;
     let limits = args.pool.limits(&place)?;
     let url = connect::url(global)?;

@@ -97,6 +97,15 @@ impl Routes {
         Ok(self.to(pattern, QueueName::from_str(queue)?))
     }
 
+    /// The queue that is named, or else that of the task of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueNameError`] if `named` is no name of a queue.
+    pub fn queue_or(&self, named: Option<&str>, task: &str) -> Result<QueueName, QueueNameError> {
+        named.map_or_else(|| Ok(self.queue(task)), QueueName::new)
+    }
+
     /// The queue of the task of this name.
     pub fn queue(&self, task: &str) -> QueueName {
         let fits = |rule: &Rule| match rule {

@@ -8,7 +8,7 @@ use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
     Broker, BrokerUrl, ContentType, Limits, Message, Place, PlaceError, QueueName, Registry,
-    ShutdownMode, Signature, Task, TaskId,
+    Routes, ShutdownMode, Signature, Task, TaskId,
 };
 use celeriac_drivers::open_with_results;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -49,6 +49,7 @@ pub struct App {
 pub struct AppBuilder {
     body_limit_bytes: usize,
     results: Option<String>,
+    routes: Routes,
 }
 
 impl Default for AppBuilder {
@@ -56,6 +57,7 @@ impl Default for AppBuilder {
         Self {
             body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
             results: None,
+            routes: Routes::new(),
         }
     }
 }
@@ -74,6 +76,14 @@ impl AppBuilder {
     #[must_use]
     pub fn results(mut self, url: impl Into<String>) -> Self {
         self.results = Some(url.into());
+        self
+    }
+
+    /// Where calls go on a broker that name no queue, of tasks that name none: all to `celery` unless
+    /// set.
+    #[must_use]
+    pub fn routes(mut self, routes: Routes) -> Self {
+        self.routes = routes;
         self
     }
 
@@ -100,7 +110,7 @@ impl AppBuilder {
                     self.results.as_deref().map(str::parse).transpose();
                 let results = results.map_err(Error::Place)?;
                 let broker = open_with_results(url, results.as_ref(), &options).await?;
-                let client = BrokerClient::new(broker)?;
+                let client = BrokerClient::new(broker, Arc::new(self.routes))?;
                 (Launcher::new(client.clone()), Some(client))
             }
             pool => (Launcher::new(celeriac_executor::open(pool)?), None),
@@ -240,7 +250,7 @@ impl App {
         let mut handles = Vec::with_capacity(signatures.size_hint().0);
         let batches = std::iter::from_fn(|| {
             signatures.peek()?;
-            Some(self.batch(&mut signatures))
+            Some(self.batch(broker.routes(), &mut signatures))
         });
         let mut stored = stream::iter(batches)
             .map(|batch| async { batch?.publish(broker).await })
@@ -285,6 +295,11 @@ impl App {
     /// Takes no more calls, and resolves when the pool is gone. Workers elsewhere are not touched.
     pub async fn shutdown(&self, mode: ShutdownMode) {
         self.launcher.shutdown(mode).await;
+    }
+
+    /// Where calls go that name no queue, if the place is a broker.
+    pub(crate) fn routes(&self) -> Option<&Routes> {
+        self.broker.as_ref().map(|broker| &**broker.routes())
     }
 
     pub(crate) fn body_limit_bytes(&self) -> usize {
@@ -340,7 +355,7 @@ impl App {
         signature: Signature<T>,
     ) -> Result<Handle<T::Output>> {
         let mut batch = Batch::default();
-        self.push(&mut batch, &signature, Timestamp::now())?;
+        self.push(&mut batch, broker.routes(), &signature, Timestamp::now())?;
         let mut calls = batch.publish(broker).await?;
         let call = calls.pop().expect("one was pushed");
         Ok(Handle::new(call, Some(broker.clone())))
@@ -349,6 +364,7 @@ impl App {
     /// Takes as many signatures as are published together.
     fn batch<T: Task>(
         &self,
+        routes: &Routes,
         signatures: impl Iterator<Item = Signature<T>>,
     ) -> Result<Batch<T::Output>> {
         let now = Timestamp::now();
@@ -358,7 +374,7 @@ impl App {
         batch.messages.reserve_exact(expected);
         batch.calls.reserve_exact(expected);
         for signature in signatures {
-            self.push(&mut batch, &signature, now)?;
+            self.push(&mut batch, routes, &signature, now)?;
             if batch.calls.len() == BATCH_CALLS || batch.size_bytes >= BATCH_BYTES {
                 break;
             }
@@ -370,15 +386,14 @@ impl App {
     fn push<T: Task>(
         &self,
         batch: &mut Batch<T::Output>,
+        routes: &Routes,
         signature: &Signature<T>,
         now: Timestamp,
     ) -> Result<()> {
         let own = &T::DEFINITION.options;
         let options = &signature.options;
-        let queue = match options.queue.as_deref().or(own.queue) {
-            Some(queue) => QueueName::new(queue)?,
-            None => QueueName::default(),
-        };
+        let named = options.queue.as_deref().or(own.queue);
+        let queue = routes.queue_or(named, T::DEFINITION.name)?;
         let body = encode_body(ContentType::Json, &signature.args)
             .and_then(|body| body.check_size(self.body_limit_bytes).map(|()| body))
             .map_err(|source| Error::Arguments {

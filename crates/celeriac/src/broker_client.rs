@@ -15,7 +15,7 @@ use celeriac_core::results::ResultWatch;
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, CallOptions, ChordStore, ContentType, Control, ErrorKind,
     Executor, Invocation, Message, Outcome, OutcomeChunk, Payload, QueueName, Reply, ResultBackend,
-    ResultState, ShutdownMode, StoredResult, TaskError, TaskId, Work,
+    ResultState, Routes, ShutdownMode, StoredResult, TaskError, TaskId, Work,
 };
 use celeriac_executor::drive::reactor;
 use jiff::Timestamp;
@@ -35,6 +35,7 @@ pub(crate) struct BrokerClient {
     follow: mpsc::UnboundedSender<Followed>,
     submit: mpsc::UnboundedSender<Invocation>,
     unpublished: watch::Sender<usize>,
+    routes: Arc<Routes>,
 }
 
 /// A call whose result somebody waits for.
@@ -47,7 +48,7 @@ struct Followed {
 }
 
 impl BrokerClient {
-    pub(crate) fn new(broker: Arc<dyn Broker>) -> Result<Arc<Self>> {
+    pub(crate) fn new(broker: Arc<dyn Broker>, routes: Arc<Routes>) -> Result<Arc<Self>> {
         let results = broker.results().ok_or_else(|| BrokerError::Unsupported {
             address: format!("{broker:?}"),
             what: "keep results".to_owned(),
@@ -59,6 +60,7 @@ impl BrokerClient {
             follow: follow.clone(),
             submit,
             unpublished: watch::Sender::new(0),
+            routes: routes.clone(),
         });
         reactor().spawn(
             Follower {
@@ -68,8 +70,12 @@ impl BrokerClient {
             .run(followed),
         );
         let unpublished = client.unpublished.clone();
-        reactor().spawn(publish_all(broker, submitted, follow, unpublished));
+        reactor().spawn(publish_all(broker, submitted, follow, unpublished, routes));
         Ok(client)
+    }
+
+    pub(crate) fn routes(&self) -> &Arc<Routes> {
+        &self.routes
     }
 
     pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
@@ -171,13 +177,14 @@ async fn publish_all(
     mut submitted: mpsc::UnboundedReceiver<Invocation>,
     follower: mpsc::UnboundedSender<Followed>,
     unpublished: watch::Sender<usize>,
+    routes: Arc<Routes>,
 ) {
     let mut batch = Vec::new();
     while submitted.recv_many(&mut batch, 64).await > 0 {
         let now = Timestamp::now();
         let mut messages = Vec::new();
         for invocation in &batch {
-            messages.extend(messages_of(invocation, now));
+            messages.extend(messages_of(invocation, now, &routes));
         }
         let ignored: Vec<_> = messages
             .iter()
@@ -215,12 +222,12 @@ async fn publish_all(
 fn messages_of(
     invocation: &Invocation,
     now: Timestamp,
-) -> impl Iterator<Item = (QueueName, Message)> {
+    routes: &Routes,
+) -> impl Iterator<Item = (QueueName, Message)> + use<'_> {
     let own = &invocation.task.options;
     // The attribute checked the name.
-    let queue = own
-        .queue
-        .and_then(|name| QueueName::new(name).ok())
+    let queue = routes
+        .queue_or(own.queue, invocation.task.name)
         .unwrap_or_default();
     let options = CallOptions {
         time_limit: invocation.limits.hard,

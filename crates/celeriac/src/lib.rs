@@ -64,7 +64,7 @@ pub use celeriac_core as core;
 pub use celeriac_core::{
     AckProfile, Backoff, BoxError, Context, ErrorKind, Interrupt, Interrupted, Outcome, Place,
     Progress, QueueName, RateLimit, Registry, RegistryError, ResultPolicy, Retry, RetryPolicy,
-    ShutdownMode, Signature, Task, TaskDefinition, TaskError, TaskId, TaskOptions,
+    Routes, ShutdownMode, Signature, Task, TaskDefinition, TaskError, TaskId, TaskOptions,
 };
 #[cfg(feature = "macros")]
 pub use celeriac_macros::{main, task};

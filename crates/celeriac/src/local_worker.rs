@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use celeriac_core::{BrokerError, Place, QueueName};
+use celeriac_core::{BrokerError, Place};
 use celeriac_worker::{RunningWorker, Shutdown, Worker, WorkerReport, WorkerSettings};
 
 use crate::app::App;
@@ -50,14 +50,14 @@ impl App {
         };
         let executor = celeriac_executor::open(&pool.try_into()?)?;
         let mut settings = WorkerSettings::default();
+        settings.routes = self.routes().cloned().unwrap_or_default();
         settings.queues = self
             .registry()
             .iter()
-            .map(|task| task.options.queue.unwrap_or(QueueName::DEFAULT))
-            .collect::<BTreeSet<_>>()
+            .map(|task| settings.routes.queue_or(task.options.queue, task.name))
+            .collect::<Result<BTreeSet<_>, _>>()?
             .into_iter()
-            .map(QueueName::new)
-            .collect::<Result<_, _>>()?;
+            .collect();
         let worker = Worker::new(broker.clone(), executor, self.registry().clone(), settings);
         Ok(LocalWorker(worker.start().await?))
     }

@@ -4,9 +4,10 @@
 //!
 //! Where each part of a workflow stands follows the messages of Celery 5.7 (`spec/celery`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::{CallOptions, Message, QueueName, ResultPolicy, TaskId, Tree, moment};
+use celeriac_core::{CallOptions, Message, QueueName, ResultPolicy, Routes, TaskId, Tree, moment};
 use celeriac_wire::{Fields, Signature};
 use jiff::Timestamp;
 
@@ -20,6 +21,7 @@ pub(super) struct Lowered {
     pub(super) chords: Vec<(TaskId, u64)>,
     /// The messages of the calls that may start.
     pub(super) messages: Vec<(QueueName, Message)>,
+    routes: Arc<Routes>,
 }
 
 /// Where a chain stands among others.
@@ -52,6 +54,14 @@ impl Place {
 }
 
 impl Lowered {
+    /// Nothing yet; calls that name no queue go where `routes` say.
+    pub(super) fn new(routes: Arc<Routes>) -> Self {
+        Self {
+            routes,
+            ..Self::default()
+        }
+    }
+
     /// Adds `chain`, which stands in `place`.
     pub(super) fn add(&mut self, chain: FrozenChain, place: Place, now: Timestamp) -> Result<()> {
         let mut links = chain.0.into_iter();
@@ -114,10 +124,9 @@ impl Lowered {
             task: call.task.clone(),
             source: Box::new(error),
         })?;
-        let queue = match sent.target.queue {
-            Some(queue) => QueueName::new(&queue)?,
-            None => QueueName::default(),
-        };
+        let queue = self
+            .routes
+            .queue_or(sent.target.queue.as_deref(), &call.task)?;
         self.messages.push((queue, sent.message));
         Ok(())
     }

@@ -39,7 +39,7 @@ where
         require_chords(app, broker)?;
     }
     let now = Timestamp::now();
-    let mut lowered = Lowered::default();
+    let mut lowered = Lowered::new(broker.routes().clone());
     let mut calls = Vec::with_capacity(chains.len());
     for (position, chain) in chains.into_iter().enumerate() {
         let last = chain.last();

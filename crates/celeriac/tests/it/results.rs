@@ -1,5 +1,6 @@
 //! Results kept in another store than the broker.
 
+use celeriac::Routes;
 use celeriac::prelude::*;
 use celeriac_drivers::{DriverOptions, open};
 
@@ -50,4 +51,28 @@ async fn a_pool_keeps_no_results_for_a_broker() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("it is a pool"), "{error}");
+}
+
+#[tokio::test]
+async fn calls_that_name_no_queue_go_where_the_routes_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = App::builder()
+        .routes(Routes::new().to("*half", "halves".parse().unwrap()))
+        .on(format!(
+            "sqlite:{}",
+            folder.path().join("jobs.db").display()
+        ))
+        .await
+        .unwrap();
+    app.send(half::call(2)).await.unwrap();
+    app.send(half::call(4).queue("mine")).await.unwrap();
+    let queues = app.broker().unwrap().queues().await.unwrap();
+    let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
+    assert_eq!(names, ["halves", "mine"]);
+
+    // A worker of the app's own takes from where the routes send.
+    let worker = app.start_worker("threads=1").await.unwrap();
+    let values: Vec<u32> = in_time(app.map::<half>([6, 8]).collect()).await.unwrap();
+    assert_eq!(values, [3, 4]);
+    worker.stop().await.unwrap();
 }

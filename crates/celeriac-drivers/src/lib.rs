@@ -25,6 +25,13 @@
     feature = "redis",
     feature = "sqlite"
 ))]
+#[cfg_attr(
+    not(any(feature = "memory", feature = "sqlite")),
+    allow(
+        dead_code,
+        reason = "a store shared with Celery has its format from `celeriac-wire`"
+    )
+)]
 mod headers;
 mod options;
 mod paired;

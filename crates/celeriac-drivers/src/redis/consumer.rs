@@ -12,7 +12,7 @@ use celeriac_core::{
     BoxFuture, BrokerError, Consumer, DeadReason, Delivery, ErrorKind, Message, ResultState,
     Settled, Settlement, StoredResult, TaskError, TaskId, Trail, Verdict,
 };
-use celeriac_wire::Envelope;
+use celeriac_wire::envelope::Incoming;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, oneshot};
 use tracing::debug;
@@ -264,12 +264,15 @@ async fn unpark_for_others(inner: &Inner, desk: &Desk) -> Result<(), Failure> {
 
 /// The message that was claimed, or why it is none.
 fn read(claimed: &Claimed, limit_bytes: usize) -> Result<Message, String> {
-    let envelope = Envelope::decode(&claimed.text).map_err(|error| error.to_string())?;
-    // As it travels: what it may inflate to has a limit of its own.
-    if envelope.message.body.len() > limit_bytes {
+    let message = Incoming::read(&claimed.text)
+        .map_err(|error| error.to_string())?
+        .message;
+    // What it may inflate to has a limit of its own, and what travels was measured when claimed.
+    let inflated = message.headers.extra.contains_key("compression");
+    if !inflated && message.body.bytes.len() > limit_bytes {
         return Err("its body is over the limit".to_owned());
     }
-    envelope.message.decode().map_err(|error| error.to_string())
+    Ok(message)
 }
 
 /// The end of a message that was delivered too often, and of the waiting of its callers.

@@ -1,7 +1,7 @@
 //! Messages on their way out: the text of each, and the list it goes to.
 
 use celeriac_core::{BrokerError, Message, QueueName};
-use celeriac_wire::{Envelope, WireMessage};
+use celeriac_wire::envelope::{self, Route};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -26,9 +26,14 @@ pub(super) fn encode_all(
     let encode = |(queue, message): (QueueName, Message)| {
         headers::check_size(&message, limit_bytes)?;
         let list = keys.list(queue.as_str(), message.priority);
-        let wire = WireMessage::encode(&message, now);
-        let tag = Uuid::new_v4().to_string();
-        let text = Envelope::to_queue(queue.as_str(), tag, wire).encode();
+        let mut tag = Uuid::encode_buffer();
+        let route = Route {
+            routing_key: queue.as_str(),
+            delivery_tag: &*Uuid::new_v4().hyphenated().encode_lower(&mut tag),
+            ..Route::default()
+        };
+        let mut text = Vec::new();
+        envelope::write(&message, &route, now, &mut text);
         Ok(Outgoing { queue, list, text })
     };
     messages.into_iter().map(encode).collect()

@@ -135,8 +135,8 @@ fn book_for(place: &Store, consumer: &str) {
     let named = |(_, particulars): &&(String, String)| particulars.contains(consumer);
     let (owner, _) = owners.iter().find(named).unwrap();
     let text: String = client.rpop(place.key("jobs"), None).unwrap();
-    let (_, tag) = text.split_once("\"delivery_tag\":\"").unwrap();
-    let (tag, _) = tag.split_once('"').unwrap();
+    let envelope: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let tag = envelope["properties"]["delivery_tag"].as_str().unwrap();
     let now = jiff::Timestamp::now().as_duration().as_secs_f64();
     let record = format!("{owner} 1 {} 1 {}", text.len(), place.key("jobs"));
     let mut book = redis::pipe();

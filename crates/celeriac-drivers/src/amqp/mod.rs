@@ -27,6 +27,10 @@
 //! - Priorities are kept if the queues are declared with some (`?max_priority=9`), and 9 is the most
 //!   urgent.
 //!
+//! - A revoked call that waits far ahead ends at once if this handle knows its queue and no more than
+//!   10,000 messages wait there with it; else when it is due.
+//! - `amqps:` trusts the certificate authorities that browsers trust, and no others yet.
+//!
 //! # Options of the URL
 //!
 //! | option | default | is |

@@ -1,7 +1,9 @@
 //! Connections that end in the middle, and servers that go on differently.
 
 use std::collections::HashSet;
-use std::num::NonZeroUsize;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -212,6 +214,88 @@ fn what_a_killed_process_held_comes_back_at_once_and_counted() {
         }
         let after = killed.elapsed();
         assert!(after < Duration::from_secs(5), "it took {after:?}");
+    });
+}
+
+const TAKER: &str = "CELERIAC_TEST_TAKER";
+
+/// Not a test by itself: the process that the next one kills again and again. It writes down what it
+/// has run, and then settles it.
+#[test]
+#[ignore = "it is the child of another test"]
+fn taker() {
+    let Ok(text) = std::env::var(TAKER) else {
+        return;
+    };
+    let (server, path) = text.split_once(' ').unwrap();
+    block_on(async {
+        let broker = amqp::open(&url(server), &driver_options()).await.unwrap();
+        let subscription = Subscription {
+            delivery_limit: NonZeroU32::new(1000).unwrap(),
+            ..Subscription::new("taker", vec![queue("jobs")])
+        };
+        let consumer = broker.consume(subscription).await.unwrap();
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        loop {
+            let got = receive(&consumer, 10).await;
+            for delivery in &got {
+                // One write each: what is killed must not leave half a line.
+                let line = format!("{}\n", delivery.message.headers.id);
+                file.write_all(line.as_bytes()).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            consumer
+                .settle(got.iter().map(ack).collect())
+                .await
+                .unwrap();
+        }
+    });
+}
+
+#[test]
+fn killing_the_worker_ten_times_loses_no_call() {
+    const CALLS: usize = 3000;
+    block_on(async {
+        let amqp = Amqp::with("");
+        let broker = amqp.handle().await;
+        let calls: Vec<_> = (0..CALLS).map(|n| (queue("jobs"), call("t", n))).collect();
+        let ids: HashSet<String> = calls
+            .iter()
+            .map(|(_, it)| it.headers.id.to_string())
+            .collect();
+        broker.publish(calls).await.unwrap();
+        let run = tempfile::NamedTempFile::new().unwrap();
+        let start = || {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command
+                .args(["--exact", "amqp::faults::taker", "--ignored"])
+                .env(TAKER, format!("{} {}", amqp.url(), run.path().display()));
+            Killed(command.spawn().unwrap())
+        };
+        let count = || std::fs::read_to_string(run.path()).unwrap().lines().count();
+        for kill in 0..10_u64 {
+            let (before, taker) = (count(), start());
+            let progress = async {
+                while count() < CALLS.min(before + 30) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            within(progress).await;
+            tokio::time::sleep(Duration::from_millis(kill * 3)).await;
+            drop(taker);
+        }
+        let _last = start();
+        let all = async {
+            loop {
+                let text = std::fs::read_to_string(run.path()).unwrap();
+                let seen: HashSet<String> = text.lines().map(str::to_owned).collect();
+                if ids.is_subset(&seen) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        within(all).await;
     });
 }
 

@@ -1,7 +1,7 @@
 //! Results as messages: each goes to the queue of the client that sent the call.
 //!
 //! The results of a call are known to its sender and to nobody else. A client's queue outlives a
-//! lost connection, and results wait in it; it is deleted when the client is closed.
+//! lost connection for some minutes, and results wait in it; it is deleted when the client is closed.
 //!
 //! # Sources
 //!
@@ -36,6 +36,10 @@ const MOST: usize = 100_000;
 
 /// So many unacknowledged results are taken at a time.
 const PREFETCH: u16 = 2000;
+
+/// For so long results wait for a client that is away. One that has ended without a word, as most
+/// programs do, leaves its queue behind for no longer.
+const AWAY: Duration = Duration::from_secs(5 * 60);
 
 const ATTEMPT: &str = "celeriac-attempt";
 const TASK: &str = "celeriac-task";
@@ -230,7 +234,7 @@ impl Link {
             durable: true,
             ..QueueFlags::default()
         };
-        let expires = milliseconds(expires).max(1).into();
+        let expires = milliseconds(expires.min(AWAY)).max(1).into();
         let arguments = Map::from_iter([("x-expires".to_owned(), expires)]);
         channel.declare_queue(queue, flags, &arguments).await?;
         let stream = channel

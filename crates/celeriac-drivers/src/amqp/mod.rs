@@ -42,7 +42,7 @@
 //! | `delayed_queue_type` | `quorum` | or `classic`, for the queues in which delayed messages wait |
 //! | `queue_name_prefix` | none | before the name of every queue |
 //! | `control_exchange` | `celery` | as Celery's setting of this name |
-//! | `result_expires` | 86400 | seconds for which results wait for a client that is away |
+//! | `result_expires` | 86400 | seconds for which results are remembered; 300 at most if we are away |
 //! | `publish_timeout` | 30 | seconds to wait for a server that takes no messages |
 //! | `consumer_timeout` | 1800 | the server's setting in seconds, if it is not this |
 //!

@@ -32,7 +32,7 @@ pub(crate) struct Settings {
     pub(crate) prefix: String,
     /// The exchange of remote control is called so, followed by `.pidbox`.
     pub(crate) control_exchange: String,
-    /// How long results wait for a client that is away.
+    /// How long results are remembered that do not say it themselves.
     pub(crate) result_expires: Duration,
     /// How long publishing waits for a server that takes no messages.
     pub(crate) publish_timeout: Duration,

@@ -122,6 +122,8 @@ fn inflated(rest: &[u8]) -> Result<Vec<u8>, CompressionError> {
 /// What stands under `result`.
 fn outcome(stored: &StoredResult) -> Result<Cow<'_, str>, ResultError> {
     match (&stored.state, &stored.error) {
+        // A task of Python's may ask for another attempt without an error.
+        (ResultState::Retry, None) => Ok("null".into()),
         (ResultState::Failure | ResultState::Revoked | ResultState::Retry, error) => {
             Ok(json(&exception::encode(error.as_ref(), &stored.task)).into())
         }
@@ -221,6 +223,7 @@ fn understand(read: Read<'_>, result: &str, now: Timestamp) -> Result<StoredResu
         custom => ResultState::Custom(custom.to_owned()),
     };
     match stored.state {
+        ResultState::Retry if result == "null" => {}
         ResultState::Failure | ResultState::Revoked | ResultState::Retry => {
             let exception = serde_json::from_str(result)
                 .map_err(|error| ResultError::Json(without_content(&error)))?;
@@ -374,6 +377,14 @@ mod tests {
             bytes: packed[..].into(),
         });
         assert_eq!(written(&bytes)["result"]["__type__"], "base64");
+    }
+
+    #[test]
+    fn a_retry_without_an_error_has_none_and_is_written_as_it_was() {
+        let bytes = br#"{"status":"RETRY","result":null,"traceback":null,"task_id":"x"}"#;
+        let read = decode(bytes, NOW).unwrap();
+        assert_eq!((&read.state, &read.error), (&ResultState::Retry, &None));
+        assert_eq!(written(&read)["result"], Value::Null);
     }
 
     #[test]

@@ -106,14 +106,18 @@ async fn open_driver(
         feature = "sqlite"
     )))]
     let _ = options;
+    // Boxed where connecting is work of many layers: the compiler counts these layers in every
+    // crate that opens a place, and gives up at a limit that the crate would have to raise.
     match url.scheme() {
         #[cfg(feature = "amqp")]
-        "amqp" | "amqps" | "pyamqp" | "pyamqps" => Ok(Arc::new(amqp::open(url, options).await?)),
+        "amqp" | "amqps" | "pyamqp" | "pyamqps" => {
+            Ok(Arc::new(Box::pin(amqp::open(url, options)).await?))
+        }
         #[cfg(feature = "memory")]
         "memory" => Ok(memory::MemoryBroker::named(url.rest(), options)),
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "redis+socket" | "redis+unix" | "sentinel" => {
-            Ok(redis::open(url, options).await?)
+            Ok(Box::pin(redis::open(url, options)).await?)
         }
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(sqlite::open(std::path::Path::new(url.rest()), options).await?),

@@ -217,7 +217,7 @@ fn errors_say_what_caused_them_and_what_to_do() {
         (3, &["send", "nap", "1"]),
         (3, &["status"]),
         (3, &["--on", "sqlite:text.db", "queues"]),
-        (3, &["--on", "redis://user:secret@host", "queues"]),
+        (3, &["--on", "postgres://user:secret@host", "queues"]),
         (3, &["--on", "sqlight:x", "queues"]),
         (2, &["--on", "threads", "queues"]),
         (

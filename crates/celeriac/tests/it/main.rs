@@ -9,6 +9,7 @@
 )]
 
 mod canvas;
+mod celery;
 mod cli;
 mod entry;
 mod macros;

@@ -1,0 +1,81 @@
+//! A part of a broker that nobody else uses, and what is on it: an app in Rust and one in Python.
+
+use celeriac::worker::{Prefetch, RunningWorker, Worker, WorkerSettings};
+use celeriac::{App, QueueName};
+use celeriac_testkit::peers::{CeleryApp, CeleryVersion, VirtualHost, redis_url, unique};
+
+/// Which broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Redis, which keeps the results too. 0 is its most urgent priority.
+    Redis,
+    /// RabbitMQ, with results in messages. 9 is its most urgent priority.
+    Amqp,
+}
+
+/// The Python half, but for where it is.
+const PEER: &str = include_str!("peer.py");
+
+/// Two apps that meet nowhere but at the broker.
+pub(super) struct Fleet {
+    pub(super) kind: Kind,
+    version: CeleryVersion,
+    pub(super) app: App,
+    pub(super) python: CeleryApp,
+    // After the apps, which are on it.
+    _host: Option<VirtualHost>,
+}
+
+impl Fleet {
+    pub(super) async fn assemble(kind: Kind, version: CeleryVersion) -> Self {
+        let (ours, theirs, backend, options, host) = match kind {
+            Kind::Redis => {
+                let url = redis_url();
+                let prefix = unique("fleet");
+                // Celery puts `_` after the prefix of results.
+                let ours = format!("{url}?global_keyprefix={prefix}&result_keyprefix={prefix}_");
+                let options = format!("PREFIX, PRIORITIES = {prefix:?}, None\n");
+                (ours, url.clone(), url, options, None)
+            }
+            Kind::Amqp => {
+                let host = VirtualHost::create();
+                let ours = format!("{}?max_priority=9", host.url());
+                let options = "PREFIX, PRIORITIES = None, 9\n".to_owned();
+                (ours, host.url(), "rpc://".to_owned(), options, Some(host))
+            }
+        };
+        Self {
+            kind,
+            version,
+            app: App::on(ours).await.unwrap(),
+            python: CeleryApp::new(version, &theirs, &backend, &(options + PEER)),
+            _host: host,
+        }
+    }
+
+    /// Whether Python lets a message lie for up to 10 s now and then, also with nothing of ours
+    /// around: before 5.7 on RabbitMQ. Hundreds of calls would then take minutes.
+    pub(super) fn dawdles(&self) -> bool {
+        self.kind == Kind::Amqp && self.version != CeleryVersion::V57
+    }
+
+    /// A worker in Rust that takes from `queue` no more than it has room for.
+    pub(super) async fn rust_worker(&self, queue: &str, threads: usize) -> RunningWorker {
+        let pool = format!("threads={threads}").parse().unwrap();
+        let mut settings = WorkerSettings::default();
+        settings.name = format!("{}@localhost", unique("rust"));
+        settings.queues = vec![QueueName::new(queue).unwrap()];
+        settings.prefetch = Prefetch {
+            multiplier: 0,
+            most: 1,
+            ..Prefetch::default()
+        };
+        let worker = Worker::new(
+            self.app.broker().unwrap().clone(),
+            celeriac_executor::open(&pool).unwrap(),
+            self.app.registry().clone(),
+            settings,
+        );
+        worker.start().await.unwrap()
+    }
+}

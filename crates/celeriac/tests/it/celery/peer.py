@@ -1,0 +1,73 @@
+# The Python half of a fleet. What comes before says PREFIX and PRIORITIES.
+import datetime
+import threading
+import time
+
+app.conf.update(
+    accept_content=["json", "msgpack", "yaml"],
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"global_keyprefix": PREFIX} if PREFIX else {},
+    result_backend_transport_options={"global_keyprefix": PREFIX} if PREFIX else {},
+    task_queue_max_priority=PRIORITIES,
+)
+
+
+@app.task(name="py.add")
+def add(a, b):
+    return a + b
+
+
+@app.task(name="py.echo")
+def echo(value):
+    return value
+
+
+@app.task(name="py.fail")
+def fail(order):
+    raise ValueError("card refused", order)
+
+
+@app.task(name="py.flaky", bind=True, max_retries=5)
+def flaky(self, good):
+    attempt = self.request.retries + 1
+    if attempt < good:
+        raise self.retry(countdown=0.1)
+    return attempt
+
+
+@app.task(name="py.now")
+def now():
+    return time.time()
+
+
+@app.task(name="py.nap")
+def nap(seconds):
+    time.sleep(seconds)
+
+
+counted = 0
+
+
+@app.task(name="py.next")
+def next_number():
+    global counted
+    counted += 1
+    return counted
+
+
+@app.task(name="shared.where")
+def where(number):
+    time.sleep(0.01)
+    return ["python", number]
+
+
+def send(name, *arguments, **options):
+    return app.send_task(name, arguments, **options)
+
+
+def outcome(result):
+    """What became of a call, as JSON."""
+    try:
+        return {"value": result.get(timeout=30)}
+    except Exception as error:
+        return {"error": type(error).__name__, "says": str(error), "state": result.state}

@@ -1,0 +1,110 @@
+//! The tasks of the fleet: those in Rust, and those in Python as Rust sees them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use celeriac::Context;
+use serde_json::Value;
+
+#[celeriac::task(name = "rust.add")]
+pub(super) fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+#[celeriac::task(name = "rust.echo")]
+pub(super) fn echo(value: Value) -> Value {
+    value
+}
+
+/// More than fits a double or 64 bits, which Python's integers may be.
+#[celeriac::task(name = "rust.wide")]
+pub(super) fn wide(n: i128) -> i128 {
+    n + 1
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("card refused for order {0}")]
+pub(super) struct CardRefused(u64);
+
+#[celeriac::task(name = "rust.fail")]
+pub(super) fn fail(order: u64) -> Result<(), CardRefused> {
+    Err(CardRefused(order))
+}
+
+#[celeriac::task(name = "rust.panic")]
+pub(super) fn panic() {
+    panic!("out of cheese");
+}
+
+#[celeriac::task(name = "rust.flaky", retries = 5, backoff = "fixed(50ms)")]
+pub(super) fn flaky(context: &Context, good: u32) -> Result<u32, String> {
+    if context.attempt() < good {
+        return Err(format!("attempt {} is too early", context.attempt()));
+    }
+    Ok(context.attempt())
+}
+
+/// When it ran, in seconds of Unix time.
+#[celeriac::task(name = "rust.now")]
+pub(super) fn now() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap().as_secs_f64()
+}
+
+/// How often it was run: shows the order of those who ask.
+#[celeriac::task(name = "rust.next")]
+pub(super) fn next_number() -> u64 {
+    static COUNTED: AtomicU64 = AtomicU64::new(0);
+    COUNTED.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Runs in either language, and says in which.
+#[celeriac::task(name = "shared.where")]
+pub(super) fn whereabouts(number: u64) -> (String, u64) {
+    thread::sleep(Duration::from_millis(10));
+    ("rust".to_owned(), number)
+}
+
+/// Tasks of Python's: their names and types are all that a caller needs.
+pub(super) mod py {
+    use serde_json::Value;
+
+    const ELSEWHERE: &str = "it runs in Python only";
+
+    #[celeriac::task(name = "py.add")]
+    pub(in crate::celery) fn add(a: i64, b: i64) -> i64 {
+        unreachable!("{ELSEWHERE}: {a} + {b}")
+    }
+
+    #[celeriac::task(name = "py.echo")]
+    pub(in crate::celery) fn echo(value: Value) -> Value {
+        drop(value);
+        unreachable!("{ELSEWHERE}")
+    }
+
+    #[celeriac::task(name = "py.fail")]
+    pub(in crate::celery) fn fail(order: u64) {
+        unreachable!("{ELSEWHERE}: {order}")
+    }
+
+    #[celeriac::task(name = "py.flaky")]
+    pub(in crate::celery) fn flaky(good: u32) -> u32 {
+        unreachable!("{ELSEWHERE}: {good}")
+    }
+
+    #[celeriac::task(name = "py.now")]
+    pub(in crate::celery) fn now() -> f64 {
+        unreachable!("{ELSEWHERE}")
+    }
+
+    #[celeriac::task(name = "py.next")]
+    pub(in crate::celery) fn next_number() -> u64 {
+        unreachable!("{ELSEWHERE}")
+    }
+
+    #[celeriac::task(name = "py.missing")]
+    pub(in crate::celery) fn missing() {
+        unreachable!("{ELSEWHERE}, and not even there")
+    }
+}

@@ -11,6 +11,8 @@ everywhere! { files_come_side_by_side_and_faults_are_reported:
     coroutines = "coroutines",
     threads = "threads=7",
     sqlite = "sqlite:jobs.db",
+    redis = "redis",
+    amqp = "amqp",
 }
 
 fn bytes(count: usize) -> Vec<u8> {

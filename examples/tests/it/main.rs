@@ -4,6 +4,7 @@
 
 mod support;
 
+mod both_ways;
 mod coroutines;
 mod downloads;
 mod filters;

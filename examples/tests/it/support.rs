@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use celeriac_examples::server::{Page, Server};
+use celeriac_testkit::peers::{VirtualHost, redis_url, unique};
 use tokio::runtime::Runtime;
 
 /// Makes a test of a function of a place, for every place.
@@ -18,6 +19,8 @@ macro_rules! everywhere {
             coroutines = "coroutines",
             hybrid = "processes=2*coroutines=10",
             sqlite = "sqlite:jobs.db",
+            redis = "redis",
+            amqp = "amqp",
         }
     };
     ($check:ident: $($name:ident = $place:literal,)*) => {
@@ -96,10 +99,37 @@ impl Ended {
     }
 }
 
+/// A place, for as long as an example runs there.
+pub(crate) struct Ground {
+    /// What `--on` is told.
+    pub(crate) place: String,
+    _host: Option<VirtualHost>,
+}
+
+impl Ground {
+    /// A part of a server that no other test uses, if `place` is `redis` or `amqp`.
+    pub(crate) fn prepare(place: &str) -> Self {
+        let (place, host) = match place {
+            "redis" => {
+                let prefix = unique("example");
+                let options = format!("global_keyprefix={prefix}:&result_keyprefix={prefix}:");
+                (format!("{}?{options}", redis_url()), None)
+            }
+            "amqp" => {
+                let host = VirtualHost::create();
+                (host.url(), Some(host))
+            }
+            other => (other.to_owned(), None),
+        };
+        Self { place, _host: host }
+    }
+}
+
 /// Runs the example on `place` in `folder`.
 pub(crate) fn run_in(folder: &Path, name: &str, place: &str, arguments: &[&str]) -> Ended {
+    let ground = Ground::prepare(place);
     example(name, folder)
-        .args(["--on", place])
+        .args(["--on", &ground.place])
         .args(arguments)
         .output()
         .unwrap()

@@ -10,6 +10,8 @@ everywhere! { titles_are_printed_as_they_come_and_a_silent_page_is_given_up:
     coroutines = "coroutines",
     threads = "threads=6",
     sqlite = "sqlite:jobs.db",
+    redis = "redis",
+    amqp = "amqp",
 }
 
 fn titles_are_printed_as_they_come_and_a_silent_page_is_given_up(place: &str) {

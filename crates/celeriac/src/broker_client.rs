@@ -219,11 +219,11 @@ async fn publish_all(
 }
 
 /// The messages of the calls of one invocation.
-fn messages_of(
-    invocation: &Invocation,
+fn messages_of<'a>(
+    invocation: &'a Invocation,
     now: Timestamp,
     routes: &Routes,
-) -> impl Iterator<Item = (QueueName, Message)> + use<'_> {
+) -> impl Iterator<Item = (QueueName, Message)> + use<'a> {
     let own = &invocation.task.options;
     // The attribute checked the name.
     let queue = routes

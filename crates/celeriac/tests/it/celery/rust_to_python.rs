@@ -60,7 +60,7 @@ async fn what_rust_asks_python_answers(fleet: &Fleet) {
     }
 }
 
-async fn send<T: Task>(app: &App, call: Signature<T>) -> Handle<T> {
+async fn send<T: Task>(app: &App, call: Signature<T>) -> Handle<T::Output> {
     app.send(call.queue(QUEUE)).await.unwrap()
 }
 

@@ -4,6 +4,7 @@
 //! in every round, ours and each peer's after one another, so that what else the machine does meets
 //! all of them alike.
 
+mod catalogue;
 mod measure;
 mod sample;
 mod table;
@@ -12,7 +13,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use self::measure::{Figure, Language, MEASURES, Measure};
+use self::catalogue::MEASURES;
+use self::measure::{Figure, Language, Measure};
 use self::sample::{Count, Samples};
 use self::table::Row;
 use crate::Result;
@@ -39,7 +41,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
-    let measures = measure::picked(&args.names)?;
+    let measures = catalogue::picked(&args.names)?;
     if args.list {
         for measure in measures {
             println!("{:18} {}", measure.name, measure.title);

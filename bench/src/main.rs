@@ -2,7 +2,7 @@
 //!
 //! A side is `ours` or a peer that does the same work with the same number of threads. It prints one
 //! line of JSON, the work of one repetition and the seconds of each; `peers/pools.py` does the same
-//! for what Python's standard library has.
+//! for what Python's standard library has, and `peers/celery_side.py` for Celery.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -11,7 +11,10 @@
     reason = "a program that reports to another"
 )]
 
+mod brokers;
 mod faults;
+mod latency;
+mod marks;
 mod our_side;
 mod rayon_side;
 mod repetitions;
@@ -30,7 +33,8 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let report = match args[..] {
-        [worker::WORKER, url, place] => return worker::run(url, place).map(|()| ExitCode::SUCCESS),
+        [worker::WORKER, url, place] => return work(url, place, false),
+        [worker::WORKER, url, place, worker::UNTIL_IDLE] => return work(url, place, true),
         [power_cut::SENDER, url] => return Ok(power_cut::send(url).map(|()| ExitCode::SUCCESS)?),
         [power_cut::READER, url] => return power_cut::read(url).map(|()| ExitCode::SUCCESS),
         ["kill9", "ours"] => Some(kill9::run()?.to_string()),
@@ -38,7 +42,10 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
         [measure, "ours"] if measure.starts_with("sqlite") => {
             sqlite_side::run(measure)?.map(|report| report.to_string())
         }
-        [measure, "ours"] => our_side::run(measure)?.map(|report| report.to_string()),
+        [measure, "ours"] => match brokers::run(measure)? {
+            Some(report) => Some(report),
+            None => our_side::run(measure)?.map(|report| report.to_string()),
+        },
         [measure, "rayon"] => rayon_side::run(measure).map(|report| report.to_string()),
         _ => None,
     };
@@ -49,4 +56,12 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
         eprintln!("error: no such measure; `cargo xtask bench --list` names them");
         ExitCode::from(2)
     })
+}
+
+fn work(
+    url: &str,
+    place: &str,
+    stop_when_idle: bool,
+) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
+    worker::run(url, place, stop_when_idle).map(|()| ExitCode::SUCCESS)
 }

@@ -20,13 +20,28 @@ impl Report {
     /// # Errors
     ///
     /// That of `work`.
-    pub(crate) fn of<E>(amount: u32, mut work: impl FnMut() -> Result<(), E>) -> Result<Self, E> {
+    pub(crate) fn of<E>(amount: u32, work: impl FnMut() -> Result<(), E>) -> Result<Self, E> {
+        Self::of_each(amount, work, || Ok(()))
+    }
+
+    /// The same, with `clear` after each repetition, which does not count.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work` and `clear`.
+    pub(crate) fn of_each<E>(
+        amount: u32,
+        mut work: impl FnMut() -> Result<(), E>,
+        mut clear: impl FnMut() -> Result<(), E>,
+    ) -> Result<Self, E> {
         work()?;
+        clear()?;
         let mut took = Vec::new();
         while took.len() < 3 || (took.len() < 10 && took.iter().sum::<Duration>() < ENOUGH) {
             let begun = Instant::now();
             work()?;
             took.push(begun.elapsed());
+            clear()?;
         }
         Ok(Self { amount, took })
     }

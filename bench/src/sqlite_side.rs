@@ -1,12 +1,11 @@
 //! SQLite as the broker, with a worker in a process of its own.
 
 use std::error::Error;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use celeriac::TaskError;
 use celeriac::blocking::App;
 
+use crate::latency;
 use crate::repetitions::Report;
 use crate::tasks::empty;
 use crate::worker::Worker;
@@ -15,11 +14,6 @@ const TASKS: u32 = 20_000;
 
 /// Sent in one call, in so many batches that filling the first and storing the last do not count.
 const IN_BULK: u32 = 100_000;
-
-const LATENCIES: usize = 200;
-
-/// So long nothing happens before a latency is taken, that everybody has gone to sleep.
-const IDLE: Duration = Duration::from_millis(20);
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -36,7 +30,7 @@ pub(crate) fn run(measure: &str) -> Result<Option<Report>> {
         }
         "sqlite-latency" => {
             let _worker = Worker::start(&url, "threads=2")?;
-            latency(&app)?
+            latency::measure(&app)?
         }
         _ => return Ok(None),
     }))
@@ -58,16 +52,4 @@ fn cycle(app: &App) -> Result<Report> {
         assert_eq!(results.len(), TASKS as usize);
         Ok(())
     })?)
-}
-
-fn latency(app: &App) -> Result<Report> {
-    app.send(empty::call(0))?.wait()?;
-    let mut took = Vec::new();
-    for _ in 0..LATENCIES {
-        thread::sleep(IDLE);
-        let begun = Instant::now();
-        app.send(empty::call(0))?.wait()?;
-        took.push(begun.elapsed());
-    }
-    Ok(Report::new(1, took))
 }

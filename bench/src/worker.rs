@@ -1,14 +1,29 @@
 //! A worker in a process of its own: this program again, told to be one.
 
 use std::error::Error;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::{fs, io, iter};
+use std::time::{Duration, Instant};
+use std::{fs, io, iter, thread};
 
 use celeriac::worker::WorkerSettings;
 use celeriac::{App, Place, Registry};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use crate::marks;
 
 /// How the program is told to be a worker, before the broker and the pool.
 pub(crate) const WORKER: &str = "worker";
+
+/// How it is told, after them, to end when everything is done.
+pub(crate) const UNTIL_IDLE: &str = "until-idle";
+
+/// Such a worker has found nothing more to do for this long.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// The line that a worker prints once it takes deliveries.
+const READY: &str = "ready";
 
 /// A word in the environment of the worker and of all that it starts.
 const MARK: &str = "CELERIAC_BENCH_WORKER";
@@ -20,21 +35,56 @@ pub(crate) struct Worker(Child);
 impl Worker {
     /// Starts one that takes from the broker `url` and runs on `place`.
     pub(crate) fn start(url: &str, place: &str) -> io::Result<Self> {
-        let mark = std::process::id().to_string();
-        Command::new(std::env::current_exe()?)
-            .args([WORKER, url, place])
-            .env(MARK, mark)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map(Self)
+        command(url, place)?.spawn().map(Self)
+    }
+
+    /// The same; returns when it takes deliveries.
+    pub(crate) fn start_ready(url: &str, place: &str) -> io::Result<Self> {
+        let child = command(url, place)?.stdout(Stdio::piped()).spawn()?;
+        let mut worker = Self(child);
+        let output = worker.0.stdout.take().expect("it was just piped");
+        let mut line = String::new();
+        // It ends with the worker, if that does not get ready.
+        BufReader::new(output).read_line(&mut line)?;
+        if line.trim_end() == READY {
+            Ok(worker)
+        } else {
+            Err(io::Error::other("the worker ended before it was ready"))
+        }
+    }
+
+    /// Starts one that does what there is to do, and then ends; tasks leave their marks in `file`.
+    pub(crate) fn start_until_idle(url: &str, place: &str, file: &Path) -> io::Result<Self> {
+        let mut command = command(url, place)?;
+        command.arg(UNTIL_IDLE).env(marks::FILE, file);
+        command.spawn().map(Self)
+    }
+
+    /// Returns when it has ended by itself, which has to be within `limit`.
+    pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<()> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                let failed = || io::Error::other(format!("the worker ended with {status}"));
+                return status.success().then_some(()).ok_or_else(failed);
+            }
+            if Instant::now() > end {
+                return Err(io::Error::other("the worker does not end"));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Ends it with SIGKILL: it gets no chance to clean up.
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.0.kill()?;
         self.0.wait().map(drop)
+    }
+
+    /// How much memory it has at the moment.
+    pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        resident_bytes(&status).ok_or_else(|| io::Error::other("the worker has ended"))
     }
 }
 
@@ -43,6 +93,26 @@ impl Drop for Worker {
         // One that is gone already needs no killing.
         let _ = self.kill();
     }
+}
+
+fn command(url: &str, place: &str) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args([WORKER, url, place])
+        .env(MARK, std::process::id().to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Ok(command)
+}
+
+/// What the kernel says of a process that runs.
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// The processes that workers of ours have started and that still run.
@@ -61,8 +131,14 @@ pub(crate) fn left_behind() -> io::Result<Vec<u32>> {
     Ok(pids.filter(is_marked).collect())
 }
 
-/// Works until it is killed.
-pub(crate) fn run(url: &str, place: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+/// Works until it is killed, or until there is nothing more to do.
+pub(crate) fn run(
+    url: &str,
+    place: &str,
+    stop_when_idle: bool,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    // Who measures may be killed too.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     let place: Place = place.parse()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -71,10 +147,25 @@ pub(crate) fn run(url: &str, place: &str) -> Result<(), Box<dyn Error + Send + S
         let app = App::on(url).await?;
         let broker = app.broker().ok_or("the place is no broker")?.clone();
         let executor = celeriac_executor::open(&place)?;
-        let settings = WorkerSettings::default();
+        let mut settings = WorkerSettings::default();
+        settings.stop_when_idle = stop_when_idle.then_some(IDLE);
         let worker =
             celeriac::worker::Worker::new(broker, executor, Registry::collect()?, settings);
-        worker.start().await?.wait().await?;
+        let running = worker.start().await?;
+        writeln!(io::stdout(), "{READY}")?;
+        running.wait().await?;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_process_is_read_from_what_the_kernel_says() {
+        let status = "Name:\tcat\nVmHWM:\t    2000 kB\nVmRSS:\t    1500 kB\nThreads:\t1\n";
+        assert_eq!(resident_bytes(status), Some(1500 * 1024));
+        assert_eq!(resident_bytes("Name:\tcat\nState:\tZ (zombie)\n"), None);
+    }
 }

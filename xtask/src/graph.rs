@@ -53,7 +53,12 @@ const ALLOWED: &[Rule] = &[
     ("celeriac-examples", &["celeriac"], &["celeriac-testkit"]),
     (
         "celeriac-bench",
-        &["celeriac", "celeriac-core", "celeriac-executor"],
+        &[
+            "celeriac",
+            "celeriac-core",
+            "celeriac-drivers",
+            "celeriac-executor",
+        ],
         &[],
     ),
     ("xtask", &[], &[]),

@@ -29,6 +29,15 @@ const fn multiprocessing(title: &'static str, ratio: Option<f64>) -> Peer {
     }
 }
 
+const fn celery(ratio: f64) -> Peer {
+    Peer {
+        title: "Celery prefork -c 2",
+        language: Language::Celery,
+        side: "Celery",
+        ratio: Some(ratio),
+    }
+}
+
 /// Every measure, in the order of the table.
 pub(super) const MEASURES: &[Measure] = &[
     Measure {
@@ -36,6 +45,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "65 trial divisions on threads",
         figure: Figure::PerSecond("tasks"),
         target: None,
+        servers: false,
         peers: &[rayon("rayon parallel iterator", Some(0.95))],
     },
     Measure {
@@ -43,6 +53,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "1 + … + 100,000,000 in 8 chunks on threads",
         figure: Figure::PerSecond("sums"),
         target: None,
+        servers: false,
         peers: &[rayon("rayon parallel iterator", Some(0.95))],
     },
     Measure {
@@ -50,6 +61,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "empty tasks on threads, automatic chunks, results collected",
         figure: Figure::PerSecond("tasks"),
         target: None,
+        servers: false,
         peers: &[rayon("rayon spawn and a channel", Some(0.7))],
     },
     Measure {
@@ -57,6 +69,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "the same in chunks of one",
         figure: Figure::PerSecond("tasks"),
         target: None,
+        servers: false,
         peers: &[rayon("rayon spawn and a channel", Some(0.7))],
     },
     Measure {
@@ -64,6 +77,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "empty tasks on processes, automatic chunks",
         figure: Figure::PerSecond("tasks"),
         target: Some(Bound::AtLeast(5_000_000.0)),
+        servers: false,
         peers: &[
             futures("ProcessPoolExecutor, chunks of 100", Some(5.0)),
             multiprocessing("Pool.imap_unordered, chunks of 100", Some(1.0)),
@@ -74,6 +88,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "empty tasks on processes, chunks of one",
         figure: Figure::PerSecond("tasks"),
         target: Some(Bound::AtLeast(150_000.0)),
+        servers: false,
         peers: &[
             futures("ProcessPoolExecutor, chunks of one", Some(15.0)),
             multiprocessing("Pool.imap_unordered, chunks of one", Some(2.0)),
@@ -84,6 +99,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "1,000 bodies of 1 MB to a child and back",
         figure: Figure::PerSecond("MB"),
         target: None,
+        servers: false,
         peers: &[futures("ProcessPoolExecutor", Some(3.0))],
     },
     Measure {
@@ -91,6 +107,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "a pool of 2 processes opened and ready",
         figure: Figure::Milliseconds,
         target: Some(Bound::AtMost(20.0)),
+        servers: false,
         peers: &[],
     },
     Measure {
@@ -98,6 +115,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "empty tasks sent in bulk to SQLite, synchronous=FULL",
         figure: Figure::PerSecond("tasks"),
         target: Some(Bound::AtLeast(150_000.0)),
+        servers: false,
         peers: &[],
     },
     Measure {
@@ -105,6 +123,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "the same sent, run and their results fetched",
         figure: Figure::PerSecond("tasks"),
         target: Some(Bound::AtLeast(40_000.0)),
+        servers: false,
         peers: &[],
     },
     Measure {
@@ -112,6 +131,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "one task through an idle worker of another process",
         figure: Figure::Milliseconds,
         target: Some(Bound::AtMost(3.0)),
+        servers: false,
         peers: &[],
     },
     Measure {
@@ -119,6 +139,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "10,000 sleeps of 1 s on 4 processes of 2,500 coroutines",
         figure: Figure::Milliseconds,
         target: Some(Bound::AtMost(1_500.0)),
+        servers: false,
         peers: &[],
     },
     Measure {
@@ -126,6 +147,7 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "10,000 tasks on SQLite, the worker killed 50 times",
         figure: Figure::Counts,
         target: None,
+        servers: false,
         peers: &[],
     },
     Measure {
@@ -133,14 +155,95 @@ pub(super) const MEASURES: &[Measure] = &[
         title: "sending to SQLite, the power cut 20 times",
         figure: Figure::Counts,
         target: None,
+        servers: false,
+        peers: &[],
+    },
+    Measure {
+        name: "redis-drain",
+        title: "a backlog of empty tasks without results on Redis, one worker",
+        figure: Figure::PerSecond("tasks"),
+        target: Some(Bound::AtLeast(40_000.0)),
+        servers: true,
+        peers: &[celery(40.0)],
+    },
+    Measure {
+        name: "redis-results",
+        title: "the same with results, which the client collects",
+        figure: Figure::PerSecond("tasks"),
+        target: Some(Bound::AtLeast(20_000.0)),
+        servers: true,
+        peers: &[celery(20.0)],
+    },
+    Measure {
+        name: "redis-send",
+        title: "empty tasks sent in bulk to Redis",
+        figure: Figure::PerSecond("tasks"),
+        target: Some(Bound::AtLeast(150_000.0)),
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "redis-send-1",
+        title: "the same sent one by one, many under way",
+        figure: Figure::PerSecond("tasks"),
+        target: Some(Bound::AtLeast(40_000.0)),
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "redis-latency",
+        title: "one task through an idle worker of another process, on Redis",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::AtMost(0.8)),
+        servers: true,
+        peers: &[celery(2.5)],
+    },
+    Measure {
+        name: "amqp-drain",
+        title: "a backlog of empty tasks without results on RabbitMQ, one worker",
+        figure: Figure::PerSecond("tasks"),
+        target: Some(Bound::AtLeast(30_000.0)),
+        servers: true,
+        peers: &[celery(9.0)],
+    },
+    Measure {
+        name: "amqp-latency",
+        title: "one task through an idle worker of another process, on RabbitMQ",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::AtMost(1.2)),
+        servers: true,
+        peers: &[celery(2.5)],
+    },
+    Measure {
+        name: "worker-start",
+        title: "from the start of a worker on Redis until it takes tasks",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::AtMost(50.0)),
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "worker-memory",
+        title: "what a worker on Redis takes",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
         peers: &[],
     },
 ];
 
+/// First words that stand for all measures which begin with them.
+const FAMILIES: [&str; 4] = ["amqp", "redis", "sqlite", "worker"];
+
 /// The measures that `names` ask for: by name, by the first word of several, or all if none is given.
 pub(super) fn picked(names: &[String]) -> Result<Vec<&'static Measure>, String> {
     let asks = |name: &str, measure: &Measure| {
-        measure.name == name || (name == "sqlite" && measure.name.starts_with("sqlite-"))
+        measure.name == name
+            || (FAMILIES.contains(&name)
+                && measure
+                    .name
+                    .split_once('-')
+                    .is_some_and(|(first, _)| first == name))
     };
     for name in names {
         if !MEASURES.iter().any(|measure| asks(name, measure)) {
@@ -171,9 +274,27 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_stands_for_its_three_measures() {
+    fn the_first_word_of_a_family_stands_for_all_of_it() {
         let found = names(&["sqlite"]).unwrap();
         assert_eq!(found, ["sqlite-enqueue", "sqlite-cycle", "sqlite-latency"]);
+        let found = names(&["worker", "amqp"]).unwrap();
+        let both = [
+            "amqp-drain",
+            "amqp-latency",
+            "worker-start",
+            "worker-memory",
+        ];
+        assert_eq!(found, both);
+        for no_family in ["empty", "power"] {
+            assert!(names(&[no_family]).is_err());
+        }
+    }
+
+    #[test]
+    fn who_is_compared_with_celery_has_servers() {
+        let celery = |peer: &Peer| peer.language == Language::Celery;
+        let mut compared = MEASURES.iter().filter(|m| m.peers.iter().any(celery));
+        assert!(compared.all(|measure| measure.servers));
     }
 
     #[test]

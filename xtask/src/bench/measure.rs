@@ -11,6 +11,8 @@ pub(super) struct Measure {
     pub(super) figure: Figure,
     /// What our own figure has to reach, whoever else runs.
     pub(super) target: Option<Bound>,
+    /// Whether it talks to Redis or RabbitMQ, which then are started for it.
+    pub(super) servers: bool,
     /// Whom it is compared with.
     pub(super) peers: &'static [Peer],
 }
@@ -55,4 +57,6 @@ pub(super) enum Language {
     Rust,
     /// In `bench/peers/pools.py`.
     Python,
+    /// In `bench/peers/celery_side.py`, which needs Celery and the servers.
+    Celery,
 }

@@ -7,6 +7,7 @@
 mod catalogue;
 mod measure;
 mod sample;
+mod servers;
 mod table;
 
 use std::fs;
@@ -16,8 +17,11 @@ use std::process::{Command, ExitCode, Stdio};
 use self::catalogue::MEASURES;
 use self::measure::{Figure, Language, Measure};
 use self::sample::{Count, Samples};
+use self::servers::Servers;
 use self::table::Row;
 use crate::Result;
+use crate::interrupts::Interrupts;
+use crate::peers::{self, Variables};
 use crate::steps::Program;
 use crate::workspace::Workspace;
 
@@ -48,11 +52,14 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let sides = Sides::build(workspace)?;
+    let interrupts = Interrupts::watch()?;
+    let mut sides = Sides::build(workspace, &interrupts)?;
     let mut rows = Vec::new();
     for measure in measures {
+        sides.servers.arrange(measure.servers)?;
         rows.extend(rows_of(measure, &sides, args.rounds)?);
     }
+    sides.servers.arrange(false)?;
     println!("\n{}", table::plain(&rows));
     if args.markdown {
         let path = workspace.root.join(DOCUMENT);
@@ -105,15 +112,18 @@ fn no_report(measure: &Measure, output: &str) -> String {
     )
 }
 
-/// The programs that are measured.
-struct Sides {
+/// The programs that are measured, and what they need.
+struct Sides<'a> {
     ours: PathBuf,
+    /// The folder of those in Python.
     python: PathBuf,
+    servers: Servers<'a>,
+    interrupts: &'a Interrupts,
 }
 
-impl Sides {
+impl<'a> Sides<'a> {
     /// Builds the bench program as users build theirs, for release.
-    fn build(workspace: &Workspace) -> Result<Self> {
+    fn build(workspace: &'a Workspace, interrupts: &'a Interrupts) -> Result<Self> {
         let build = Program::cargo(["build", "--release", "--package", "celeriac-bench"]);
         let mut command = build.command(&workspace.root);
         let output = command
@@ -131,38 +141,54 @@ impl Sides {
             .next_back();
         Ok(Self {
             ours: executable.ok_or("cargo built no bench program")?,
-            python: workspace.root.join("bench/peers/pools.py"),
+            python: workspace.root.join("bench/peers"),
+            servers: Servers::new(&workspace.target, interrupts),
+            interrupts,
         })
     }
 
     fn ours(&self, measure: &Measure) -> Result<String> {
-        report(Command::new(&self.ours).args([measure.name, "ours"]))
+        let mut command = Command::new(&self.ours);
+        self.report(
+            command.args([measure.name, "ours"]),
+            self.servers.emptied()?,
+        )
     }
 
     fn peer(&self, measure: &Measure, language: Language, side: &str) -> Result<String> {
-        let mut command = match language {
-            Language::Rust => Command::new(&self.ours),
-            Language::Python => {
-                let mut command = Command::new("python3");
-                command.arg(&self.python);
-                command
+        let variables = self.servers.emptied()?;
+        let (program, script) = match language {
+            Language::Rust => (self.ours.as_os_str(), None),
+            Language::Python => ("python3".as_ref(), Some("pools.py")),
+            Language::Celery => {
+                let python = peers::told(&variables, peers::CELERY_57)?;
+                (python.as_ref(), Some("celery_side.py"))
             }
         };
-        report(command.args([measure.name, side]))
+        let mut command = Command::new(program);
+        command.args(script.map(|script| self.python.join(script)));
+        self.report(command.args([measure.name, side]), variables.clone())
     }
-}
 
-/// What `command` prints; what it complains of goes to the terminal.
-fn report(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("{command:?} ended with {}", output.status).into());
+    /// What `command` prints; what it complains of goes to the terminal.
+    fn report(&self, command: &mut Command, variables: Variables) -> Result<String> {
+        let child = command
+            .envs(variables)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|error| format!("cannot run {command:?}: {error}"))?;
+        self.interrupts.pass_on_to(&child)?;
+        let output = child.wait_with_output()?;
+        if self.interrupts.came() {
+            return Err("interrupted".into());
+        }
+        if !output.status.success() {
+            return Err(format!("{command:?} ended with {}", output.status).into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
     }
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// One sentence on the machine and the tools of this run.

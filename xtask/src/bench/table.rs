@@ -197,6 +197,7 @@ mod tests {
             title: "tasks",
             figure: Figure::PerSecond("tasks"),
             target: Some(Bound::AtLeast(target)),
+            servers: false,
             peers: &[PEER],
         }
     }

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::interrupts::Interrupts;
 
+pub(crate) use python::CELERY_57;
+
 /// What tells a test where a peer is.
 pub(crate) type Variables = Vec<(&'static str, String)>;
 
@@ -81,6 +83,18 @@ impl Drop for Peers {
             let _ = keeper.join();
         }
     }
+}
+
+/// What `name` tells a test of the peers.
+pub(crate) fn told<'a>(variables: &'a Variables, name: &str) -> Result<&'a str> {
+    let found = variables.iter().find(|(variable, _)| *variable == name);
+    let (_, value) = found.ok_or_else(|| format!("nobody has set {name}"))?;
+    Ok(value)
+}
+
+/// Drops all that is stored in the Redis of `variables`, which has to be one of [`Peers`].
+pub(crate) fn empty_redis(variables: &Variables) -> Result {
+    redis::empty(told(variables, redis::URL)?)
 }
 
 /// What has to be held. Servers come first, for fields are dropped in order.

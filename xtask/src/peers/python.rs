@@ -11,11 +11,14 @@ use rustix::fs::{FlockOperation, flock};
 use super::{Variables, progress};
 use crate::Result;
 
+/// The variable that tells a Python with the Celery to be equal to.
+pub(crate) const CELERY_57: &str = "CELERIAC_TEST_PYTHON_57";
+
 /// The variables that tell tests a Python, the version of Celery that it has, and what else: the
 /// Kombu of that time, and what a version needs for zstd beyond its extras.
 const VERSIONS: &[(&str, &str, &[&str])] = &[
     (
-        "CELERIAC_TEST_PYTHON_57",
+        CELERY_57,
         "5.7.0",
         &["kombu[redis]==5.7.0", "backports.zstd"],
     ),

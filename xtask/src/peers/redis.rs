@@ -8,7 +8,7 @@ use super::server::{Server, free_port, says};
 use crate::Result;
 
 /// The variable that tells tests its URL.
-const URL: &str = "CELERIAC_TEST_REDIS";
+pub(super) const URL: &str = "CELERIAC_TEST_REDIS";
 
 /// Starts it in `folder`; it may not answer yet.
 pub(crate) fn start(folder: &Path) -> Result<(Redis, Variables)> {
@@ -36,5 +36,46 @@ impl Redis {
         let port = self.port;
         self.server
             .wait_until(|| says(port, b"PING\r\n", b"+PONG\r\n"))
+    }
+}
+
+/// Drops all that the one at `url` has stored. It is for ours only: it asks nobody.
+pub(super) fn empty(url: &str) -> Result<()> {
+    let port = port_of(url).ok_or_else(|| format!("no port in {url}"))?;
+    if says(port, b"FLUSHALL\r\n", b"+OK\r\n")? {
+        Ok(())
+    } else {
+        Err("redis-server does not drop what it has stored".into())
+    }
+}
+
+fn port_of(url: &str) -> Option<u16> {
+    let (_, port_and_db) = url.rsplit_once(':')?;
+    port_and_db.split('/').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_was_emptied_has_nothing_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut server, variables) = start(folder.path()).unwrap();
+        server.wait().unwrap();
+        let url = &variables[0].1;
+        assert!(says(server.port, b"SET a 1\r\n", b"+OK\r\n").unwrap());
+
+        empty(url).unwrap();
+
+        assert!(says(server.port, b"DBSIZE\r\n", b":0\r\n").unwrap());
+    }
+
+    #[test]
+    fn a_url_without_a_port_is_refused() {
+        assert_eq!(port_of("redis://127.0.0.1:6380/0"), Some(6380));
+        for url in ["redis://localhost", "redis://localhost/0", ""] {
+            assert!(empty(url).is_err());
+        }
     }
 }

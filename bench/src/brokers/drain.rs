@@ -1,0 +1,60 @@
+//! A backlog and one worker, which begins when all of it is there.
+//!
+//! The clock runs from the first task, so that neither sending nor the worker's start counts.
+
+use std::time::Duration;
+
+use celeriac::blocking::App;
+
+use super::{POOL, Result};
+use crate::marks::{self, Marks};
+use crate::repetitions::Report;
+use crate::tasks::tick;
+use crate::worker::Worker;
+
+const REPETITIONS: u32 = 3;
+
+const TASKS: u32 = 60_000;
+
+/// How many of them are marked: the first of each so many.
+const MARKS: u32 = 100;
+const STEP: u32 = TASKS / MARKS;
+
+/// How long the worker may take for all of them.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// From the first marked task to the last one.
+pub(super) fn without_results(url: &str) -> Result<Report> {
+    let app = App::on(url)?;
+    let mut took = Vec::new();
+    for _ in 0..REPETITIONS {
+        let marks = Marks::new()?;
+        app.send_many(backlog().map(celeriac::Signature::ignore_result))?;
+        Worker::start_until_idle(url, POOL, &marks.file())?.wait(LIMIT)?;
+        let span = marks.span_of(MARKS)?;
+        took.push(span.last.saturating_sub(span.first));
+    }
+    Ok(Report::new(TASKS - STEP, took))
+}
+
+/// From the first task until the client has all results.
+pub(super) fn with_results(url: &str) -> Result<Report> {
+    let app = App::on(url)?;
+    let mut took = Vec::new();
+    for _ in 0..REPETITIONS {
+        let marks = Marks::new()?;
+        let handles = app.send_many(backlog())?;
+        let mut worker = Worker::start_until_idle(url, POOL, &marks.file())?;
+        for mut handle in handles {
+            handle.wait_for(LIMIT).ok_or("a result is missing")??;
+        }
+        let end = marks::now()?;
+        worker.wait(LIMIT)?;
+        took.push(end.saturating_sub(marks.span_of(MARKS)?.first));
+    }
+    Ok(Report::new(TASKS, took))
+}
+
+fn backlog() -> impl Iterator<Item = celeriac::Signature<tick>> {
+    (0..TASKS).map(|number| tick::call(number.is_multiple_of(STEP)))
+}

@@ -1,0 +1,53 @@
+//! Redis and RabbitMQ as the broker, with a worker in a process of its own.
+//!
+//! The servers are told by the variables by which tests are told them too, and have nothing in them
+//! when a side begins.
+
+mod drain;
+mod footprint;
+mod send;
+
+use std::env;
+use std::error::Error;
+
+use celeriac::blocking::App;
+
+use crate::latency;
+use crate::worker::Worker;
+
+const REDIS: &str = "CELERIAC_TEST_REDIS";
+const AMQP: &str = "CELERIAC_TEST_AMQP";
+
+/// What our workers run tasks on: as many slots as the peer has processes.
+const POOL: &str = "threads=2";
+
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Runs what `measure` names, if it is about a broker that is a server; gives its report.
+pub(crate) fn run(measure: &str) -> Result<Option<String>> {
+    let report = match measure {
+        "redis-drain" => drain::without_results(&url(REDIS)?)?,
+        "redis-results" => drain::with_results(&url(REDIS)?)?,
+        "redis-send" => send::in_bulk(&url(REDIS)?)?,
+        "redis-send-1" => send::singly(&url(REDIS)?)?,
+        "redis-latency" => through_idle_worker(&url(REDIS)?)?,
+        "amqp-drain" => drain::without_results(&url(AMQP)?)?,
+        "amqp-latency" => through_idle_worker(&url(AMQP)?)?,
+        "worker-start" => footprint::start(&url(REDIS)?)?,
+        "worker-memory" => return Ok(Some(footprint::memory(&url(REDIS)?)?.to_string())),
+        _ => return Ok(None),
+    };
+    Ok(Some(report.to_string()))
+}
+
+fn through_idle_worker(url: &str) -> Result<crate::repetitions::Report> {
+    let app = App::on(url)?;
+    let _worker = Worker::start_ready(url, POOL)?;
+    latency::measure(&app)
+}
+
+fn url(variable: &str) -> Result<String> {
+    env::var(variable).map_err(|_| {
+        format!("{variable} is not set; `cargo xtask bench` starts the server and sets it").into()
+    })
+}

@@ -120,6 +120,11 @@ impl Keys {
         }
     }
 
+    /// What the keys of a chord begin with, the header of which is this group.
+    pub(super) fn chord(&self, group: &str) -> String {
+        format!("{}celery-taskset-meta-{group}", self.result_prefix)
+    }
+
     /// Where the result of a call is, and the channel on which it is told.
     pub(super) fn result(&self, id: &str) -> String {
         format!("{}celery-task-meta-{id}", self.result_prefix)

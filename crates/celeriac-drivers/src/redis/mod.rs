@@ -38,6 +38,7 @@
 //!
 //! kombu's Redis transport and Celery's Redis result backend: keys, envelopes, restoring.
 
+mod chords;
 mod claim;
 mod consumer;
 mod control;

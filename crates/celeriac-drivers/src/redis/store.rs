@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use celeriac_core::broker::Subscription;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, BrokerUrl, Consumer, ConsumerInfo, DeadMessage, Message,
-    QueueInfo, QueueName, ResultBackend, StoredResult, TaskId,
+    BoxFuture, Broker, BrokerError, BrokerUrl, ChordPart, ChordStore, Consumer, ConsumerInfo,
+    DeadMessage, Joined, Message, QueueInfo, QueueName, ResultBackend, StoredResult, TaskId,
 };
 use redis::FromRedisValue;
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ use super::link::{Call, Dialer, Link, runtime};
 use super::outgoing::{self, Outgoing};
 use super::settings::Settings;
 use super::watch::RedisWatch;
-use super::{dead, depth, results};
+use super::{chords, dead, depth, results};
 use crate::DriverOptions;
 
 /// The oldest server whose commands suffice.
@@ -319,6 +319,34 @@ impl ResultBackend for RedisStore {
 
     fn forget<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move { self.inner.told(results::forget(&self.inner, ids).await) })
+    }
+
+    fn chords(&self) -> Option<Arc<dyn ChordStore>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+impl ChordStore for RedisStore {
+    fn open<'a>(&'a self, group: &'a str, size: u64) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            self.inner
+                .told(chords::open(&self.inner, group, size).await)
+        })
+    }
+
+    fn count<'a>(
+        &'a self,
+        claimant: &'a str,
+        parts: Vec<ChordPart>,
+    ) -> BoxFuture<'a, Result<Vec<Joined>, BrokerError>> {
+        Box::pin(async move {
+            let counted = chords::count(&self.inner, claimant, parts).await;
+            self.inner.told(counted)
+        })
+    }
+
+    fn close<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move { self.inner.told(chords::close(&self.inner, group).await) })
     }
 }
 

@@ -29,6 +29,16 @@ script!(
     "claim.lua"
 );
 script!(
+    /// Ends a chord.
+    CLOSE_CHORD,
+    "close_chord.lua"
+);
+script!(
+    /// Counts parts of a chord.
+    COUNT_PARTS,
+    "count_parts.lua"
+);
+script!(
     /// How full queues are.
     DEPTH,
     "depth.lua"

@@ -7,6 +7,7 @@ mod mixed;
 mod python_to_rust;
 mod rust_to_python;
 mod tasks;
+mod workflows;
 
 /// Makes tests of a function of a [`Fleet`](fleet::Fleet), one for each that is named.
 macro_rules! in_fleets {

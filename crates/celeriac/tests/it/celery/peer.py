@@ -17,6 +17,11 @@ def add(a, b):
     return a + b
 
 
+@app.task(name="py.sum")
+def total(numbers):
+    return sum(numbers)
+
+
 @app.task(name="py.echo")
 def echo(value):
     return value

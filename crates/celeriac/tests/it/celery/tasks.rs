@@ -12,6 +12,11 @@ pub(super) fn add(a: i64, b: i64) -> i64 {
     a + b
 }
 
+#[celeriac::task(name = "rust.sum")]
+pub(super) fn sum(numbers: &[i64]) -> i64 {
+    numbers.iter().sum()
+}
+
 #[celeriac::task(name = "rust.echo")]
 pub(super) fn echo(value: Value) -> Value {
     value

@@ -1,0 +1,29 @@
+# Sends workflows through workers of both languages, and tells what came of them.
+from celery import chain, chord, group
+
+
+def rust(name, *arguments):
+    return app.signature(name, args=arguments, queue="steps_in_rust")
+
+
+def python(name, *arguments):
+    return app.signature(name, args=arguments, queue="steps_in_python")
+
+
+steps = chain(rust("rust.add", 1, 2), python("py.add", 10), rust("rust.add", 100))
+parts = [rust("rust.add", 1, 2), python("py.add", 3, 4), chain(rust("rust.add", 0, 1), python("py.add", 1))]
+it = [[n, n] for n in range(4)]
+chunked = group(
+    app.signature(
+        "celery.starmap",
+        kwargs={"task": app.signature("rust.add"), "it": it[start : start + 2]},
+        immutable=True,
+        queue="steps_in_rust",
+    )
+    for start in (0, 2)
+)
+answer = {
+    "chain": outcome(steps.apply_async()),
+    "chord": outcome(chord(parts, rust("rust.sum")).apply_async()),
+    "chunks": chunked.apply_async().get(timeout=30),
+}

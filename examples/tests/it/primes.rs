@@ -40,19 +40,23 @@ fn threads_use_all_cores() {
 
 #[test]
 fn processes_use_all_cores() {
+    // Each child of the program keeps the one that works.
     all_cores_work("processes", |pid| {
-        let children = tasks(pid).into_iter().flat_map(|tid| {
-            let children = fs::read_to_string(format!("/proc/{pid}/task/{tid}/children"));
-            children
-                .unwrap_or_default()
-                .split_whitespace()
-                .map(|pid| pid.parse().unwrap())
-                .collect::<Vec<_>>()
-        });
-        children
-            .map(|child: u32| (child, ticks(&format!("/proc/{child}/stat"))))
+        let workers = children(pid).into_iter().flat_map(children);
+        workers
+            .map(|worker| (worker, ticks(&format!("/proc/{worker}/stat"))))
             .collect()
     });
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let of_task = |tid| {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{tid}/children"));
+        let children = children.unwrap_or_default();
+        let pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
+        pids.collect::<Vec<_>>()
+    };
+    tasks(pid).into_iter().flat_map(of_task).collect()
 }
 
 /// Watches the time each worker was on a core, until as many as there are cores did real work.

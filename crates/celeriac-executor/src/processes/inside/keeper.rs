@@ -34,7 +34,8 @@ pub(super) fn stand_between(socket: OwnedFd) -> io::Result<OwnedFd> {
         held.release();
         set_parent_process_death_signal(Some(Signal::KILL))?;
         if rustix::process::getppid() != Some(own) {
-            return Err(io::Error::other("its keeper is gone"));
+            // Whoever wanted this child has ended before it began: nobody is left to tell.
+            kill_process(getpid(), Signal::KILL)?;
         }
         rustix::process::setpgid(None, None)?;
         return Ok(socket);

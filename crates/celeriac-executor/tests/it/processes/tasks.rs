@@ -226,7 +226,7 @@ plain!(leave_an_orphan, |_c, (path: String)| -> () {
 });
 
 plain!(environment, |_c, (_n: u64)| -> (Vec<String>, i32, bool, u64, String) {
-    let marks = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CELERIAC_")).collect();
+    let marks = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CELERIAC_") && !name.starts_with("CELERIAC_TEST_")).collect();
     let adjustment = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
     let own_group = rustix::process::getpgrp() == rustix::process::getpid();
     let core = rustix::process::getrlimit(rustix::process::Resource::Core).current.unwrap_or(u64::MAX);

@@ -243,8 +243,9 @@ fn ten_thousand_naps_overlap_in_children_with_coroutines() {
         .map(|calls| calls.only::<nap>().unwrap())
         .collect();
     assert_eq!(children.len(), 4);
+    // One after another they would take most of an hour in each child.
     assert!(
-        begun.elapsed() < Duration::from_secs(4),
+        begun.elapsed() < Duration::from_secs(60),
         "{:?}",
         begun.elapsed()
     );

@@ -193,13 +193,21 @@ pub async fn suspects_are_held_a_few_at_a_time(fixture: &dyn Fixture) {
     assert_eq!(depth(&broker, &jobs).await.ready, 3);
     // One settled lets one through, without news from elsewhere.
     let (second, _) = tokio::join!(receive(&careful, 10), settle(&careful, ack(&first[0])));
-    assert_eq!(numbers(&second), [2]);
-    for delivery in [&first[1], &second[0]] {
+    let suspects = second.iter().filter(|it| it.deliveries > 1);
+    assert_eq!(suspects.count(), 1);
+    if fixture.gives_back_exactly() {
+        assert_eq!(numbers(&second), [2]);
+    }
+    settle(&careful, ack(&first[1])).await;
+    for delivery in &second {
         settle(&careful, ack(delivery)).await;
     }
-    let last = receive_all(&careful, 2).await;
-    assert_eq!(numbers(&last), [3, 4]);
-    assert_eq!(last[1].deliveries, 1);
+    // What was given back may have changed places.
+    let mut rest = receive_all(&careful, 3 - second.len()).await;
+    rest.extend(second);
+    rest.sort_by_key(|it| numbers(std::slice::from_ref(it)));
+    assert_eq!(numbers(&rest), [2, 3, 4]);
+    assert_eq!(rest[2].deliveries, 1);
 }
 
 /// Name, queues, process and what it holds; until it is closed.

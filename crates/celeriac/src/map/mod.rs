@@ -71,12 +71,12 @@ enum Way<T: Task> {
     Line(Arc<Line<T>>),
     /// As a value, each by itself.
     Alone,
-    /// Encoded, and perhaps kept to be run again from here.
-    Encoded(ContentType, KeepForRetry),
+    /// Encoded, and kept if failed calls are run again from here, rather than by a worker.
+    Encoded {
+        content_type: ContentType,
+        keep_for_retry: bool,
+    },
 }
-
-/// Whether failed calls are run again from here, rather than by a worker.
-type KeepForRetry = bool;
 
 impl<'a, T: Task> Map<'a, T> {
     pub(crate) fn new(app: &App, inputs: Inputs<'a, T::Input>, ordered: bool) -> Self {
@@ -98,7 +98,10 @@ impl<'a, T: Task> Map<'a, T> {
         let arrivals = Arc::new(Arrivals::new());
         let id = TaskId::new();
         let way = match (encoding, alone) {
-            (Some(encoding), _) => Way::Encoded(encoding, retries),
+            (Some(content_type), _) => Way::Encoded {
+                content_type,
+                keep_for_retry: retries,
+            },
             (None, true) => Way::Alone,
             (None, false) => Way::Line(Line::new(
                 id.clone(),
@@ -192,9 +195,10 @@ impl<'a, T: Task> Map<'a, T> {
         while self.window.under_way() < window {
             let wanted = self.chunker.next(self.inputs.left(), slots);
             let sent = match &self.way {
-                Way::Encoded(content_type, keep) => {
-                    self.send_encoded(*content_type, *keep, wanted, context)
-                }
+                Way::Encoded {
+                    content_type,
+                    keep_for_retry,
+                } => self.send_encoded(*content_type, *keep_for_retry, wanted, context),
                 Way::Line(line) => {
                     let line = line.clone();
                     self.send_in_line(&line, wanted, context)

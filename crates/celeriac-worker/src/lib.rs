@@ -22,9 +22,11 @@ mod pace;
 mod prefetch;
 mod reply;
 mod report;
+mod router;
 mod settings;
 mod settle;
 mod shutdown;
+mod store;
 mod worker;
 
 pub use observer::{Finish, Observer, TaskRef};

@@ -16,7 +16,9 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::backoff::RetryTimer;
-use crate::batch::{Batch, Router, Store};
+use crate::batch::Batch;
+use crate::router::Router;
+use crate::store::Store;
 
 type Carrying = BoxFuture<'static, (Batch, Result<Vec<Settled>, BrokerError>)>;
 

@@ -28,13 +28,13 @@ use tokio::time::{Instant, sleep_until};
 
 use self::ending::Ending;
 use crate::backoff::RetryTimer;
-use crate::batch::Router;
 use crate::held::Held;
 use crate::observer::Observer;
 use crate::pace::Pace;
 use crate::prefetch::{Credit, Load};
 use crate::reply::Event;
 use crate::report::Counters;
+use crate::router::Router;
 use crate::settings::WorkerSettings;
 use crate::settle::Settler;
 use crate::shutdown::Shutdown;

@@ -9,8 +9,8 @@ use celeriac_core::decide::{final_state, interim};
 use celeriac_core::message::later;
 use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::{
-    AckProfile, Delivery, ErrorKind, Outcome, Payload, ResultState, Settlement, StoredResult,
-    TaskError, TaskOptions, Trail, Verdict, decide,
+    AckProfile, DeadReason, Delivery, ErrorKind, Outcome, Payload, ResultState, Settlement,
+    StoredResult, TaskError, TaskOptions, Trail, Verdict, decide,
 };
 use celeriac_wire::canvas;
 use jiff::Timestamp;
@@ -129,14 +129,14 @@ impl Dispatcher {
         let task = self.registry.get(&delivery.message.headers.task).ok();
         let options = task.map_or(&TaskOptions::DEFAULT, |task| &task.options);
         let now = Timestamp::now();
-        let ended = Ended::new(delivery, &outcome);
+        let end = end_of(delivery, &outcome, now);
         let error = outcome.as_ref().err().cloned();
         let mut settlement = decide(delivery, outcome, options, limit, now, random());
         self.tell(delivery, error.as_ref(), &settlement, busy);
         let is_over = !matches!(settlement.verdict, Verdict::Requeue { .. })
             && settlement.follow_ups.is_empty();
-        if is_over && let Some(ended) = ended {
-            self.follow(delivery, &ended.result(now), &mut settlement);
+        if is_over && let Some(end) = end {
+            self.follow(delivery, &end, &mut settlement);
         }
         settlement
     }
@@ -152,11 +152,16 @@ impl Dispatcher {
                 settlement.follow_ups.append(&mut follow.messages);
                 self.settler.follow(follow);
             }
-            Err(error) => warn!(
-                task.id = %end.id,
-                error = &error as &dyn Error,
-                "what follows this task cannot be sent"
-            ),
+            Err(error) => {
+                warn!(
+                    task.id = %end.id,
+                    error = &error as &dyn Error,
+                    "what follows this task cannot be sent"
+                );
+                // Its bytes hold what should have followed.
+                let reason = format!("what follows it cannot be sent: {error}");
+                settlement.verdict = Verdict::Dead(DeadReason::Malformed, reason);
+            }
         }
     }
 
@@ -273,42 +278,21 @@ impl Dispatcher {
     }
 }
 
-/// The end of a call that may be part of a workflow.
-struct Ended<'a> {
-    delivery: &'a Delivery,
-    state: ResultState,
-    outcome: Outcome<Payload>,
-}
-
-impl<'a> Ended<'a> {
-    /// Nothing if no workflow goes on from here, which is cheap to see.
-    fn new(delivery: &'a Delivery, outcome: &Outcome<Payload>) -> Option<Self> {
-        canvas::is_workflow(&delivery.message).then(|| Self {
-            delivery,
-            state: final_state(outcome),
-            outcome: outcome.clone(),
-        })
-    }
-
-    /// Its final state, as a result that is kept would have it.
-    fn result(self, now: Timestamp) -> StoredResult {
-        let headers = &self.delivery.message.headers;
-        let (value, error) = match self.outcome {
-            Ok(value) => (Some(value), None),
-            Err(error) => (None, Some(error)),
-        };
-        StoredResult {
-            id: headers.id.clone(),
-            task: headers.task.clone(),
-            state: self.state,
-            value,
-            error,
-            attempt: self.delivery.message.attempt(),
-            stored_at: now,
-            expires_at: later(now, KEEP_CHORD),
-            trail: Trail::default(),
-        }
-    }
+/// The final state of a call, as a result that is kept would have it; nothing if no workflow goes on
+/// from here, which is cheap to see.
+fn end_of(delivery: &Delivery, outcome: &Outcome<Payload>, now: Timestamp) -> Option<StoredResult> {
+    let message = &delivery.message;
+    canvas::is_workflow(message).then(|| StoredResult {
+        id: message.headers.id.clone(),
+        task: message.headers.task.clone(),
+        state: final_state(outcome),
+        value: outcome.as_ref().ok().cloned(),
+        error: outcome.as_ref().err().cloned(),
+        attempt: message.attempt(),
+        stored_at: now,
+        expires_at: later(now, KEEP_CHORD),
+        trail: Trail::default(),
+    })
 }
 
 /// A settlement with nothing but its verdict.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::destination::Destination;
 use crate::id::TaskId;
 use crate::message::Message;
 use crate::queue::QueueName;
@@ -18,7 +19,8 @@ use crate::{BoxError, BoxFuture};
 /// Delivery is at least once. Order is kept within one queue and priority, but for messages that
 /// were delayed, given back or retried.
 pub trait Broker: fmt::Debug + Send + Sync {
-    /// Stores each message in its queue, all or none, and resolves once they are durable.
+    /// Stores each message in the queues of its destination, all or none, and resolves once they are
+    /// durable.
     ///
     /// A message whose `eta` is in the future is not delivered before. Publishing the same task id
     /// twice stores it twice.
@@ -26,14 +28,15 @@ pub trait Broker: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// [`BrokerError::TooLarge`] if a body is over the limit, [`BrokerError::Full`] if there is no
-    /// room, and [`BrokerError::Unavailable`] if no answer came: they are then stored or not.
+    /// room, [`BrokerError::Unroutable`] if an exchange has no queue for one, and
+    /// [`BrokerError::Unavailable`] if no answer came: they are then stored or not.
     ///
     /// # Cancel safety
     ///
     /// None. A dropped future leaves the messages stored or not stored, never in part.
     fn publish(
         &self,
-        messages: Vec<(QueueName, Message)>,
+        messages: Vec<(Destination, Message)>,
     ) -> BoxFuture<'_, Result<(), BrokerError>>;
 
     /// Registers a consumer.
@@ -237,7 +240,7 @@ pub struct Settlement {
     /// The result to store first.
     pub result: Option<StoredResult>,
     /// The messages to publish next.
-    pub follow_ups: Vec<(QueueName, Message)>,
+    pub follow_ups: Vec<(Destination, Message)>,
 }
 
 /// How a settlement went.
@@ -383,6 +386,14 @@ pub enum BrokerError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// An exchange has no queue for the routing key, so a message would be lost.
+    #[error("broker at {address} has no queue for {destination}")]
+    Unroutable {
+        /// Host and port, or file path.
+        address: String,
+        /// The exchange and the routing key.
+        destination: Destination,
+    },
     /// The consumer or broker was closed.
     #[error("broker at {address} was closed")]
     Closed {
@@ -416,6 +427,9 @@ impl BrokerError {
             Self::TooLarge { .. } => {
                 Some("raise the body limit, or store the data elsewhere and send its place".into())
             }
+            Self::Unroutable { .. } => Some(
+                "start a worker whose queue is bound for it, or define the queue here too".into(),
+            ),
             _ => None,
         }
     }

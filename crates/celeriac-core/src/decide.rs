@@ -73,7 +73,11 @@ pub fn decide(
     {
         let next = message.for_retry(Some(later(now, delay)));
         let result = failure(ResultState::Retry, &error);
-        return settle(Verdict::Ack, result, vec![(delivery.queue.clone(), next)]);
+        return settle(
+            Verdict::Ack,
+            result,
+            vec![(delivery.queue.clone().into(), next)],
+        );
     }
     if error.kind() == ErrorKind::Lost && delivery.deliveries < delivery_limit.get() {
         let eta = Some(later(now, REDELIVERY.delay(delivery.deliveries)));
@@ -221,7 +225,7 @@ mod tests {
         let settlement = settle(&first, TaskError::failed("E", "x"), 3);
         assert_eq!(settlement.verdict, Verdict::Ack);
         let (queue, next) = &settlement.follow_ups[0];
-        assert_eq!(queue, &first.queue);
+        assert_eq!(queue.queue(), Some(&first.queue));
         assert_eq!(next.headers.id, first.message.headers.id);
         assert_eq!(next.attempt(), 2);
         assert_eq!(next.headers.eta.unwrap().as_second(), 1);

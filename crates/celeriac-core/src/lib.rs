@@ -23,6 +23,7 @@ pub mod chord;
 pub mod chunk;
 pub mod context;
 pub mod decide;
+pub mod destination;
 pub mod executor;
 #[doc(hidden)]
 pub mod expansion;
@@ -49,6 +50,7 @@ pub use chord::{ChordPart, ChordStore, Joined};
 pub use chunk::{Chunk, OutcomeChunk};
 pub use context::{Context, Control, Interrupt, Interrupted, Progress};
 pub use decide::decide;
+pub use destination::{Destination, DestinationError, ExchangeKey};
 pub use executor::{Executor, Invocation, Limits, Reply, SharedCalls, ShutdownMode, Work};
 pub use id::TaskId;
 pub use message::{Headers, Message};

@@ -1,27 +1,33 @@
-//! Which queue a task is sent to that nobody has said a queue for.
+//! Where a task is sent for which nobody has said it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::queue::{QueueName, QueueNameError};
+use crate::destination::{Destination, DestinationError};
+use crate::queue::QueueName;
+use crate::registry::Registry;
+use crate::signature::CallOptions;
 
-/// Rules from the names of tasks to queues; the first that fits decides.
+/// Rules from the names of tasks to queues and exchanges; the first that fits decides.
 ///
-/// They are asked for a call whose signature names no queue, of a task that names none itself. What
+/// They are asked for a call whose signature says nothing, of a task that names no queue itself. What
 /// no rule fits goes to the default queue.
 ///
 /// ```
-/// # use celeriac_core::{QueueName, Routes};
+/// # use celeriac_core::{Destination, Routes};
 /// let routes = Routes::new()
 ///     .to("shop.charge", "money".parse()?)
 ///     .to("shop.*", "shop".parse()?)
+///     .to("feed.*", Destination::exchange("world", "news.feed")?)
 ///     .by(|task| task.ends_with("_slowly").then(|| "slow".parse().ok()).flatten());
-/// assert_eq!(routes.queue("shop.charge").as_str(), "money");
-/// assert_eq!(routes.queue("shop.ship").as_str(), "shop");
-/// assert_eq!(routes.queue("film.encode_slowly").as_str(), "slow");
-/// assert_eq!(routes.queue("film.cut"), QueueName::default());
-/// # Ok::<(), celeriac_core::QueueNameError>(())
+/// assert_eq!(routes.of("shop.charge").to_string(), "money");
+/// assert_eq!(routes.of("shop.ship").to_string(), "shop");
+/// assert_eq!(routes.of("feed.poll").to_string(), "world/news.feed");
+/// assert_eq!(routes.of("film.encode_slowly").to_string(), "slow");
+/// assert_eq!(routes.of("film.cut"), Destination::default());
+/// # Ok::<(), celeriac_core::DestinationError>(())
 /// ```
 ///
 /// # Sources
@@ -31,16 +37,16 @@ use crate::queue::{QueueName, QueueNameError};
 #[derive(Clone, Default)]
 pub struct Routes {
     rules: Vec<Rule>,
-    default: QueueName,
+    default: Destination,
 }
 
 #[derive(Clone)]
 enum Rule {
-    Pattern(Arc<str>, QueueName),
+    Pattern(Arc<str>, Destination),
     Function(Choice),
 }
 
-type Choice = Arc<dyn Fn(&str) -> Option<QueueName> + Send + Sync>;
+type Choice = Arc<dyn Fn(&str) -> Option<Destination> + Send + Sync>;
 
 /// Why a text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +57,7 @@ pub enum RouteError {
     Form(String),
     /// What follows the `=` is no queue name.
     #[error(transparent)]
-    Queue(#[from] QueueNameError),
+    Queue(#[from] crate::queue::QueueNameError),
 }
 
 impl Routes {
@@ -60,18 +66,18 @@ impl Routes {
         Self::default()
     }
 
-    /// Sends tasks whose name fits `pattern` to `queue`: `*` fits any characters, `?` any one.
+    /// Sends tasks whose name fits `pattern` there: `*` fits any characters, `?` any one.
     #[must_use]
-    pub fn to(mut self, pattern: &str, queue: QueueName) -> Self {
-        self.rules.push(Rule::Pattern(pattern.into(), queue));
+    pub fn to(mut self, pattern: &str, destination: Destination) -> Self {
+        self.rules.push(Rule::Pattern(pattern.into(), destination));
         self
     }
 
-    /// Sends the tasks for which `choose` names a queue there.
+    /// Sends the tasks for which `choose` says where there.
     #[must_use]
     pub fn by(
         mut self,
-        choose: impl Fn(&str) -> Option<QueueName> + Send + Sync + 'static,
+        choose: impl Fn(&str) -> Option<Destination> + Send + Sync + 'static,
     ) -> Self {
         self.rules.push(Rule::Function(Arc::new(choose)));
         self
@@ -80,7 +86,7 @@ impl Routes {
     /// Sends what no rule fits to `queue`, instead of `celery`.
     #[must_use]
     pub fn default_queue(mut self, queue: QueueName) -> Self {
-        self.default = queue;
+        self.default = queue.into();
         self
     }
 
@@ -94,23 +100,48 @@ impl Routes {
             .rsplit_once('=')
             .filter(|(pattern, _)| !pattern.is_empty())
             .ok_or_else(|| RouteError::Form(text.to_owned()))?;
-        Ok(self.to(pattern, QueueName::from_str(queue)?))
+        Ok(self.to(pattern, Destination::from_str(queue)?))
     }
 
-    /// The queue that is named, or else that of the task of this name.
+    /// Where a call goes whose options say this, of a task that names this queue itself.
     ///
     /// # Errors
     ///
-    /// [`QueueNameError`] if `named` is no name of a queue.
-    pub fn queue_or(&self, named: Option<&str>, task: &str) -> Result<QueueName, QueueNameError> {
-        named.map_or_else(|| Ok(self.queue(task)), QueueName::new)
+    /// [`DestinationError`] if what they say is no place to send to.
+    pub fn choose(
+        &self,
+        options: &CallOptions,
+        own_queue: Option<&str>,
+        task: &str,
+    ) -> Result<Destination, DestinationError> {
+        if let Some(destination) = options.destination()? {
+            return Ok(destination);
+        }
+        match own_queue {
+            Some(own) => Ok(own.parse::<Destination>()?),
+            None => Ok(self.of(task)),
+        }
     }
 
-    /// The queue of the task of this name.
-    pub fn queue(&self, task: &str) -> QueueName {
+    /// The queues that the tasks of a program go to; not those that an exchange finds.
+    ///
+    /// # Errors
+    ///
+    /// [`DestinationError`] if a task names a queue that can be none.
+    pub fn queues_of(&self, registry: &Registry) -> Result<BTreeSet<QueueName>, DestinationError> {
+        let mut queues = BTreeSet::new();
+        for task in registry.iter() {
+            let to = self.choose(&CallOptions::default(), task.options.queue, task.name)?;
+            queues.extend(to.queue().cloned());
+        }
+        Ok(queues)
+    }
+
+    /// Where the task of this name goes.
+    pub fn of(&self, task: &str) -> Destination {
         let fits = |rule: &Rule| match rule {
-            Rule::Pattern(pattern, queue) => {
-                matches(pattern.as_bytes(), task.as_bytes()).then(|| queue.clone())
+            Rule::Pattern(pattern, to) => {
+                matches(pattern.as_bytes(), task.as_bytes()).then(|| to.clone())
             }
             Rule::Function(choose) => choose(task),
         };
@@ -124,7 +155,7 @@ impl fmt::Debug for Routes {
         let mut map = formatter.debug_map();
         for rule in &self.rules {
             match rule {
-                Rule::Pattern(pattern, queue) => map.entry(pattern, queue),
+                Rule::Pattern(pattern, to) => map.entry(pattern, to),
                 Rule::Function(_) => map.entry(&"(a function)", &"(its choice)"),
             };
         }
@@ -198,7 +229,7 @@ mod tests {
     #[test]
     fn a_rule_is_read_from_text_or_refused() {
         let routes = Routes::new().with("a=b=fast").unwrap();
-        assert_eq!(routes.queue("a=b").as_str(), "fast");
+        assert_eq!(routes.of("a=b").to_string(), "fast");
         assert!(matches!(
             Routes::new().with("shop"),
             Err(RouteError::Form(_))

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::canvas::node::Links;
 use crate::canvas::{Canvas, Chain, Follows, call_options};
+use crate::destination::{Destination, DestinationError, ExchangeKey};
 use crate::id::TaskId;
 use crate::task::Task;
 
@@ -18,6 +19,9 @@ pub struct CallOptions {
     pub id: Option<TaskId>,
     /// The queue to send it to.
     pub queue: Option<String>,
+    /// The exchange to send it to instead, with its routing key; boxed, because most calls go to a
+    /// queue.
+    pub exchange: Option<Box<ExchangeKey>>,
     /// How long to wait before it may start.
     pub countdown: Option<Duration>,
     /// When it may start; wins over the countdown.
@@ -34,6 +38,20 @@ pub struct CallOptions {
     pub ignore_result: Option<bool>,
     /// What its message says besides; boxed, because most messages say nothing.
     pub marks: Option<Box<Marks>>,
+}
+
+impl CallOptions {
+    /// Where they send the call, if they say it.
+    ///
+    /// # Errors
+    ///
+    /// [`DestinationError`] if it is no place to send to.
+    pub fn destination(&self) -> Result<Option<Destination>, DestinationError> {
+        let to = self.exchange.as_deref();
+        let exchange = to.map(|to| to.exchange.as_str());
+        let routing_key = to.map(|to| to.routing_key.as_str());
+        Destination::of(self.queue.as_deref(), exchange, routing_key)
+    }
 }
 
 /// What a message tells those who only look at it.

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use celeriac_core::broker::Subscription;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
-    Broker, CallOptions, Consumer, ContentType, Delivery, Message, Payload, Place, QueueName,
-    ResultState, Settlement, StoredResult, TaskId, TaskOptions, Trail, Verdict,
+    Broker, CallOptions, Consumer, ContentType, Delivery, Destination, Message, Payload, Place,
+    QueueName, ResultState, Settlement, StoredResult, TaskId, TaskOptions, Trail, Verdict,
 };
 use celeriac_drivers::DriverOptions;
 use celeriac_drivers::amqp::{self, AmqpBroker};
@@ -105,7 +105,7 @@ fn report(what: &str, count: usize, time: Duration) {
     println!("{what}: {count} in {time:.2?}, {rate:.0}/s");
 }
 
-fn call(id: TaskId, result: bool) -> (QueueName, Message) {
+fn call(id: TaskId, result: bool) -> (Destination, Message) {
     let body = encode_body(ContentType::Json, &(1,)).unwrap();
     let options = CallOptions {
         id: Some(id),
@@ -114,7 +114,7 @@ fn call(id: TaskId, result: bool) -> (QueueName, Message) {
     };
     let now = Timestamp::now();
     let message = Message::new("empty", body, &options, &TaskOptions::DEFAULT, now);
-    (QueueName::default(), message)
+    (Destination::default(), message)
 }
 
 async fn subscribe(store: &Arc<AmqpBroker>) -> Arc<dyn Consumer> {

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use celeriac_core::broker::Subscription;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
-    Broker, CallOptions, Consumer, ContentType, Delivery, Message, Payload, Place, QueueName,
-    ResultState, Settlement, StoredResult, TaskId, TaskOptions, Trail, Verdict,
+    Broker, CallOptions, Consumer, ContentType, Delivery, Destination, Message, Payload, Place,
+    QueueName, ResultState, Settlement, StoredResult, TaskId, TaskOptions, Trail, Verdict,
 };
 use celeriac_drivers::{DriverOptions, redis};
 use jiff::Timestamp;
@@ -150,7 +150,7 @@ fn id(number: usize) -> TaskId {
     format!("call-{number}").into()
 }
 
-fn call(id: TaskId) -> (QueueName, Message) {
+fn call(id: TaskId) -> (Destination, Message) {
     let body = encode_body(ContentType::Json, &(17, "a text of some length")).unwrap();
     let options = CallOptions {
         id: Some(id),
@@ -158,7 +158,7 @@ fn call(id: TaskId) -> (QueueName, Message) {
     };
     let now = Timestamp::now();
     let message = Message::new("bench.add", body, &options, &TaskOptions::DEFAULT, now);
-    (QueueName::default(), message)
+    (Destination::default(), message)
 }
 
 async fn produce(store: &Arc<redis::RedisStore>, count: usize) {

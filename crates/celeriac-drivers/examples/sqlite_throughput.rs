@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use celeriac_core::broker::Subscription;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
-    Broker, CallOptions, Consumer, ContentType, Delivery, Message, Payload, QueueName, ResultState,
-    Settlement, StoredResult, TaskId, TaskOptions, Trail, Verdict,
+    Broker, CallOptions, Consumer, ContentType, Delivery, Destination, Message, Payload, QueueName,
+    ResultState, Settlement, StoredResult, TaskId, TaskOptions, Trail, Verdict,
 };
 use celeriac_drivers::{DriverOptions, sqlite};
 use jiff::Timestamp;
@@ -130,7 +130,7 @@ fn id(index: usize) -> TaskId {
     format!("01234567-89ab-7def-8000-{index:012x}").into()
 }
 
-fn call(id: TaskId) -> (QueueName, Message) {
+fn call(id: TaskId) -> (Destination, Message) {
     let body = encode_body(ContentType::Json, &(1,)).unwrap();
     let options = CallOptions {
         id: Some(id),
@@ -143,7 +143,7 @@ fn call(id: TaskId) -> (QueueName, Message) {
         &TaskOptions::DEFAULT,
         Timestamp::now(),
     );
-    (queue(), message)
+    (queue().into(), message)
 }
 
 async fn produce(path: &Path, count: usize) {

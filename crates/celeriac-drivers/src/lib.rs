@@ -32,6 +32,7 @@
         reason = "a store shared with Celery has its format from `celeriac-wire`"
     )
 )]
+mod destination;
 mod headers;
 mod options;
 mod paired;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, Delivery, Message,
-    QueueInfo, QueueName, ResultBackend, Settled, Settlement, TaskId,
+    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, Delivery, Destination,
+    Message, QueueInfo, QueueName, ResultBackend, Settled, Settlement, TaskId,
 };
 
 /// Pairs `broker` with the results of another store.
@@ -37,7 +37,7 @@ struct PairedConsumer {
 impl Broker for Paired {
     fn publish(
         &self,
-        messages: Vec<(QueueName, Message)>,
+        messages: Vec<(Destination, Message)>,
     ) -> BoxFuture<'_, Result<(), BrokerError>> {
         self.broker.publish(messages)
     }

@@ -1,6 +1,6 @@
 //! What was decided and is not done yet, in the order in which it is done.
 
-use celeriac_core::{Message, QueueName, Settlement, StoredResult};
+use celeriac_core::{Destination, Message, Settlement, StoredResult};
 use celeriac_wire::canvas::{Follow, Part};
 
 /// The most settlements in one batch.
@@ -14,7 +14,7 @@ pub(crate) struct Batch {
     pub(crate) parts: Vec<Part>,
     /// Chords that are complete, and what follows.
     pub(crate) joined: Vec<(String, Follow)>,
-    pub(crate) messages: Vec<(QueueName, Message)>,
+    pub(crate) messages: Vec<(Destination, Message)>,
     pub(crate) settlements: Vec<Settlement>,
 }
 

@@ -1,8 +1,8 @@
-//! Which queue the steps of a workflow are sent to.
+//! Where the steps of a workflow are sent.
 
-use celeriac_core::{QueueName, Registry, Routes};
+use celeriac_core::{Destination, Registry, Routes};
 
-/// Finds the queue of a step that names none.
+/// Finds where a step goes that does not say it.
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
     pub(crate) registry: Registry,
@@ -10,11 +10,11 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// The queue of a task: its own, or where the routes send it.
-    pub(crate) fn queue(&self, task: &str) -> QueueName {
+    /// Where a task goes: to its own queue, or where the routes send it.
+    pub(crate) fn route(&self, task: &str) -> Destination {
         let own = self.registry.get(task).ok();
         // The attribute checked the name.
-        own.and_then(|task| QueueName::new(task.options.queue?).ok())
-            .unwrap_or_else(|| self.routes.queue(task))
+        own.and_then(|task| task.options.queue?.parse().ok())
+            .unwrap_or_else(|| self.routes.of(task))
     }
 }

@@ -9,7 +9,8 @@ use std::future::pending;
 use std::sync::Arc;
 
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, Message, QueueName, Settled, Settlement, StoredResult,
+    BoxFuture, Broker, BrokerError, Consumer, Destination, Message, Settled, Settlement,
+    StoredResult,
 };
 use celeriac_wire::canvas::Follow;
 use tokio::time::Instant;
@@ -71,7 +72,7 @@ impl Settler {
     }
 
     /// Publishes messages apart from any settlement.
-    pub(crate) fn publish(&mut self, messages: impl IntoIterator<Item = (QueueName, Message)>) {
+    pub(crate) fn publish(&mut self, messages: impl IntoIterator<Item = (Destination, Message)>) {
         self.gathering.messages.extend(messages);
     }
 

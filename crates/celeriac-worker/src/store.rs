@@ -104,7 +104,7 @@ impl Store {
             .rev()
             .find(|part| part.counted.group == joined.group)?;
         let now = Timestamp::now();
-        let route = |task: &str| self.router.queue(task);
+        let route = |task: &str| self.router.route(task);
         match canvas::join(last, joined, &route, now) {
             Ok(follow) => Some(follow),
             Err(error) => {

@@ -7,7 +7,7 @@ use celeriac_core::canvas::Canvas as _;
 use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
-    Broker, BrokerUrl, ContentType, Limits, Message, Place, PlaceError, QueueName, Registry,
+    Broker, BrokerUrl, ContentType, Destination, Limits, Message, Place, PlaceError, Registry,
     Routes, ShutdownMode, Signature, Task, TaskId,
 };
 use celeriac_drivers::open_with_results;
@@ -199,7 +199,7 @@ impl App {
     /// # Errors
     ///
     /// [`Error::Arguments`] if the arguments cannot be encoded where they must be, or are over the
-    /// body limit; [`Error::Queue`]; [`Error::Broker`] if the broker did not store it.
+    /// body limit; [`Error::Destination`]; [`Error::Broker`] if the broker did not store it.
     ///
     /// # Cancel safety
     ///
@@ -392,8 +392,7 @@ impl App {
     ) -> Result<()> {
         let own = &T::DEFINITION.options;
         let options = &signature.options;
-        let named = options.queue.as_deref().or(own.queue);
-        let queue = routes.queue_or(named, T::DEFINITION.name)?;
+        let destination = routes.choose(options, own.queue, T::DEFINITION.name)?;
         let body = encode_body(ContentType::Json, &signature.args)
             .and_then(|body| body.check_size(self.body_limit_bytes).map(|()| body))
             .map_err(|source| Error::Arguments {
@@ -408,7 +407,7 @@ impl App {
         batch
             .ignored
             .push(message.headers.ignore_result == Some(true));
-        batch.messages.push((queue, message));
+        batch.messages.push((destination, message));
         Ok(())
     }
 
@@ -438,7 +437,7 @@ impl App {
 
 /// Calls that are published together.
 struct Batch<V> {
-    messages: Vec<(QueueName, Message)>,
+    messages: Vec<(Destination, Message)>,
     size_bytes: usize,
     calls: Vec<Arc<Call<V>>>,
     /// Which of them leave no result.

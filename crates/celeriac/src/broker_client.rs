@@ -13,8 +13,8 @@ use std::time::Duration;
 use celeriac_core::chunk::push_outcome;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, CallOptions, ChordStore, ContentType, Control, ErrorKind,
-    Executor, Invocation, Message, Outcome, OutcomeChunk, Payload, QueueName, Reply, ResultBackend,
+    BoxFuture, Broker, BrokerError, CallOptions, ChordStore, ContentType, Control, Destination,
+    ErrorKind, Executor, Invocation, Message, Outcome, OutcomeChunk, Payload, Reply, ResultBackend,
     ResultState, Routes, ShutdownMode, StoredResult, TaskError, TaskId, Work,
 };
 use celeriac_executor::drive::reactor;
@@ -88,7 +88,7 @@ impl BrokerClient {
     }
 
     /// Stores messages, and resolves when they are durable.
-    pub(crate) async fn publish(&self, messages: Vec<(QueueName, Message)>) -> Result<()> {
+    pub(crate) async fn publish(&self, messages: Vec<(Destination, Message)>) -> Result<()> {
         Ok(self.broker.publish(messages).await?)
     }
 
@@ -223,30 +223,30 @@ fn messages_of<'a>(
     invocation: &'a Invocation,
     now: Timestamp,
     routes: &Routes,
-) -> impl Iterator<Item = (QueueName, Message)> + use<'a> {
+) -> impl Iterator<Item = (Destination, Message)> + use<'a> {
     let own = &invocation.task.options;
-    // The attribute checked the name.
-    let queue = routes
-        .queue_or(own.queue, invocation.task.name)
-        .unwrap_or_default();
     let options = CallOptions {
         time_limit: invocation.limits.hard,
         soft_time_limit: invocation.limits.soft,
         ..CallOptions::default()
     };
+    // The attribute checked the name.
+    let destination = routes
+        .choose(&options, own.queue, invocation.task.name)
+        .unwrap_or_default();
     let chunk = match &invocation.work {
         Work::Encoded(chunk) => Some(chunk),
         Work::Local(_) | Work::Shared(_) => None,
     };
     chunk.into_iter().flat_map(move |chunk| {
-        let (options, queue) = (options.clone(), queue.clone());
+        let (options, destination) = (options.clone(), destination.clone());
         chunk.payloads().enumerate().map(move |(index, body)| {
             let options = CallOptions {
                 id: Some(invocation.id.nth(index)),
                 ..options.clone()
             };
             let message = Message::new(invocation.task.name, body, &options, own, now);
-            (queue.clone(), message)
+            (destination.clone(), message)
         })
     })
 }

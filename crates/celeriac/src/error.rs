@@ -1,8 +1,8 @@
 //! Why an app could not do what was asked, before any task's own outcome.
 
 use celeriac_core::{
-    BoxError, BrokerError, PayloadError, Place, PlaceError, QueueNameError, RegistryError,
-    TaskError,
+    BoxError, BrokerError, DestinationError, PayloadError, Place, PlaceError, QueueNameError,
+    RegistryError, TaskError,
 };
 use celeriac_executor::ExecutorError;
 
@@ -27,9 +27,9 @@ pub enum Error {
     /// The broker or result backend refused or is away.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The text is no queue name.
+    /// It is no place to send to: no name of a queue or an exchange.
     #[error(transparent)]
-    Queue(#[from] QueueNameError),
+    Destination(#[from] DestinationError),
     /// The arguments cannot be encoded, or are too large.
     #[error("the arguments of `{task}` cannot be sent")]
     Arguments {
@@ -78,7 +78,7 @@ impl Report for Error {
             Self::Registry(error) => error.exit_status(),
             Self::Executor(error) => error.exit_status(),
             Self::Broker(error) => error.exit_status(),
-            Self::Queue(error) => error.exit_status(),
+            Self::Destination(error) => error.exit_status(),
             Self::Task(error) => error.exit_status(),
             Self::Session { .. } | Self::Chord { .. } => ExitStatus::Configuration,
             Self::Arguments { .. } | Self::Canvas { .. } | Self::Closed => ExitStatus::Unexpected,
@@ -93,6 +93,12 @@ impl Report for Error {
             Self::Closed => Some("open another one with `App::on`".to_owned()),
             _ => None,
         }
+    }
+}
+
+impl From<QueueNameError> for Error {
+    fn from(error: QueueNameError) -> Self {
+        Self::Destination(error.into())
     }
 }
 

@@ -1,7 +1,5 @@
 //! A worker in the same process as the app that sends: enough for one machine and one program.
 
-use std::collections::BTreeSet;
-
 use celeriac_core::{BrokerError, Place};
 use celeriac_worker::{RunningWorker, Shutdown, Worker, WorkerReport, WorkerSettings};
 
@@ -51,13 +49,8 @@ impl App {
         let executor = celeriac_executor::open(&pool.try_into()?)?;
         let mut settings = WorkerSettings::default();
         settings.routes = self.routes().cloned().unwrap_or_default();
-        settings.queues = self
-            .registry()
-            .iter()
-            .map(|task| settings.routes.queue_or(task.options.queue, task.name))
-            .collect::<Result<BTreeSet<_>, _>>()?
-            .into_iter()
-            .collect();
+        let queues = settings.routes.queues_of(self.registry())?;
+        settings.queues = queues.into_iter().collect();
         let worker = Worker::new(broker.clone(), executor, self.registry().clone(), settings);
         Ok(LocalWorker(worker.start().await?))
     }

@@ -4,7 +4,9 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use celeriac_core::{BrokerError, ErrorKind, PlaceError, QueueNameError, RegistryError, TaskError};
+use celeriac_core::{
+    BrokerError, DestinationError, ErrorKind, PlaceError, QueueNameError, RegistryError, TaskError,
+};
 use celeriac_executor::ExecutorError;
 
 /// The exit codes of celeriac's programs.
@@ -73,6 +75,12 @@ impl Report for BrokerError {
 }
 
 impl Report for QueueNameError {
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
+    }
+}
+
+impl Report for DestinationError {
     fn exit_status(&self) -> ExitStatus {
         ExitStatus::Usage
     }
@@ -197,6 +205,7 @@ fn known<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Report> {
         .or_else(|| of::<PlaceError>(error))
         .or_else(|| of::<RegistryError>(error))
         .or_else(|| of::<QueueNameError>(error))
+        .or_else(|| of::<DestinationError>(error))
         .or_else(|| of::<ExecutorError>(error))
 }
 

@@ -17,6 +17,19 @@ macro_rules! call_options {
             self
         }
 
+        /// Sends it to the queues that an exchange has for this routing key, instead of a queue.
+        pub fn exchange(
+            mut self,
+            exchange: impl Into<String>,
+            routing_key: impl Into<String>,
+        ) -> Self {
+            self.options_mut().exchange = Some(Box::new($crate::ExchangeKey {
+                exchange: exchange.into(),
+                routing_key: routing_key.into(),
+            }));
+            self
+        }
+
         /// Lets it start no sooner than `delay` from sending; behind another step, from that one's
         /// end.
         pub fn countdown(mut self, delay: std::time::Duration) -> Self {
@@ -121,11 +134,13 @@ pub(crate) use call_options;
 /// The methods of many calls: what lends its tree by `self.node`.
 macro_rules! canvas_options {
     () => {
-        /// Sends every call that names no queue to this one.
+        /// Sends every call that says nothing else to this queue.
         pub fn queue(self, queue: impl Into<String>) -> Self {
             let queue = queue.into();
             self.each(move |options| {
-                options.queue.get_or_insert_with(|| queue.clone());
+                if options.exchange.is_none() {
+                    options.queue.get_or_insert_with(|| queue.clone());
+                }
             })
         }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, BrokerUrl, Consumer, ConsumerInfo, DeadMessage, Message,
-    QueueInfo, QueueName, ResultBackend, TaskId,
+    BoxFuture, Broker, BrokerError, BrokerUrl, Consumer, ConsumerInfo, DeadMessage, Destination,
+    Message, QueueInfo, QueueName, ResultBackend, TaskId,
 };
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ use super::names::Entity;
 use super::settings::Settings;
 use super::transport::{Consume, Counts, LinkError, QueueFlags, code};
 use super::{codec, delay, failure, runtime};
+use crate::destination::only_queue;
 use crate::{DriverOptions, headers};
 
 /// How long consumers have to say what they hold.
@@ -118,13 +119,14 @@ impl AmqpBroker {
         Ok(())
     }
 
-    async fn publish_all(&self, messages: Vec<(QueueName, Message)>) -> Result<(), BrokerError> {
+    async fn publish_all(&self, messages: Vec<(Destination, Message)>) -> Result<(), BrokerError> {
         let now = Timestamp::now();
         let mut letters: Vec<Letter> = Vec::with_capacity(messages.len());
         for (_, message) in &messages {
             headers::check_size(message, self.body_limit_bytes)?;
         }
-        for (queue, mut message) in messages {
+        for (destination, mut message) in messages {
+            let queue = only_queue(destination, || self.hub.address())?;
             if message.reply_to.is_none() && message.headers.ignore_result != Some(true) {
                 message.reply_to = Some(self.answers.queue().await?.to_owned());
             }
@@ -315,7 +317,7 @@ impl Broker for AmqpBroker {
     /// half-way, each is stored or not for itself: AMQP has nothing that would bind them together.
     fn publish(
         &self,
-        messages: Vec<(QueueName, Message)>,
+        messages: Vec<(Destination, Message)>,
     ) -> BoxFuture<'_, Result<(), BrokerError>> {
         let broker = self.clone();
         Box::pin(runtime::run(

@@ -21,6 +21,7 @@ use super::names::Entity;
 use super::session::Session;
 use super::shelf::{Handed, Raw};
 use super::{codec, delay, runtime};
+use crate::destination::only_queue;
 use crate::headers;
 
 /// A consumer of some queues of one server.
@@ -222,7 +223,8 @@ fn letters_of(
     if let (Some(result), Some(to)) = (&settlement.result, reply_to) {
         letters.extend(answers::letter(result, to));
     }
-    for (queue, message) in settlement.follow_ups {
+    for (destination, message) in settlement.follow_ups {
+        let queue = only_queue(destination, || intake.hub.address())?;
         letters.push(letter_to(intake, queue, &message)?);
     }
     let queue = intake.subscription.queues[handed.queue].clone();

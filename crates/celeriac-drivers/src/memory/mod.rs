@@ -16,11 +16,12 @@ use celeriac_core::broker::Subscription;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, ChordPart, ChordStore, Consumer, ConsumerInfo, DeadMessage,
-    Joined, Message, QueueInfo, QueueName, ResultBackend, StoredResult, TaskId,
+    Destination, Joined, Message, QueueInfo, QueueName, ResultBackend, StoredResult, TaskId,
 };
 use jiff::Timestamp;
 use tokio::sync::watch as bell;
 
+use crate::destination::only_queue;
 use crate::{DriverOptions, headers};
 use consumer::MemoryConsumer;
 use state::{Entry, State};
@@ -107,11 +108,12 @@ impl MemoryBroker {
     /// The messages as they are stored, unless one is too large.
     fn encode(
         &self,
-        messages: Vec<(QueueName, Message)>,
+        messages: Vec<(Destination, Message)>,
     ) -> Result<Vec<(Entry, Option<Timestamp>)>, BrokerError> {
         messages
             .into_iter()
-            .map(|(queue, message)| {
+            .map(|(destination, message)| {
+                let queue = only_queue(destination, || self.address())?;
                 headers::check_size(&message, self.body_limit_bytes)?;
                 let mut encoded = Vec::new();
                 headers::encode_into(&message.headers, &mut encoded);
@@ -139,7 +141,7 @@ fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
 impl Broker for MemoryBroker {
     fn publish(
         &self,
-        messages: Vec<(QueueName, Message)>,
+        messages: Vec<(Destination, Message)>,
     ) -> BoxFuture<'_, Result<(), BrokerError>> {
         ready(self.encode(messages).map(|entries| {
             self.shared.change(|state| {

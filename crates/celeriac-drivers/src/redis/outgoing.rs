@@ -1,11 +1,12 @@
 //! Messages on their way out: the text of each, and the list it goes to.
 
-use celeriac_core::{BrokerError, Message, QueueName};
+use celeriac_core::{BrokerError, Destination, Message, QueueName};
 use celeriac_wire::envelope::{self, Route};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::keys::Keys;
+use crate::destination::only_queue;
 use crate::headers;
 
 /// A message as it is sent.
@@ -18,12 +19,13 @@ pub(super) struct Outgoing {
 
 /// The messages as they are sent, unless one is too large.
 pub(super) fn encode_all(
-    messages: Vec<(QueueName, Message)>,
+    messages: Vec<(Destination, Message)>,
     keys: &Keys,
     limit_bytes: usize,
 ) -> Result<Vec<Outgoing>, BrokerError> {
     let now = Timestamp::now();
-    let encode = |(queue, message): (QueueName, Message)| {
+    let encode = |(destination, message): (Destination, Message)| {
+        let queue = only_queue(destination, || "redis".to_owned())?;
         headers::check_size(&message, limit_bytes)?;
         let list = keys.list(queue.as_str(), message.priority);
         let mut tag = Uuid::encode_buffer();

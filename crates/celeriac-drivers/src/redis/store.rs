@@ -8,7 +8,8 @@ use celeriac_core::broker::Subscription;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, BrokerUrl, ChordPart, ChordStore, Consumer, ConsumerInfo,
-    DeadMessage, Joined, Message, QueueInfo, QueueName, ResultBackend, StoredResult, TaskId,
+    DeadMessage, Destination, Joined, Message, QueueInfo, QueueName, ResultBackend, StoredResult,
+    TaskId,
 };
 use redis::FromRedisValue;
 use tokio::sync::mpsc;
@@ -195,7 +196,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn publish(&self, messages: Vec<(QueueName, Message)>) -> Result<(), BrokerError> {
+    async fn publish(&self, messages: Vec<(Destination, Message)>) -> Result<(), BrokerError> {
         let limit_bytes = self.options.body_limit_bytes;
         let messages = outgoing::encode_all(messages, &self.keys, limit_bytes)?;
         self.know_queues(messages.iter().map(|message| &message.queue))
@@ -244,7 +245,7 @@ impl fmt::Debug for RedisStore {
 impl Broker for RedisStore {
     fn publish(
         &self,
-        messages: Vec<(QueueName, Message)>,
+        messages: Vec<(Destination, Message)>,
     ) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(self.inner.publish(messages))
     }

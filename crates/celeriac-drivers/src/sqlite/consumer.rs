@@ -256,7 +256,8 @@ impl Consumer for SqliteConsumer {
             let mut size_bytes = 0;
             let mut endings = Vec::with_capacity(settlements.len());
             for settlement in settlements {
-                let follow_ups = NewMessages::encode(settlement.follow_ups, limit_bytes)?;
+                let address = || self.inner.place.path().display().to_string();
+                let follow_ups = NewMessages::encode(settlement.follow_ups, limit_bytes, address)?;
                 size_bytes += follow_ups.size_bytes();
                 let value = settlement.result.as_ref().and_then(|it| it.value.as_ref());
                 size_bytes += value.map_or(0, |value| value.bytes.len());

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use celeriac_core::{BrokerError, Message, QueueName};
+use celeriac_core::{BrokerError, Destination, Message, QueueName};
 use jiff::Timestamp;
 
 use super::failure::Failure;
 use super::statements;
 use super::transaction::{News, Transaction, ceil_ms, wall_ms};
+use crate::destination::only_queue;
 use crate::headers;
 
 /// Where a message stands: its queue, its rank in it, and how often it was delivered.
@@ -44,14 +45,16 @@ struct Row {
 }
 
 impl NewMessages {
-    /// Encodes all of `messages`, or none if a body is over `limit_bytes`.
+    /// Encodes all of `messages`, or none if a body is over `limit_bytes` or goes to an exchange.
     pub(super) fn encode(
-        messages: Vec<(QueueName, Message)>,
+        messages: Vec<(Destination, Message)>,
         limit_bytes: usize,
+        address: impl Fn() -> String,
     ) -> Result<Self, BrokerError> {
         let mut new = Self::default();
         new.rows.reserve(messages.len());
-        for (queue, message) in messages {
+        for (destination, message) in messages {
+            let queue = only_queue(destination, &address)?;
             new.push(queue, message, limit_bytes)?;
         }
         Ok(new)

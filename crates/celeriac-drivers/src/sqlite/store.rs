@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, ChordPart, ChordStore, Consumer, ConsumerInfo, DeadMessage,
-    DeadReason, Joined, Message, QueueInfo, QueueName, ResultBackend, StoredResult, TaskId,
-    broker::Subscription,
+    DeadReason, Destination, Joined, Message, QueueInfo, QueueName, ResultBackend, StoredResult,
+    TaskId, broker::Subscription,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -177,10 +177,12 @@ impl fmt::Debug for SqliteStore {
 impl Broker for SqliteStore {
     fn publish(
         &self,
-        messages: Vec<(QueueName, Message)>,
+        messages: Vec<(Destination, Message)>,
     ) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
-            let messages = NewMessages::encode(messages, self.limit_bytes())?;
+            let messages = NewMessages::encode(messages, self.limit_bytes(), || {
+                self.path().display().to_string()
+            })?;
             let size_bytes = messages.size_bytes();
             self.inner
                 .writes

@@ -17,7 +17,7 @@ const MESSAGES: usize = 300;
 fn sample(path: &Path) {
     block_on(async {
         let store = sqlite::open(path, &DriverOptions::default()).await.unwrap();
-        let batch = (0..MESSAGES).map(|n| (queue("jobs"), call("t", n)));
+        let batch = (0..MESSAGES).map(|n| (queue("jobs").into(), call("t", n)));
         store.publish(batch.collect()).await.unwrap();
         let results = (0..50).map(|_| result(&TaskId::new(), ResultState::Success, 1));
         let backend = store.results().unwrap();
@@ -34,7 +34,9 @@ async fn use_it(path: &Path) -> Result<(), BrokerError> {
     let store = within(sqlite::open(path, &options)).await?;
     store.queues().await?;
     store.dead(10).await?;
-    store.publish(vec![(queue("jobs"), call("t", 0))]).await?;
+    store
+        .publish(vec![(queue("jobs").into(), call("t", 0))])
+        .await?;
     let subscription = Subscription::new("c", vec![queue("jobs")]);
     let consumer = within(store.consume(subscription)).await?;
     let all = NonZeroUsize::new(2 * MESSAGES).unwrap();

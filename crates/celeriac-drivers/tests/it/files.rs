@@ -15,7 +15,9 @@ async fn open(path: &Path) -> Result<Arc<SqliteStore>, BrokerError> {
 }
 
 async fn publish(store: &SqliteStore, count: usize) -> Result<(), BrokerError> {
-    let batch = (0..count).map(|n| (queue("jobs"), call("t", n))).collect();
+    let batch = (0..count)
+        .map(|n| (queue("jobs").into(), call("t", n)))
+        .collect();
     within(store.publish(batch)).await
 }
 

@@ -136,7 +136,7 @@ fn a_killed_holders_messages_come_back_at_once() {
     let path = directory.path().join("jobs.db");
     block_on(async {
         let store = open(&path).await;
-        let batch = (0..3).map(|n| (queue("jobs"), call("t", n)));
+        let batch = (0..3).map(|n| (queue("jobs").into(), call("t", n)));
         store.publish(batch.collect()).await.unwrap();
         let test = "processes::a_killed_holders_messages_come_back_at_once";
         let mut child = Player::start(test, "hold", &path);
@@ -171,7 +171,7 @@ fn a_new_consumer_takes_over_what_a_killed_one_held() {
     let path = directory.path().join("jobs.db");
     block_on(async {
         let store = open(&path).await;
-        let batch = (0..3).map(|n| (queue("jobs"), call("t", n)));
+        let batch = (0..3).map(|n| (queue("jobs").into(), call("t", n)));
         store.publish(batch.collect()).await.unwrap();
         let test = "processes::a_new_consumer_takes_over_what_a_killed_one_held";
         let mut child = Player::start(test, "hold", &path);
@@ -206,7 +206,10 @@ fn a_frozen_holder_finds_its_lease_lost() {
         let store = open(&path).await;
         let first = call("t", 1);
         let id = first.headers.id.clone();
-        store.publish(vec![(queue("jobs"), first)]).await.unwrap();
+        store
+            .publish(vec![(queue("jobs").into(), first)])
+            .await
+            .unwrap();
         let test = "processes::a_frozen_holder_finds_its_lease_lost";
         let mut child = Player::start(test, "hold", &path);
         assert_eq!(child.says().as_deref(), Some("holds"));
@@ -217,7 +220,7 @@ fn a_frozen_holder_finds_its_lease_lost() {
         heir.settle(vec![succeed(&got[0])]).await.unwrap();
         heir.close().await.unwrap();
         store
-            .publish(vec![(queue("jobs"), call("sign", 2))])
+            .publish(vec![(queue("jobs").into(), call("sign", 2))])
             .await
             .unwrap();
         child.signal("-CONT");
@@ -236,7 +239,10 @@ fn nothing_acknowledged_is_lost_when_processes_are_killed() {
                 loop {
                     let id = TaskId::new();
                     let sent = message(id.clone(), "t", 0, 0);
-                    store.publish(vec![(queue("jobs"), sent)]).await.unwrap();
+                    store
+                        .publish(vec![(queue("jobs").into(), sent)])
+                        .await
+                        .unwrap();
                     println!("> {id}");
                 }
             }
@@ -311,7 +317,7 @@ fn many_processes_share_one_file_without_errors() {
             if part == "produce" {
                 for n in 0..EACH {
                     store
-                        .publish(vec![(queue("jobs"), call("t", n))])
+                        .publish(vec![(queue("jobs").into(), call("t", n))])
                         .await
                         .unwrap();
                 }

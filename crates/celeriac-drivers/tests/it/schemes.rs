@@ -34,7 +34,7 @@ async fn a_memory_broker_is_shared_by_its_name_only() {
     let same = open(&url("memory:one"), &options).await.unwrap();
     let other = open(&url("memory:other"), &options).await.unwrap();
     let jobs = celeriac_testkit::queue("jobs");
-    let sent = vec![(jobs, celeriac_testkit::call("t", 1))];
+    let sent = vec![(jobs.into(), celeriac_testkit::call("t", 1))];
     one.publish(sent).await.unwrap();
     assert_eq!(same.queues().await.unwrap()[0].ready, 1);
     assert!(other.queues().await.unwrap().is_empty());

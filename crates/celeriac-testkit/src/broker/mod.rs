@@ -57,7 +57,10 @@ async fn nothing_but(consumer: &Arc<dyn Consumer>, broker: &Arc<dyn Broker>, que
 }
 
 async fn publish(broker: &Arc<dyn Broker>, queue: &QueueName, messages: Vec<Message>) {
-    let messages = messages.into_iter().map(|it| (queue.clone(), it)).collect();
+    let messages = messages
+        .into_iter()
+        .map(|it| (queue.clone().into(), it))
+        .collect();
     within(broker.publish(messages))
         .await
         .expect("publishing works");

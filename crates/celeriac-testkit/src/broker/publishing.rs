@@ -65,7 +65,7 @@ pub async fn urgent_messages_come_first(fixture: &dyn Fixture) {
 /// A more urgent message in another queue comes before those in the queue whose turn it is.
 pub async fn urgent_messages_come_first_across_queues(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
-    let (left, right) = (queue("left"), queue("right"));
+    let (left, right) = (queue("left").into(), queue("right"));
     for (number, (queue, urgency)) in [(&left, 1), (&right, 8), (&left, 5)]
         .into_iter()
         .enumerate()
@@ -86,7 +86,7 @@ pub async fn urgent_messages_come_first_across_queues(fixture: &dyn Fixture) {
 /// A full queue does not starve another of the same priority.
 pub async fn queues_take_turns(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
-    let (full, other) = (queue("full"), queue("other"));
+    let (full, other) = (queue("full").into(), queue("other"));
     publish(&broker, &full, (0..1000).map(|n| call("t", n)).collect()).await;
     publish(&broker, &other, (0..20).map(|n| call("t", n)).collect()).await;
     let consumer = consume(&broker, "c", &[&full, &other]).await;
@@ -144,7 +144,10 @@ pub async fn publishing_is_all_or_none(fixture: &dyn Fixture) {
         bytes: vec![b' '; (1 << 20) + 1].into(),
         ..huge.body
     };
-    let both = vec![(jobs.clone(), call("good", 1)), (jobs.clone(), huge)];
+    let both = vec![
+        (jobs.clone().into(), call("good", 1)),
+        (jobs.clone().into(), huge),
+    ];
     assert!(broker.publish(both).await.is_err());
     let consumer = consume(&broker, "c", &[&jobs]).await;
     nothing_but(&consumer, &broker, &jobs).await;
@@ -204,7 +207,9 @@ pub async fn a_body_over_the_limit_is_refused(fixture: &dyn Fixture) {
     let jobs = queue("jobs");
     let mut sent = call("huge", 0);
     sent.body.bytes = vec![b' '; (1 << 20) + 1].into();
-    let refused = broker.publish(vec![(jobs.clone(), sent.clone())]).await;
+    let refused = broker
+        .publish(vec![(jobs.clone().into(), sent.clone())])
+        .await;
     assert!(
         matches!(
             refused,
@@ -242,7 +247,7 @@ pub async fn a_waiting_consumer_is_woken_by_another_handle(fixture: &dyn Fixture
 /// Ready, delayed, held and dead messages are counted, each in one place.
 pub async fn queue_depths_are_exact(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
-    let (jobs, empty) = (queue("jobs"), queue("empty"));
+    let (jobs, empty) = (queue("jobs").into(), queue("empty"));
     let mut batch: Vec<_> = (0..10).map(|n| call("t", n)).collect();
     // First, for a store that puts aside what waits when it meets it.
     for message in &mut batch[..3] {
@@ -274,7 +279,7 @@ pub async fn queue_depths_are_exact(fixture: &dyn Fixture) {
 /// Ready and delayed messages go, held ones and other queues stay.
 pub async fn purge_drops_what_nobody_holds(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
-    let (jobs, other) = (queue("jobs"), queue("other"));
+    let (jobs, other) = (queue("jobs").into(), queue("other"));
     let mut batch: Vec<_> = (0..5).map(|n| call("t", n)).collect();
     batch[4].headers.eta = Some(Timestamp::now() + Duration::from_secs(3600));
     publish(&broker, &jobs, batch).await;

@@ -61,7 +61,7 @@ pub async fn a_settled_delivery_cannot_be_settled_again(fixture: &dyn Fixture) {
 /// All three are there once the call returns, and the follow-up can be received.
 pub async fn follow_ups_and_result_come_with_the_ack(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
-    let (jobs, next) = (queue("jobs"), queue("next"));
+    let (jobs, next) = (queue("jobs").into(), queue("next"));
     publish(&broker, &jobs, vec![call("first", 1)]).await;
     let consumer = consume(&broker, "c", &[&jobs, &next]).await;
     let got = receive(&consumer, 1).await;
@@ -70,8 +70,8 @@ pub async fn follow_ups_and_result_come_with_the_ack(fixture: &dyn Fixture) {
     let settlement = Settlement {
         result: Some(stored.clone()),
         follow_ups: vec![
-            (next.clone(), call("second", 2)),
-            (jobs.clone(), call("third", 3)),
+            (next.clone().into(), call("second", 2)),
+            (jobs.clone().into(), call("third", 3)),
         ],
         ..ack(&got[0])
     };
@@ -99,7 +99,7 @@ pub async fn a_lost_lease_settles_nothing(fixture: &dyn Fixture) {
     let id = got[0].message.headers.id.clone();
     let settlement = Settlement {
         result: Some(result(&id, ResultState::Success, 1)),
-        follow_ups: vec![(jobs.clone(), call("ghost", 13))],
+        follow_ups: vec![(jobs.clone().into(), call("ghost", 13))],
         ..ack(&got[0])
     };
     assert_eq!(settle(&frozen, settlement).await, Settled::LeaseLost);

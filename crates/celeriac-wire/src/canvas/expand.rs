@@ -1,6 +1,6 @@
 //! Signatures turned into messages, composed ones into several.
 
-use celeriac_core::{QueueName, TaskId, Tree};
+use celeriac_core::{TaskId, Tree};
 
 use super::{CanvasError, Follow, With};
 use crate::fields::Fields;
@@ -172,11 +172,9 @@ impl Expansion<'_, '_> {
         let mut applied = signature.merge(args, Fields::default(), &self.with.options());
         place.settle(&mut applied);
         let sent = applied.to_message(self.with.now)?;
-        let named = sent.target.queue.or(sent.target.routing_key);
-        let queue = named
-            .and_then(|name| QueueName::new(&name).ok())
-            .unwrap_or_else(|| (self.with.route)(&applied.task));
-        self.out.messages.push((queue, sent.message));
+        let named = sent.target.destination().ok().flatten();
+        let destination = named.unwrap_or_else(|| (self.with.route)(&applied.task));
+        self.out.messages.push((destination, sent.message));
         Ok(())
     }
 }

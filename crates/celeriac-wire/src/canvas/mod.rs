@@ -14,7 +14,7 @@ mod expand;
 use celeriac_core::message::later;
 use celeriac_core::outcome::Raised;
 use celeriac_core::{
-    ChordPart, ContentType, ErrorKind, Joined, Message, PayloadError, QueueName, ResultState,
+    ChordPart, ContentType, Destination, ErrorKind, Joined, Message, PayloadError, ResultState,
     StoredResult, TaskError, TaskId, Trail, Tree,
 };
 use jiff::Timestamp;
@@ -43,8 +43,8 @@ pub enum CanvasError {
     Value(#[from] PayloadError),
 }
 
-/// Where a task is sent whose signature names no queue.
-pub type Route<'a> = &'a dyn Fn(&str) -> QueueName;
+/// Where a task is sent whose signature does not say it.
+pub type Route<'a> = &'a dyn Fn(&str) -> Destination;
 
 /// What is to be done after a call has ended.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ pub struct Follow {
     /// The chords to open, with the number of their parts, before anything is published.
     pub opened: Vec<(String, u64)>,
     /// The messages to publish.
-    pub messages: Vec<(QueueName, Message)>,
+    pub messages: Vec<(Destination, Message)>,
     /// The results to store of calls that will never run.
     pub results: Vec<StoredResult>,
     /// The parts of chords to count.

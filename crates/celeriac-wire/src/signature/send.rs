@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use celeriac_core::message::later;
-use celeriac_core::{ContentType, Headers, Message, Payload, TaskId, Tree, moment};
+use celeriac_core::{
+    ContentType, Destination, DestinationError, Headers, Message, Payload, TaskId, Tree, moment,
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -28,6 +30,18 @@ pub struct Target {
     pub exchange: Option<String>,
     /// The routing key.
     pub routing_key: Option<String>,
+}
+
+impl Target {
+    /// It as one value; `None` if the options say nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`DestinationError`] if it is no place to send to.
+    pub fn destination(&self) -> Result<Option<Destination>, DestinationError> {
+        let (queue, exchange) = (self.queue.as_deref(), self.exchange.as_deref());
+        Destination::of(queue, exchange, self.routing_key.as_deref())
+    }
 }
 
 impl Signature {

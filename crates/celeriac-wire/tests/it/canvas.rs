@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use celeriac_core::{
-    ChordPart, ContentType, ErrorKind, Joined, Message, Payload, QueueName, ResultState,
+    ChordPart, ContentType, Destination, ErrorKind, Joined, Message, Payload, ResultState,
     StoredResult, TaskError, TaskId, Trail,
 };
 use celeriac_wire::canvas::{Follow, Part, follow, join};
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn celery(_: &str) -> QueueName {
-    QueueName::new("celery").unwrap()
+fn celery(_: &str) -> Destination {
+    Destination::default()
 }
 
 fn capture(name: &str) -> Value {
@@ -178,7 +178,7 @@ fn a_complete_chord_sends_its_body_as_celery_does() {
     );
     let follow = join(&parts[1], &joined(&parts), &celery, NOW).unwrap();
     let (queue, body) = &follow.messages[0];
-    assert_eq!(queue.as_str(), "celery");
+    assert_eq!(queue.to_string(), "celery");
     let chord = Body::decode(&last.body).unwrap().embed.chord.unwrap();
     assert_eq!(body.headers.task, "wire.xsum");
     assert_eq!(body.headers.id, chord.id().unwrap().into());

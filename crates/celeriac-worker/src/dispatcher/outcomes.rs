@@ -143,7 +143,7 @@ impl Dispatcher {
 
     /// Adds what the workflow of a call says that follows its end.
     fn follow(&mut self, delivery: &Delivery, end: &StoredResult, settlement: &mut Settlement) {
-        let route = |task: &str| self.router.queue(task);
+        let route = |task: &str| self.router.route(task);
         match canvas::follow(&delivery.message, end, &route, end.stored_at) {
             Ok(mut follow) => {
                 if let Some(result) = &mut settlement.result {
@@ -179,7 +179,7 @@ impl Dispatcher {
             let ending = self.ending.as_ref();
             if ending.is_some_and(|ending| ending.mode() == Shutdown::Warm) {
                 // It was taken back before it ran, only its child had been told of it.
-                let again = (delivery.queue.clone(), delivery.message.clone());
+                let again = (delivery.queue.clone().into(), delivery.message.clone());
                 return self.settler.publish([again]);
             }
         }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use celeriac_core::broker::Subscription;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, Delivery, Message,
-    QueueInfo, QueueName, ResultBackend, Settled, Settlement, StoredResult, TaskId, Verdict,
+    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, Delivery, Destination,
+    Message, QueueInfo, QueueName, ResultBackend, Settled, Settlement, StoredResult, TaskId,
+    Verdict,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -159,7 +160,7 @@ impl State {
 impl Broker for FakeBroker {
     fn publish(
         &self,
-        messages: Vec<(QueueName, Message)>,
+        messages: Vec<(Destination, Message)>,
     ) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
             self.check().await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celeriac_core::task::encode_body;
 use celeriac_core::{
-    BrokerUrl, CallOptions, ContentType, Message, Place, QueueName, Registry, ResultState, Run,
+    BrokerUrl, CallOptions, ContentType, Destination, Message, Place, Registry, ResultState, Run,
     TaskDefinition, TaskId, TaskOptions,
 };
 use celeriac_drivers::DriverOptions;
@@ -40,7 +40,7 @@ async fn cycle(url: &BrokerUrl, count: usize) -> Duration {
             let options = CallOptions::default();
             let (body, now) = (body.clone(), Timestamp::now());
             let message = Message::new("nothing", body, &options, &TaskOptions::DEFAULT, now);
-            (QueueName::default(), message)
+            (Destination::default(), message)
         })
         .collect();
     let ids: Vec<TaskId> = messages.iter().map(|(_, m)| m.headers.id.clone()).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_core::{
-    Broker, CallOptions, ContentType, ErrorKind, Message, Payload, Place, QueueName, Registry,
+    Broker, CallOptions, ContentType, Destination, ErrorKind, Message, Payload, Place, Registry,
     ResultState, Run, StoredResult, TaskDefinition, TaskError, TaskId, TaskOptions,
 };
 use celeriac_drivers::DriverOptions;
@@ -84,7 +84,7 @@ async fn results(
     messages: Vec<Message>,
     ids: &[&str],
 ) -> HashMap<String, StoredResult> {
-    let messages = messages.into_iter().map(|it| (QueueName::default(), it));
+    let messages = messages.into_iter().map(|it| (Destination::default(), it));
     broker.publish(messages.collect()).await.unwrap();
     let mut settings = WorkerSettings::default();
     settings.stop_when_idle = Some(Duration::from_millis(50));

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::{CallOptions, Message, QueueName, ResultPolicy, Routes, TaskId, Tree, moment};
+use celeriac_core::{
+    CallOptions, Destination, Message, ResultPolicy, Routes, TaskId, Tree, moment,
+};
 use celeriac_wire::{Fields, Signature};
 use jiff::Timestamp;
 
@@ -20,7 +22,7 @@ pub(super) struct Lowered {
     /// The chords whose headers are among the messages, with the number of their parts.
     pub(super) chords: Vec<(TaskId, u64)>,
     /// The messages of the calls that may start.
-    pub(super) messages: Vec<(QueueName, Message)>,
+    pub(super) messages: Vec<(Destination, Message)>,
     routes: Arc<Routes>,
 }
 
@@ -124,10 +126,9 @@ impl Lowered {
             task: call.task.clone(),
             source: Box::new(error),
         })?;
-        let queue = self
-            .routes
-            .queue_or(sent.target.queue.as_deref(), &call.task)?;
-        self.messages.push((queue, sent.message));
+        let named = sent.target.destination()?;
+        let destination = named.unwrap_or_else(|| self.routes.of(&call.task));
+        self.messages.push((destination, sent.message));
         Ok(())
     }
 }
@@ -201,6 +202,7 @@ fn options(call: &FrozenCall) -> Fields {
     let CallOptions {
         id: _,
         queue,
+        exchange,
         countdown,
         eta,
         expires,
@@ -218,6 +220,10 @@ fn options(call: &FrozenCall) -> Fields {
         }
     };
     set("queue", queue.as_deref().or(own.queue).map(Tree::from));
+    if let Some(to) = exchange {
+        set("exchange", Some(Tree::from(to.exchange.as_str())));
+        set("routing_key", Some(Tree::from(to.routing_key.as_str())));
+    }
     set(
         "eta",
         eta.map(|eta| Tree::Text(moment::show(eta).to_string())),
@@ -408,7 +414,7 @@ mod tests {
                 .priority(3),
         );
         let lowered = lower(chain);
-        assert_eq!(lowered.messages[0].0.as_str(), "other");
+        assert_eq!(lowered.messages[0].0.to_string(), "other");
         assert_eq!(sent(&lowered), captured("chain-options"));
 
         let chain = add().call((1, 2)).then(mul().partial((3,)));

@@ -4,7 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 
-use celeriac_core::{BoxError, BrokerError, PlaceError, QueueNameError, RegistryError, TaskError};
+use celeriac_core::{
+    BoxError, BrokerError, DestinationError, PlaceError, QueueNameError, RegistryError, TaskError,
+};
 use celeriac_executor::ExecutorError;
 
 pub use crate::report::ExitStatus as Exit;
@@ -120,6 +122,7 @@ failures!(
     RegistryError,
     PlaceError,
     QueueNameError,
+    DestinationError,
     ExecutorError
 );
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use celeriac_core::{
-    CallOptions, ContentType, Message, Payload, QueueName, Registry, Routes, TaskDefinition,
-    TaskOptions,
+    CallOptions, ContentType, Destination, Message, Payload, QueueName, Registry, Routes,
+    TaskDefinition, TaskOptions,
 };
 use clap::Args;
 use jiff::Timestamp;
@@ -57,16 +57,16 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let task = args.task()?;
     let body = args.body(task)?;
-    let (queue, message) = args.message(task, body, &connect::routes(global)?)?;
+    let (destination, message) = args.message(task, body, &connect::routes(global)?)?;
     let id = message.headers.id.clone();
     if args.wait && message.headers.ignore_result == Some(true) {
         let failure = Failure::new(Exit::Usage, format!("`{}` keeps no result", args.name));
         return Err(failure.help("send it without --wait"));
     }
     let broker = connect::open_or_create(global).await?;
-    broker.publish(vec![(queue.clone(), message)]).await?;
+    broker.publish(vec![(destination.clone(), message)]).await?;
     if !args.wait {
-        output.print(&json!({"id": id, "queue": queue.as_str()}), || {
+        output.print(&json!({"id": id, "queue": destination.to_string()}), || {
             id.to_string()
         })?;
         return Ok(Exit::Done);
@@ -125,25 +125,22 @@ impl SendArgs {
         task: Option<&TaskDefinition>,
         body: Payload,
         routes: &Routes,
-    ) -> Result<(QueueName, Message), Failure> {
+    ) -> Result<(Destination, Message), Failure> {
         let own = task.map_or(&TaskOptions::DEFAULT, |task| &task.options);
-        let queue = match (&self.queue, own.queue) {
-            (Some(queue), _) => queue.clone(),
-            (None, Some(queue)) => QueueName::new(queue)?,
-            (None, None) => routes.queue(&self.name),
-        };
         let options = CallOptions {
+            queue: self.queue.as_ref().map(ToString::to_string),
             countdown: self.countdown,
             expires: self.expires,
             priority: self.priority,
             ..CallOptions::default()
         };
+        let destination = routes.choose(&options, own.queue, &self.name)?;
         let mut message = Message::new(&self.name, body, &options, own, Timestamp::now());
         if task.is_none() {
             // Whoever has the task decides.
             message.headers.ignore_result = None;
         }
-        Ok((queue, message))
+        Ok((destination, message))
     }
 }
 

@@ -1,12 +1,11 @@
 //! `worker`: takes calls from queues and runs them.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::num::NonZeroU32;
 use std::thread;
 use std::time::Duration;
 
-use celeriac_core::{Place, QueueName, Registry, Routes, TaskDefinition};
+use celeriac_core::{Place, QueueName, Registry, Routes};
 use celeriac_worker::{Shutdown, Stopper, Worker, WorkerSettings, worker_name};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
@@ -82,13 +81,9 @@ impl WorkerArgs {
             return Ok(self.queues.clone());
         }
         if self.exclude_queues.is_empty() {
-            return Ok(vec![routes.queue("")]);
+            return Ok(routes.of("").queue().cloned().into_iter().collect());
         }
-        let queue = |task: &'static TaskDefinition| match task.options.queue {
-            Some(own) => QueueName::new(own),
-            None => Ok(routes.queue(task.name)),
-        };
-        let mut queues: BTreeSet<_> = registry.iter().map(queue).collect::<Result<_, _>>()?;
+        let mut queues = routes.queues_of(registry)?;
         queues.retain(|queue| !self.exclude_queues.contains(queue));
         if queues.is_empty() {
             let message = "no queue is left to take from";

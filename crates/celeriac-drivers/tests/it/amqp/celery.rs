@@ -64,7 +64,7 @@ fn a_worker_in_python_runs_our_calls_and_answers() {
         ];
         let ids: Vec<TaskId> = calls.iter().map(|it| it.headers.id.clone()).collect();
         let sent = Timestamp::now();
-        let batch = calls.map(|it| (queue("jobs"), it));
+        let batch = calls.map(|it| (queue("jobs").into(), it));
         client.publish(batch.into()).await.unwrap();
         let app = app(&amqp);
         let _worker = app.worker(&["-P", "solo"]);
@@ -157,7 +157,7 @@ fn revocations_are_heard_in_both_languages() {
         let mut watch = broker.results().unwrap().watch().await.unwrap();
         watch.add(std::slice::from_ref(&id));
         broker
-            .publish(vec![(queue("jobs"), unwanted)])
+            .publish(vec![(queue("jobs").into(), unwanted)])
             .await
             .unwrap();
         loop {

@@ -56,7 +56,9 @@ fn what_was_confirmed_is_there_however_often_the_connection_is_cut() {
         let publishing = tokio::spawn(async move {
             let mut confirmed = Vec::new();
             while !ended.load(Ordering::Relaxed) {
-                let calls: Vec<_> = (0..40).map(|n| (queue("jobs"), call("t", n))).collect();
+                let calls: Vec<_> = (0..40)
+                    .map(|n| (queue("jobs").into(), call("t", n)))
+                    .collect();
                 let ids = calls.iter().map(|(_, it)| it.headers.id.clone());
                 let ids: Vec<_> = ids.collect();
                 match within(publisher.publish(calls)).await {
@@ -93,7 +95,9 @@ fn every_follow_up_of_an_acknowledged_call_is_there_though_connections_are_cut()
     block_on(async {
         let amqp = Amqp::with("");
         let client = amqp.handle().await;
-        let calls: Vec<_> = (0..CALLS).map(|n| (queue("jobs"), call("t", n))).collect();
+        let calls: Vec<_> = (0..CALLS)
+            .map(|n| (queue("jobs").into(), call("t", n)))
+            .collect();
         client.publish(calls).await.unwrap();
         let worker = amqp.handle().await;
         let consumer = consume(&worker, "worker").await;
@@ -105,7 +109,7 @@ fn every_follow_up_of_an_acknowledged_call_is_there_though_connections_are_cut()
                 let mut next = call("next", 0);
                 next.headers.id = format!("after-{}", delivery.message.headers.id).into();
                 Settlement {
-                    follow_ups: vec![(queue("next"), next)],
+                    follow_ups: vec![(queue("next").into(), next)],
                     ..ack(delivery)
                 }
             });
@@ -185,7 +189,9 @@ fn what_a_killed_process_held_comes_back_at_once_and_counted() {
     block_on(async {
         let amqp = Amqp::with("");
         let broker = amqp.handle().await;
-        let calls: Vec<_> = (0..CALLS).map(|n| (queue("jobs"), call("t", n))).collect();
+        let calls: Vec<_> = (0..CALLS)
+            .map(|n| (queue("jobs").into(), call("t", n)))
+            .collect();
         broker.publish(calls).await.unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
@@ -258,7 +264,9 @@ fn killing_the_worker_ten_times_loses_no_call() {
     block_on(async {
         let amqp = Amqp::with("");
         let broker = amqp.handle().await;
-        let calls: Vec<_> = (0..CALLS).map(|n| (queue("jobs"), call("t", n))).collect();
+        let calls: Vec<_> = (0..CALLS)
+            .map(|n| (queue("jobs").into(), call("t", n)))
+            .collect();
         let ids: HashSet<String> = calls
             .iter()
             .map(|(_, it)| it.headers.id.to_string())
@@ -306,7 +314,7 @@ fn a_queue_that_is_deleted_is_made_again_for_both_sides() {
         let broker = amqp.handle().await;
         let consumer = consume(&broker, "c").await;
         broker
-            .publish(vec![(queue("jobs"), call("t", 1))])
+            .publish(vec![(queue("jobs").into(), call("t", 1))])
             .await
             .unwrap();
         let got = receive(&consumer, 5).await;
@@ -317,7 +325,7 @@ fn a_queue_that_is_deleted_is_made_again_for_both_sides() {
         delete.await.unwrap();
         // A client that does not know of it either.
         broker
-            .publish(vec![(queue("jobs"), call("t", 2))])
+            .publish(vec![(queue("jobs").into(), call("t", 2))])
             .await
             .unwrap();
         assert_eq!(receive(&consumer, 5).await.len(), 1);
@@ -331,7 +339,7 @@ fn a_silent_connection_is_found_out_and_work_goes_on_when_it_heals() {
         let worker = amqp.handle().await;
         let client = amqp.handle().await;
         let consumer = consume(&worker, "c").await;
-        let jobs = |n| vec![(queue("jobs"), call("t", n))];
+        let jobs = |n| vec![(queue("jobs").into(), call("t", n))];
         client.publish(jobs(1)).await.unwrap();
         let got = receive(&consumer, 1).await;
         amqp.strike_handle(&worker, Fault::Hold);
@@ -361,7 +369,7 @@ fn a_call_that_outlasts_the_servers_patience_is_kept_by_its_consumer() {
         let worker = amqp.handle_with("&consumer_timeout=4").await;
         let client = amqp.handle().await;
         client
-            .publish(vec![(queue("jobs"), call("long", 1))])
+            .publish(vec![(queue("jobs").into(), call("long", 1))])
             .await
             .unwrap();
         let consumer = consume(&worker, "patient").await;
@@ -377,7 +385,7 @@ fn a_call_that_outlasts_the_servers_patience_is_kept_by_its_consumer() {
 
         // One that dies meanwhile leaves it to others.
         client
-            .publish(vec![(queue("jobs"), call("long", 2))])
+            .publish(vec![(queue("jobs").into(), call("long", 2))])
             .await
             .unwrap();
         other.close().await.unwrap();
@@ -406,7 +414,7 @@ fn a_server_without_memory_makes_senders_wait_and_then_tells_them() {
         let amqp = Amqp::with("");
         let impatient = amqp.handle_with("&publish_timeout=1").await;
         let patient = amqp.handle().await;
-        let one = |n| vec![(queue("jobs"), call("t", n))];
+        let one = |n| vec![(queue("jobs").into(), call("t", n))];
         for broker in [&impatient, &patient] {
             broker.publish(one(0)).await.unwrap();
         }

@@ -87,7 +87,7 @@ fn a_queue_that_others_declared_otherwise_is_used_as_it_is() {
         let broker = amqp.open().await;
         let jobs = queue("jobs");
         broker
-            .publish(vec![(jobs.clone(), call("t", 1))])
+            .publish(vec![(jobs.clone().into(), call("t", 1))])
             .await
             .unwrap();
         let subscription = celeriac_core::broker::Subscription::new("c", vec![jobs]);
@@ -117,7 +117,9 @@ fn a_full_queue_is_an_error_of_the_sender() {
         let declare = stranger.queue_declare(name.as_str().into(), durable, arguments);
         declare.await.unwrap();
         let broker = amqp.open().await;
-        let calls = (0..5).map(|n| (queue("jobs"), call("t", n))).collect();
+        let calls = (0..5)
+            .map(|n| (queue("jobs").into(), call("t", n)))
+            .collect();
         let error = within(broker.publish(calls)).await.unwrap_err();
         assert!(matches!(error, BrokerError::Full { .. }), "{error:?}");
     });

@@ -32,8 +32,12 @@ async fn connections_that_are_cut_at_any_time_lose_nothing() {
     let place = Store::new("faults", "");
     let store = place.store().await;
     for part in (0..MESSAGES).step_by(500) {
-        let batch =
-            (part..part + 500).map(|n| (queue("jobs"), message(format!("{n}").into(), "t", n, 0)));
+        let batch = (part..part + 500).map(|n| {
+            (
+                queue("jobs").into(),
+                message(format!("{n}").into(), "t", n, 0),
+            )
+        });
         store.publish(batch.collect()).await.unwrap();
     }
     let (proxy, faulty) = behind(&place).await;
@@ -106,7 +110,7 @@ async fn a_claim_that_was_not_heard_of_is_found() {
     let receiving = consumer.receive(NonZeroUsize::MIN);
     proxy.strike(Fault::Hold);
     store
-        .publish(vec![(queue("jobs"), call("marked", 1))])
+        .publish(vec![(queue("jobs").into(), call("marked", 1))])
         .await
         .unwrap();
     let error = within(receiving).await.unwrap_err();
@@ -167,10 +171,12 @@ async fn whoever_waits_is_served_after_the_server_was_away() {
     store.results().unwrap().store(stored).await.unwrap();
     store.revoke(&["unwanted".into()]).await.unwrap();
     store
-        .publish(vec![(queue("jobs"), call("t", 1))])
+        .publish(vec![(queue("jobs").into(), call("t", 1))])
         .await
         .unwrap();
-    let refused = faulty.publish(vec![(queue("jobs"), call("t", 2))]).await;
+    let refused = faulty
+        .publish(vec![(queue("jobs").into(), call("t", 2))])
+        .await;
     assert!(refused.unwrap_err().is_transient());
     proxy.heal();
     let healed = Instant::now();
@@ -206,7 +212,7 @@ async fn a_silent_connection_is_given_up() {
     proxy.strike(Fault::Hold);
     let started = Instant::now();
     let error = faulty
-        .publish(vec![(queue("jobs"), call("t", 1))])
+        .publish(vec![(queue("jobs").into(), call("t", 1))])
         .await
         .unwrap_err();
     assert!(error.is_transient(), "{error}");
@@ -219,7 +225,7 @@ async fn a_silent_connection_is_given_up() {
     let store = place.store().await;
     store.purge(&queue("jobs")).await.unwrap();
     store
-        .publish(vec![(queue("jobs"), call("after", 1))])
+        .publish(vec![(queue("jobs").into(), call("after", 1))])
         .await
         .unwrap();
     let delivery = within(async {
@@ -248,7 +254,7 @@ async fn a_lease_that_was_not_renewed_ends_within_seconds() {
     let frozen = faulty.consume(subscribe("frozen")).await.unwrap();
     let store = place.store().await;
     store
-        .publish(vec![(queue("jobs"), call("t", 1))])
+        .publish(vec![(queue("jobs").into(), call("t", 1))])
         .await
         .unwrap();
     let first = receive(&frozen).await;
@@ -286,7 +292,7 @@ async fn what_another_worker_left_behind_is_restored() {
     let place = Store::new("faults", "&visibility_timeout=30");
     let store = place.store().await;
     store
-        .publish(vec![(queue("jobs"), call("t", 1))])
+        .publish(vec![(queue("jobs").into(), call("t", 1))])
         .await
         .unwrap();
     let mut client = place.client();

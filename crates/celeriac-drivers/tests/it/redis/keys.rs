@@ -41,7 +41,7 @@ async fn a_message_lies_in_the_list_of_its_priority_as_kombu_would_push_it() {
         message("u".into(), "t", 1, 2),
         message("o".into(), "t", 2, 7),
     );
-    let both = [urgent, other].map(|message| (queue("jobs"), message));
+    let both = [urgent, other].map(|message| (queue("jobs").into(), message));
     store.publish(both.into()).await.unwrap();
     let mut client = place.client();
     for (list, id, priority) in [("jobs", "u", 2), ("jobs\u{6}\u{16}6", "o", 7)] {
@@ -63,7 +63,7 @@ async fn a_held_message_stands_where_kombu_would_put_it_and_is_gone_when_settled
     let place = Store::new("keys", "");
     let store = place.store().await;
     store
-        .publish(vec![(queue("jobs"), call("t", 1))])
+        .publish(vec![(queue("jobs").into(), call("t", 1))])
         .await
         .unwrap();
     let mut client = place.client();
@@ -124,7 +124,7 @@ async fn a_consumers_queues_are_bound_as_python_binds_them() {
 async fn an_exchange_leads_to_the_queues_that_are_bound_to_it() {
     let place = Store::new("keys", "");
     let store = place.store().await;
-    let (jobs, other) = (queue("jobs"), queue("other"));
+    let (jobs, other) = (queue("jobs").into(), queue("other"));
     store
         .bind(&jobs, "sales", ExchangeKind::Topic, "sale.*.eu")
         .await
@@ -167,7 +167,7 @@ async fn an_exchange_leads_to_the_queues_that_are_bound_to_it() {
 async fn two_messages_with_one_delivery_tag_are_both_kept() {
     let place = Store::new("keys", "");
     let store = place.store().await;
-    let both = ["a", "b"].map(|id| (queue("jobs"), message(id.into(), "t", 1, 0)));
+    let both = ["a", "b"].map(|id| (queue("jobs").into(), message(id.into(), "t", 1, 0)));
     store.publish(both.into()).await.unwrap();
     let mut client = place.client();
     let texts: Vec<String> = client.lrange(place.key("jobs"), 0, -1).unwrap();
@@ -215,7 +215,7 @@ async fn an_element_without_a_delivery_tag_is_quarantined_and_the_next_runs() {
         let _: () = client.lpush(place.key("jobs"), element).unwrap();
     }
     store
-        .publish(vec![(queue("jobs"), call("good", 1))])
+        .publish(vec![(queue("jobs").into(), call("good", 1))])
         .await
         .unwrap();
     let consumer = consume(&store, "c").await;

@@ -103,7 +103,12 @@ async fn a_killed_worker_loses_nothing() {
     let store = place.store().await;
     for start in (0..MESSAGES).step_by(500) {
         let batch = start..start + 500;
-        let batch = batch.map(|n| (queue("jobs"), message(n.to_string().into(), "t", n, 0)));
+        let batch = batch.map(|n| {
+            (
+                queue("jobs").into(),
+                message(n.to_string().into(), "t", n, 0),
+            )
+        });
         store.publish(batch.collect()).await.unwrap();
     }
     let mut done: HashMap<String, usize> = HashMap::new();

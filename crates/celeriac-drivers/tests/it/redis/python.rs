@@ -99,7 +99,7 @@ async fn a_python_worker_runs_our_call_and_heeds_our_revocation() {
     let id = TaskId::new();
     watch.add(std::slice::from_ref(&id));
     store
-        .publish(vec![(queue("jobs"), add(&id, 20, 3))])
+        .publish(vec![(queue("jobs").into(), add(&id, 20, 3))])
         .await
         .unwrap();
     let news = within(watch.next()).await.unwrap();
@@ -113,7 +113,7 @@ async fn a_python_worker_runs_our_call_and_heeds_our_revocation() {
     let known = app.run("answer = app.control.inspect(timeout=10, limit=1).revoked()");
     assert_eq!(known[worker.name()], json!([unwanted]), "{known}");
     store
-        .publish(vec![(queue("jobs"), add(&unwanted, 1, 1))])
+        .publish(vec![(queue("jobs").into(), add(&unwanted, 1, 1))])
         .await
         .unwrap();
     let news = within(watch.next()).await.unwrap();
@@ -159,7 +159,7 @@ async fn a_message_held_past_pythons_visibility_timeout_stays_ours() {
     let store = place.store().await;
     let consumer = consume(&store, "c").await;
     let id = TaskId::new();
-    let sent = vec![(queue("jobs"), add(&id, 1, 2))];
+    let sent = vec![(queue("jobs").into(), add(&id, 1, 2))];
     store.publish(sent).await.unwrap();
     let delivery = receive(&consumer).await;
     let mut client = place.client();
@@ -222,8 +222,8 @@ async fn delayed_messages_are_left_to_python_when_our_last_consumer_leaves() {
     delayed.headers.eta = Some(jiff::Timestamp::now() + Duration::from_secs(3600));
     store
         .publish(vec![
-            (queue("jobs"), delayed),
-            (queue("jobs"), add(&TaskId::new(), 1, 2)),
+            (queue("jobs").into(), delayed),
+            (queue("jobs").into(), add(&TaskId::new(), 1, 2)),
         ])
         .await
         .unwrap();

@@ -89,7 +89,7 @@ impl Drop for Server {
 async fn a_server_that_is_killed_and_comes_back_has_lost_nothing() {
     let mut server = Server::start().await;
     let store = server.store().await;
-    let both = ["held", "queued"].map(|task| (queue("jobs"), call(task, 1)));
+    let both = ["held", "queued"].map(|task| (queue("jobs").into(), call(task, 1)));
     store.publish(both.into()).await.unwrap();
     let consumer = consume(&store, "c").await;
     let held = receive(&consumer).await;
@@ -116,17 +116,19 @@ async fn a_full_server_is_full_and_takes_more_when_it_has_room() {
     let server = Server::start().await;
     let store = server.store().await;
     store
-        .publish(vec![(queue("jobs"), call("t", 1))])
+        .publish(vec![(queue("jobs").into(), call("t", 1))])
         .await
         .unwrap();
     server.configure("maxmemory", "1mb");
-    let refused = store.publish(vec![(queue("jobs"), call("t", 2))]).await;
+    let refused = store
+        .publish(vec![(queue("jobs").into(), call("t", 2))])
+        .await;
     let error = refused.unwrap_err();
     assert!(matches!(error, BrokerError::Full { .. }), "{error:?}");
     assert!(error.to_string().contains("maxmemory"), "{error}");
     server.configure("maxmemory", "0");
     store
-        .publish(vec![(queue("jobs"), call("t", 3))])
+        .publish(vec![(queue("jobs").into(), call("t", 3))])
         .await
         .unwrap();
 }
@@ -141,7 +143,9 @@ async fn what_the_server_refuses_for_a_while_passes_by_itself() {
         let _: () = redis::cmd("REPLICAOF").arg(&of).query(&mut client).unwrap();
     };
     as_replica(["127.0.0.1", "1"]);
-    let refused = store.publish(vec![(queue("jobs"), call("t", 1))]).await;
+    let refused = store
+        .publish(vec![(queue("jobs").into(), call("t", 1))])
+        .await;
     let error = refused.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     let mut text = error.to_string();
@@ -153,7 +157,10 @@ async fn what_the_server_refuses_for_a_while_passes_by_itself() {
     assert!(text.contains("replica"), "{text}");
     as_replica(["NO", "ONE"]);
     within(async {
-        while let Err(error) = store.publish(vec![(queue("jobs"), call("t", 1))]).await {
+        while let Err(error) = store
+            .publish(vec![(queue("jobs").into(), call("t", 1))])
+            .await
+        {
             assert!(error.is_transient(), "{error}");
         }
     })
@@ -186,14 +193,19 @@ async fn a_password_that_is_asked_for_is_named_at_opening_and_waited_for_later()
     let mut kill = redis::cmd("CLIENT");
     kill.arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]);
     let _: i64 = kill.query(&mut client).unwrap();
-    let later = store.publish(vec![(queue("jobs"), call("t", 1))]).await;
+    let later = store
+        .publish(vec![(queue("jobs").into(), call("t", 1))])
+        .await;
     assert!(later.unwrap_err().is_transient());
     let _: () = redis::cmd("CONFIG")
         .arg(&["SET", "requirepass", ""])
         .query(&mut client)
         .unwrap();
     within(async {
-        while let Err(error) = store.publish(vec![(queue("jobs"), call("t", 1))]).await {
+        while let Err(error) = store
+            .publish(vec![(queue("jobs").into(), call("t", 1))])
+            .await
+        {
             assert!(error.is_transient(), "{error}");
         }
     })
@@ -207,7 +219,7 @@ async fn a_flushed_database_is_filled_anew() {
     let store = server.store().await;
     let consumer = consume(&store, "c").await;
     store
-        .publish(vec![(queue("jobs"), call("lost", 1))])
+        .publish(vec![(queue("jobs").into(), call("lost", 1))])
         .await
         .unwrap();
     let lost = receive(&consumer).await;
@@ -215,7 +227,7 @@ async fn a_flushed_database_is_filled_anew() {
     let settled = within(consumer.settle(vec![ack(&lost)])).await.unwrap();
     assert_eq!(settled, [celeriac_core::Settled::LeaseLost]);
     store
-        .publish(vec![(queue("jobs"), call("new", 1))])
+        .publish(vec![(queue("jobs").into(), call("new", 1))])
         .await
         .unwrap();
     assert_eq!(receive(&consumer).await.message.headers.task, "new");
@@ -317,7 +329,7 @@ async fn tls_is_spoken_to_a_server_with_a_certificate_and_to_no_other() {
     let trusted = format!("ssl_ca_certs={}", authority.display());
     let store = open_when_there(&url("localhost", &trusted)).await.unwrap();
     store
-        .publish(vec![(queue("jobs"), call("t", 1))])
+        .publish(vec![(queue("jobs").into(), call("t", 1))])
         .await
         .unwrap();
     let consumer = consume(&store, "c").await;
@@ -343,7 +355,7 @@ async fn sentinels_lead_to_the_master() {
     let url = format!("sentinel://127.0.0.1:{watcher}/0?master_name=mine");
     let store = open_when_there(&url).await.unwrap();
     store
-        .publish(vec![(queue("jobs"), call("t", 1))])
+        .publish(vec![(queue("jobs").into(), call("t", 1))])
         .await
         .unwrap();
     let consumer = consume(&store, "c").await;

@@ -21,6 +21,7 @@ mod builtin;
 pub mod canvas;
 pub mod chord;
 pub mod chunk;
+mod compression;
 pub mod context;
 pub mod decide;
 pub mod destination;
@@ -48,6 +49,7 @@ pub use broker::{
 };
 pub use chord::{ChordPart, ChordStore, Joined};
 pub use chunk::{Chunk, OutcomeChunk};
+pub use compression::Compression;
 pub use context::{Context, Control, Interrupt, Interrupted, Progress};
 pub use decide::decide;
 pub use destination::{Destination, DestinationError, ExchangeKey};

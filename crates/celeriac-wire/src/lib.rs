@@ -29,7 +29,7 @@ pub mod signature;
 mod tagged;
 
 pub use body::{Body, BodyError, Embed};
-pub use compression::{Compression, CompressionError};
+pub use compression::CompressionError;
 pub use envelope::{Envelope, EnvelopeError};
 pub use fields::Fields;
 pub use message::{DecodeError, Properties, WireMessage};

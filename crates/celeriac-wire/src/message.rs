@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use celeriac_core::{ContentType, Headers, Message, Payload, moment};
+use celeriac_core::{Compression, ContentType, Headers, Message, Payload, moment};
 use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
-use crate::compression::{Compression, CompressionError, DEFAULT_INFLATED_LIMIT_BYTES};
+use crate::compression::{self, CompressionError, DEFAULT_INFLATED_LIMIT_BYTES};
 use crate::protocol1;
 
 /// A task message before a transport wraps it.
@@ -161,14 +161,14 @@ impl WireMessage {
 fn compressed(headers: &mut Map<String, Value>, body: &[u8]) -> Option<Vec<u8>> {
     let compression = compression_of(headers);
     headers.remove("compression");
-    let body = compression?.deflate(body).ok()?;
+    let body = compression::deflate(compression?, body).ok()?;
     headers.insert("compression".to_owned(), compression?.as_str().into());
     Some(body)
 }
 
 /// The compression that the headers ask for, if it is known.
 pub(crate) fn compression_of(headers: &Map<String, Value>) -> Option<Compression> {
-    Compression::from_name(headers.get("compression")?.as_str()?).ok()
+    Compression::from_name(headers.get("compression")?.as_str()?)
 }
 
 pub(crate) fn inflated(
@@ -179,7 +179,7 @@ pub(crate) fn inflated(
     let Some(name) = name.as_str() else {
         return Err(CompressionError::Unknown("no text".to_owned()));
     };
-    Compression::from_name(name)?.inflate(body, limit_bytes)
+    compression::inflate(compression::named(name)?, body, limit_bytes)
 }
 
 /// The headers of protocol 2 that [`Headers`] has no field for, and what they are when unused.

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::{Envelope, EnvelopeError, RawInfo, priority};
 use crate::base64;
-use crate::compression::DEFAULT_INFLATED_LIMIT_BYTES;
+use crate::compression::{self, DEFAULT_INFLATED_LIMIT_BYTES};
 use crate::message::{
     self, DecodeError, check_encoding, compression_of, expiration, inflated, known_content_type,
     seconds,
@@ -107,7 +107,8 @@ pub fn write(message: &Message, route: &Route<&str>, now: Timestamp, out: &mut V
     let content_type = message.body.content_type;
     let headers = &message.headers;
     let compressed = compression_of(&headers.extra).and_then(|compression| {
-        Some((compression, compression.deflate(&message.body.bytes).ok()?))
+        let body = compression::deflate(compression, &message.body.bytes).ok()?;
+        Some((compression, body))
     });
     let (compression, body) = match &compressed {
         Some((compression, body)) => (Some(compression.as_str()), &body[..]),

@@ -7,14 +7,15 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use celeriac_core::results::Trail;
 use celeriac_core::{
-    ContentType, Payload, PayloadError, Progress, ResultState, StoredResult, Tree, moment,
+    Compression, ContentType, Payload, PayloadError, Progress, ResultState, StoredResult, Tree,
+    moment,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::compression::{Compression, CompressionError, DEFAULT_INFLATED_LIMIT_BYTES};
+use crate::compression::{self, CompressionError, DEFAULT_INFLATED_LIMIT_BYTES};
 use crate::envelope::without_content;
 use crate::fields::Fields;
 
@@ -103,7 +104,7 @@ pub fn encode(stored: &StoredResult) -> Result<Vec<u8>, ResultError> {
 ///
 /// [`CompressionError::NotBuilt`] if this build cannot.
 pub fn compress(encoded: &[u8], compression: Compression) -> Result<Vec<u8>, CompressionError> {
-    let body = compression.deflate(encoded)?;
+    let body = compression::deflate(compression, encoded)?;
     let name = compression.as_str().as_bytes();
     Ok([COMPRESSED, name, b"\0", &body].concat())
 }
@@ -116,7 +117,11 @@ fn inflated(rest: &[u8]) -> Result<Vec<u8>, CompressionError> {
         .unwrap_or(rest.len());
     let name = String::from_utf8_lossy(&rest[..end]);
     let body = rest.get(end + 1..).unwrap_or_default();
-    Compression::from_name(&name)?.inflate(body, DEFAULT_INFLATED_LIMIT_BYTES)
+    compression::inflate(
+        compression::named(&name)?,
+        body,
+        DEFAULT_INFLATED_LIMIT_BYTES,
+    )
 }
 
 /// What stands under `result`.

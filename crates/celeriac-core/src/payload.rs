@@ -52,6 +52,24 @@ impl ContentType {
         }
     }
 
+    /// The name that Celery's settings have for it, such as `msgpack`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Msgpack => "msgpack",
+            Self::Yaml => "yaml",
+            Self::Pickle => "pickle",
+            Self::Data => "data",
+            Self::Text => "text",
+        }
+    }
+
+    /// The content type of a MIME type, or of a name as settings have it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let named = |known: &Self| known.as_str() == name || known.name() == name;
+        Self::ALL.into_iter().find(named)
+    }
+
     /// The content type of a MIME type, if it is one of ours.
     pub fn from_mime(mime: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == mime)

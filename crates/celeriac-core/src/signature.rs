@@ -8,8 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::canvas::node::Links;
 use crate::canvas::{Canvas, Chain, Follows, call_options};
+use crate::compression::Compression;
 use crate::destination::{Destination, DestinationError, ExchangeKey};
 use crate::id::TaskId;
+use crate::payload::ContentType;
 use crate::task::Task;
 
 /// How one call is sent; what is not set is the task's own option.
@@ -36,6 +38,8 @@ pub struct CallOptions {
     pub soft_time_limit: Option<Duration>,
     /// Whether to leave no result, against the task's own option.
     pub ignore_result: Option<bool>,
+    /// What a broker's message has its arguments in.
+    pub serializer: Option<ContentType>,
     /// What its message says besides; boxed, because most messages say nothing.
     pub marks: Option<Box<Marks>>,
 }
@@ -63,6 +67,8 @@ pub struct Marks {
     pub shadow: Option<String>,
     /// Stamps, by name: what follows the call carries them too.
     pub stamps: Map<String, Value>,
+    /// How the body is compressed on its way.
+    pub compression: Option<Compression>,
 }
 
 impl Marks {
@@ -71,6 +77,9 @@ impl Marks {
         let mut headers = self.headers.clone();
         if let Some(shadow) = &self.shadow {
             headers.insert("shadow".to_owned(), shadow.as_str().into());
+        }
+        if let Some(compression) = self.compression {
+            headers.insert("compression".to_owned(), compression.as_str().into());
         }
         if !self.stamps.is_empty() {
             let mut names: Vec<_> = self.stamps.keys().cloned().collect();

@@ -7,8 +7,8 @@ use celeriac_core::canvas::Canvas as _;
 use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
-    Broker, BrokerUrl, ContentType, Destination, Limits, Message, Place, PlaceError, Registry,
-    Routes, ShutdownMode, Signature, Task, TaskId,
+    Broker, BrokerUrl, Compression, ContentType, Destination, Limits, Message, Place, PlaceError,
+    Registry, Routes, ShutdownMode, Signature, Task, TaskId,
 };
 use celeriac_drivers::open_with_results;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -18,6 +18,7 @@ use crate::broker_client::BrokerClient;
 use crate::call::Call;
 use crate::canvas::{Sendable, send_one};
 use crate::error::{Error, Result};
+use crate::format::BodyFormat;
 use crate::handle::Handle;
 use crate::launcher::Launcher;
 use crate::map::{Inputs, Map};
@@ -50,6 +51,7 @@ pub struct AppBuilder {
     body_limit_bytes: usize,
     results: Option<String>,
     routes: Routes,
+    format: BodyFormat,
 }
 
 impl Default for AppBuilder {
@@ -58,6 +60,7 @@ impl Default for AppBuilder {
             body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
             results: None,
             routes: Routes::new(),
+            format: BodyFormat::default(),
         }
     }
 }
@@ -87,11 +90,30 @@ impl AppBuilder {
         self
     }
 
+    /// What arguments are encoded in on a broker, unless a call says otherwise: JSON by default.
+    ///
+    /// A worker in Python must be set to accept it (`accept_content`). Results are always kept in
+    /// JSON. A pool chooses for itself.
+    #[must_use]
+    pub fn serializer(mut self, serializer: ContentType) -> Self {
+        self.format.serializer = serializer;
+        self
+    }
+
+    /// What bodies are compressed with, on brokers that share their queues with Celery, unless a call
+    /// says otherwise: nothing by default.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.format.compression = Some(compression);
+        self
+    }
+
     /// Opens the place.
     ///
     /// # Errors
     ///
-    /// As [`App::on`]; [`Error::Place`] if the text for results is no URL of a broker.
+    /// As [`App::on`]; [`Error::Broker`] if this build cannot encode or compress as it was told;
+    /// [`Error::Place`] if the text for results is no URL of a broker.
     pub async fn on<P>(self, place: P) -> Result<App>
     where
         P: TryInto<Place>,
@@ -102,6 +124,7 @@ impl AppBuilder {
         registry.require_tasks()?;
         let (launcher, broker) = match &place {
             Place::Broker(url) => {
+                self.format.check(url)?;
                 let options = celeriac_drivers::DriverOptions {
                     body_limit_bytes: self.body_limit_bytes,
                     ..celeriac_drivers::DriverOptions::default()
@@ -110,7 +133,7 @@ impl AppBuilder {
                     self.results.as_deref().map(str::parse).transpose();
                 let results = results.map_err(Error::Place)?;
                 let broker = open_with_results(url, results.as_ref(), &options).await?;
-                let client = BrokerClient::new(broker, Arc::new(self.routes))?;
+                let client = BrokerClient::new(broker, Arc::new(self.routes), self.format)?;
                 (Launcher::new(client.clone()), Some(client))
             }
             pool => (Launcher::new(celeriac_executor::open(pool)?), None),
@@ -250,7 +273,7 @@ impl App {
         let mut handles = Vec::with_capacity(signatures.size_hint().0);
         let batches = std::iter::from_fn(|| {
             signatures.peek()?;
-            Some(self.batch(broker.routes(), &mut signatures))
+            Some(self.batch(broker, &mut signatures))
         });
         let mut stored = stream::iter(batches)
             .map(|batch| async { batch?.publish(broker).await })
@@ -355,7 +378,7 @@ impl App {
         signature: Signature<T>,
     ) -> Result<Handle<T::Output>> {
         let mut batch = Batch::default();
-        self.push(&mut batch, broker.routes(), &signature, Timestamp::now())?;
+        self.push(&mut batch, broker, &signature, Timestamp::now())?;
         let mut calls = batch.publish(broker).await?;
         let call = calls.pop().expect("one was pushed");
         Ok(Handle::new(call, Some(broker.clone())))
@@ -364,7 +387,7 @@ impl App {
     /// Takes as many signatures as are published together.
     fn batch<T: Task>(
         &self,
-        routes: &Routes,
+        broker: &BrokerClient,
         signatures: impl Iterator<Item = Signature<T>>,
     ) -> Result<Batch<T::Output>> {
         let now = Timestamp::now();
@@ -374,7 +397,7 @@ impl App {
         batch.messages.reserve_exact(expected);
         batch.calls.reserve_exact(expected);
         for signature in signatures {
-            self.push(&mut batch, routes, &signature, now)?;
+            self.push(&mut batch, broker, &signature, now)?;
             if batch.calls.len() == BATCH_CALLS || batch.size_bytes >= BATCH_BYTES {
                 break;
             }
@@ -386,21 +409,25 @@ impl App {
     fn push<T: Task>(
         &self,
         batch: &mut Batch<T::Output>,
-        routes: &Routes,
+        broker: &BrokerClient,
         signature: &Signature<T>,
         now: Timestamp,
     ) -> Result<()> {
         let own = &T::DEFINITION.options;
         let options = &signature.options;
-        let destination = routes.choose(options, own.queue, T::DEFINITION.name)?;
-        let body = encode_body(ContentType::Json, &signature.args)
+        let destination = broker
+            .routes()
+            .choose(options, own.queue, T::DEFINITION.name)?;
+        let serializer = broker.format().serializer_of(options);
+        let body = encode_body(serializer, &signature.args)
             .and_then(|body| body.check_size(self.body_limit_bytes).map(|()| body))
             .map_err(|source| Error::Arguments {
                 task: T::DEFINITION.name.to_owned(),
                 source,
             })?;
         batch.size_bytes += body.bytes.len();
-        let message = Message::new(T::DEFINITION.name, body, options, own, now);
+        let mut message = Message::new(T::DEFINITION.name, body, options, own, now);
+        broker.format().compress(&mut message);
         batch
             .calls
             .push(Call::<T::Output>::elsewhere(message.headers.id.clone()));

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::Result;
+use crate::format::BodyFormat;
 
 /// How long to wait before asking a broker again that was away.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -36,6 +37,7 @@ pub(crate) struct BrokerClient {
     submit: mpsc::UnboundedSender<Invocation>,
     unpublished: watch::Sender<usize>,
     routes: Arc<Routes>,
+    format: BodyFormat,
 }
 
 /// A call whose result somebody waits for.
@@ -48,7 +50,11 @@ struct Followed {
 }
 
 impl BrokerClient {
-    pub(crate) fn new(broker: Arc<dyn Broker>, routes: Arc<Routes>) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        broker: Arc<dyn Broker>,
+        routes: Arc<Routes>,
+        format: BodyFormat,
+    ) -> Result<Arc<Self>> {
         let results = broker.results().ok_or_else(|| BrokerError::Unsupported {
             address: format!("{broker:?}"),
             what: "keep results".to_owned(),
@@ -61,6 +67,7 @@ impl BrokerClient {
             submit,
             unpublished: watch::Sender::new(0),
             routes: routes.clone(),
+            format,
         });
         reactor().spawn(
             Follower {
@@ -70,12 +77,17 @@ impl BrokerClient {
             .run(followed),
         );
         let unpublished = client.unpublished.clone();
-        reactor().spawn(publish_all(broker, submitted, follow, unpublished, routes));
+        let publishing = publish_all(broker, submitted, follow, unpublished, routes, format);
+        reactor().spawn(publishing);
         Ok(client)
     }
 
     pub(crate) fn routes(&self) -> &Arc<Routes> {
         &self.routes
+    }
+
+    pub(crate) fn format(&self) -> BodyFormat {
+        self.format
     }
 
     pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
@@ -139,7 +151,7 @@ impl Executor for BrokerClient {
     }
 
     fn content_type(&self) -> Option<ContentType> {
-        Some(ContentType::Json)
+        Some(self.format.serializer)
     }
 
     fn submit(&self, invocation: Invocation) {
@@ -178,13 +190,14 @@ async fn publish_all(
     follower: mpsc::UnboundedSender<Followed>,
     unpublished: watch::Sender<usize>,
     routes: Arc<Routes>,
+    format: BodyFormat,
 ) {
     let mut batch = Vec::new();
     while submitted.recv_many(&mut batch, 64).await > 0 {
         let now = Timestamp::now();
         let mut messages = Vec::new();
         for invocation in &batch {
-            messages.extend(messages_of(invocation, now, &routes));
+            messages.extend(messages_of(invocation, now, &routes, format));
         }
         let ignored: Vec<_> = messages
             .iter()
@@ -223,6 +236,7 @@ fn messages_of<'a>(
     invocation: &'a Invocation,
     now: Timestamp,
     routes: &Routes,
+    format: BodyFormat,
 ) -> impl Iterator<Item = (Destination, Message)> + use<'a> {
     let own = &invocation.task.options;
     let options = CallOptions {
@@ -245,7 +259,8 @@ fn messages_of<'a>(
                 id: Some(invocation.id.nth(index)),
                 ..options.clone()
             };
-            let message = Message::new(invocation.task.name, body, &options, own, now);
+            let mut message = Message::new(invocation.task.name, body, &options, own, now);
+            format.compress(&mut message);
             (destination.clone(), message)
         })
     })

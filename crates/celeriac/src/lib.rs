@@ -50,6 +50,7 @@ mod decode;
 #[cfg(feature = "macros")]
 mod entry;
 mod error;
+mod format;
 mod handle;
 mod launcher;
 mod local_worker;
@@ -62,9 +63,10 @@ pub use bytes::Bytes;
 /// The words and the ports, for those who write drivers and executors.
 pub use celeriac_core as core;
 pub use celeriac_core::{
-    AckProfile, Backoff, BoxError, Context, ErrorKind, Interrupt, Interrupted, Outcome, Place,
-    Progress, QueueName, RateLimit, Registry, RegistryError, ResultPolicy, Retry, RetryPolicy,
-    Routes, ShutdownMode, Signature, Task, TaskDefinition, TaskError, TaskId, TaskOptions,
+    AckProfile, Backoff, BoxError, Compression, ContentType, Context, ErrorKind, Interrupt,
+    Interrupted, Outcome, Place, Progress, QueueName, RateLimit, Registry, RegistryError,
+    ResultPolicy, Retry, RetryPolicy, Routes, ShutdownMode, Signature, Task, TaskDefinition,
+    TaskError, TaskId, TaskOptions,
 };
 #[cfg(feature = "macros")]
 pub use celeriac_macros::{main, task};

@@ -74,6 +74,21 @@ macro_rules! call_options {
             self
         }
 
+        /// Encodes its arguments in this on a broker: JSON, MessagePack or, if that is built, YAML.
+        ///
+        /// JSON unless the app says otherwise. The result is always kept in JSON.
+        pub fn serializer(mut self, serializer: $crate::ContentType) -> Self {
+            self.options_mut().serializer = Some(serializer);
+            self
+        }
+
+        /// Compresses its body in its message, on a broker that shares its queues with Celery.
+        pub fn compression(mut self, compression: $crate::Compression) -> Self {
+            let marks = self.options_mut().marks.get_or_insert_default();
+            marks.compression = Some(compression);
+            self
+        }
+
         /// Adds a header of its message, which travels through retries; a pool has no messages.
         pub fn header(
             mut self,
@@ -172,6 +187,21 @@ macro_rules! canvas_options {
         pub fn priority(self, priority: u8) -> Self {
             self.each(|options| {
                 options.priority.get_or_insert(priority.min(9));
+            })
+        }
+
+        /// Encodes the arguments of every call that says nothing else in this on a broker.
+        pub fn serializer(self, serializer: $crate::ContentType) -> Self {
+            self.each(|options| {
+                options.serializer.get_or_insert(serializer);
+            })
+        }
+
+        /// Compresses the body of every call that says nothing else in its message.
+        pub fn compression(self, compression: $crate::Compression) -> Self {
+            self.each(|options| {
+                let marks = options.marks.get_or_insert_default();
+                marks.compression.get_or_insert(compression);
             })
         }
 

@@ -14,12 +14,15 @@ use celeriac_core::{
 };
 
 use crate::error::{Error, Result};
+use crate::format::BodyFormat;
 
 /// How calls are encoded here.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Encoding {
     pub(super) content_type: ContentType,
     pub(super) limit_bytes: usize,
+    /// What messages are in, if there will be messages.
+    pub(super) format: Option<BodyFormat>,
 }
 
 /// One call with its id.
@@ -204,6 +207,9 @@ impl Encoding {
             let frozen = nodes.into_iter().map(|node| self.freeze(node));
             frozen.collect::<Result<Vec<_>>>()
         };
+        if let Some(format) = self.format {
+            format.fill(&mut call.options);
+        }
         let callbacks = freeze_all(call.take_callbacks())?;
         let errbacks = freeze_all(call.take_errbacks())?;
         let encoded = call

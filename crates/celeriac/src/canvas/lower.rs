@@ -210,6 +210,7 @@ fn options(call: &FrozenCall) -> Fields {
         time_limit,
         soft_time_limit,
         ignore_result,
+        serializer,
         marks,
     } = &call.options;
     let mut fields = Fields::default();
@@ -243,9 +244,14 @@ fn options(call: &FrozenCall) -> Fields {
     let ignored = matches!(own.results, ResultPolicy::Ignore);
     let ignored = ignore_result.or(call.definition.map(|_| ignored));
     set("ignore_result", ignored.map(Tree::Bool));
+    set("serializer", serializer.map(|one| Tree::from(one.name())));
     let Some(marks) = marks else {
         return fields;
     };
+    set(
+        "compression",
+        marks.compression.map(|one| Tree::from(one.name())),
+    );
     set("shadow", marks.shadow.as_deref().map(Tree::from));
     if !marks.headers.is_empty() {
         let headers = serde_json::Value::Object(marks.headers.clone());
@@ -275,12 +281,15 @@ fn number(number: &impl ToString) -> Tree {
 mod tests {
     use super::super::publish::encoding;
     use super::*;
+    use crate::format::BodyFormat;
     use celeriac_core::canvas::{Canvas, Remote, chord, group, remote};
     use celeriac_wire::Body;
     use serde_json::{Value, json};
 
     fn lower(canvas: impl Canvas) -> Lowered {
-        let chain = encoding(1 << 20).freeze(canvas.into_node()).unwrap();
+        let chain = encoding(1 << 20, BodyFormat::default())
+            .freeze(canvas.into_node())
+            .unwrap();
         let mut lowered = Lowered::default();
         lowered
             .add(chain, Place::default(), Timestamp::UNIX_EPOCH)
@@ -435,7 +444,9 @@ mod tests {
     #[test]
     fn a_chain_stands_in_its_group_by_its_last_call() {
         let chain = add().call((1, 1)).then(mul().partial((2,)));
-        let chain = encoding(1 << 20).freeze(chain.into_node()).unwrap();
+        let chain = encoding(1 << 20, BodyFormat::default())
+            .freeze(chain.into_node())
+            .unwrap();
         let mut lowered = Lowered::default();
         let place = Place::part_of(&"g".into(), 3);
         lowered.add(chain, place, Timestamp::UNIX_EPOCH).unwrap();

@@ -40,6 +40,7 @@ pub(super) fn encoding(launcher: &Launcher, limit_bytes: usize) -> Encoding {
     Encoding {
         content_type: content_type.unwrap_or(ContentType::Msgpack),
         limit_bytes,
+        format: None,
     }
 }
 
@@ -165,6 +166,7 @@ impl Flow {
         let Encoding {
             content_type,
             limit_bytes,
+            ..
         } = self.encoding;
         let value = value.map(|value| &value.bytes[..]);
         let body = body(content_type, value, &call.args, &call.named).map(|bytes| Payload {

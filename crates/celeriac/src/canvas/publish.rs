@@ -13,13 +13,15 @@ use crate::app::App;
 use crate::broker_client::BrokerClient;
 use crate::call::Call;
 use crate::error::{Error, Result};
+use crate::format::BodyFormat;
 use crate::handle::Handle;
 
-/// How calls are encoded for a broker.
-pub(super) fn encoding(limit_bytes: usize) -> Encoding {
+/// How calls are encoded for a broker: in JSON, until it is known which of them a message is of.
+pub(super) fn encoding(limit_bytes: usize, format: BodyFormat) -> Encoding {
     Encoding {
         content_type: ContentType::Json,
         limit_bytes,
+        format: Some(format),
     }
 }
 

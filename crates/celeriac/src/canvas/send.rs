@@ -79,7 +79,7 @@ where
     V: DeserializeOwned + Send + 'static,
 {
     let encoding = match app.broker_client() {
-        Some(_) => publish::encoding(app.body_limit_bytes()),
+        Some(broker) => publish::encoding(app.body_limit_bytes(), broker.format()),
         None => pool::encoding(&app.launcher, app.body_limit_bytes()),
     };
     let frozen = nodes.into_iter().map(|node| encoding.freeze(node));

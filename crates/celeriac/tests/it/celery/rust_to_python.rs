@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use celeriac::{App, ErrorKind, Handle, Signature, Task};
+use celeriac::{App, Compression, ContentType, ErrorKind, Handle, Signature, Task};
 use serde_json::json;
 
 use super::fleet::{Fleet, Kind};
@@ -30,6 +30,7 @@ async fn what_rust_asks_python_answers(fleet: &Fleet) {
     let worker = fleet.python.worker(&["-Q", QUEUE, "-c", "1"]);
 
     values_come_back(app).await;
+    every_form_is_understood(app).await;
     if !fleet.dawdles() {
         many_values_come_back(app).await;
     }
@@ -38,6 +39,7 @@ async fn what_rust_asks_python_answers(fleet: &Fleet) {
     assert_eq!(send(app, py::flaky::call(3)).await.get().await, Ok(3));
     a_revoked_call_is_not_run(app).await;
     if fleet.kind == Kind::Redis {
+        a_chain_keeps_its_form(app).await;
         // RabbitMQ itself drops what has expired, without a word to who waits.
         let expired = py::now::call().countdown(Duration::from_secs(1));
         let mut expired = send(app, expired.expires(Duration::from_millis(500))).await;
@@ -70,6 +72,36 @@ async fn values_come_back(app: &App) {
     let values = json!([null, true, 1.5, "žluťoučký \u{1} \\ \"", {"a": {"b": []}}, large]);
     let mut echo = send(app, py::echo::call(values.clone())).await;
     assert_eq!(echo.get().await.unwrap(), values);
+}
+
+/// Each serializer and each compression.
+async fn every_form_is_understood(app: &App) {
+    let values = json!([null, true, -7, 1.5, "žluťoučký 馬", {"a": {"b": ["again ".repeat(400)]}}]);
+    let plain = || py::echo::call(values.clone());
+    let mut calls = Vec::new();
+    for serializer in [ContentType::Json, ContentType::Msgpack, ContentType::Yaml] {
+        calls.push(plain().serializer(serializer));
+        calls.extend(Compression::ALL.map(|one| plain().serializer(serializer).compression(one)));
+    }
+    for call in calls {
+        let sent = format!("{:?}", call.options);
+        assert_eq!(
+            send(app, call).await.get().await.as_ref(),
+            Ok(&values),
+            "{sent}"
+        );
+    }
+}
+
+async fn a_chain_keeps_its_form(app: &App) {
+    let values = json!([1, "žluťoučký 馬"]);
+    let first = py::echo::call(values.clone());
+    let chain = first.then(py::echo::partial()).then(py::echo::partial());
+    let chain = chain
+        .serializer(ContentType::Msgpack)
+        .compression(Compression::Zstd);
+    let mut chain = app.send(chain.queue(QUEUE)).await.unwrap();
+    assert_eq!(chain.get().await, Ok(values));
 }
 
 async fn many_values_come_back(app: &App) {

@@ -62,6 +62,19 @@ pub trait Broker: fmt::Debug + Send + Sync {
     /// The result backend in the same store, if it has one.
     fn results(&self) -> Option<Arc<dyn ResultBackend>>;
 
+    /// Where results are sent for this handle to read them, if they are sent to somebody at all and
+    /// not kept for everybody.
+    ///
+    /// A message without it gets it from the handle that publishes it. What others will publish later,
+    /// such as the steps of a chain, has to carry it.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn reply_to(&self) -> BoxFuture<'_, Result<Option<String>, BrokerError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// The queues there are, by name.
     ///
     /// # Errors

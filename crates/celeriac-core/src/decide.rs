@@ -152,6 +152,7 @@ fn stored(
         trail: Trail {
             group: delivery.message.headers.group.clone(),
             parent: delivery.message.headers.parent_id.clone(),
+            reply_to: delivery.message.reply_to.clone(),
             ..Trail::default()
         },
     })

@@ -69,6 +69,8 @@ pub struct Trail {
     /// The calls sent while it ran, each as `[[id, parent], children]`, the form that Celery has for
     /// a result and its children.
     pub children: Vec<Value>,
+    /// Where its sender waits for it, on a broker that sends results as messages.
+    pub reply_to: Option<String>,
     /// Further fields, such as the arguments and the worker.
     pub extra: Map<String, Value>,
 }

@@ -88,7 +88,11 @@ impl Report for Error {
     fn help(&self) -> Option<String> {
         match self {
             Self::Broker(error) => error.help(),
-            Self::Chord { .. } => Some("keep results in Redis, SQLite or memory".to_owned()),
+            Self::Chord { .. } => Some(
+                "keep results where parts are counted: `App::builder().results(\"redis://HOST\")`, \
+                 and the same for the workers"
+                    .to_owned(),
+            ),
             Self::Session { .. } => Some("open it on `threads` or `coroutines`".to_owned()),
             Self::Closed => Some("open another one with `App::on`".to_owned()),
             _ => None,

@@ -58,8 +58,6 @@ pub(crate) struct Answers {
     queue: String,
     held: Mutex<Held>,
     news: watch::Sender<()>,
-    /// Where the results of calls go that run here.
-    routes: Mutex<HashMap<TaskId, String>>,
     listener: OnceCell<mpsc::Sender<oneshot::Sender<()>>>,
 }
 
@@ -152,7 +150,6 @@ impl Answers {
             hub,
             held: Mutex::default(),
             news: watch::Sender::new(()),
-            routes: Mutex::default(),
             listener: OnceCell::new(),
         }
     }
@@ -173,16 +170,6 @@ impl Answers {
         let connection = self.hub.connect("celeriac:results").await?;
         let begun = Link::begin(connection, &self.queue, self.hub.settings.result_expires).await;
         begun.map_err(|error| failure::at(&self.hub.address(), error))
-    }
-
-    /// Takes note where the result of a call goes that runs here.
-    pub(crate) fn add_route(&self, id: &TaskId, reply_to: &str) {
-        lock(&self.routes).insert(id.clone(), reply_to.to_owned());
-    }
-
-    /// Forgets it.
-    pub(crate) fn forget_route(&self, id: &TaskId) {
-        lock(&self.routes).remove(id);
     }
 
     /// Forgets what came of these calls.
@@ -339,19 +326,14 @@ async fn again(answers: &std::sync::Weak<Answers>) -> Option<Link> {
 pub(crate) struct AmqpResults(pub(crate) Arc<Answers>);
 
 impl ResultBackend for AmqpResults {
-    /// Sends the results of calls that run here. Those of others have nowhere to go.
+    /// Sends the results to where their trails say. Those that name no place are nobody's.
     fn store(&self, results: Vec<StoredResult>) -> BoxFuture<'_, Result<(), BrokerError>> {
-        let answers = self.0.clone();
+        let hub = self.0.hub.clone();
         Box::pin(runtime::run(async move {
-            let letters: Vec<_> = {
-                let routes = lock(&answers.routes);
-                let routed = results.iter().filter_map(|result| {
-                    let to = routes.get(&result.id)?;
-                    letter(result, to)
-                });
-                routed.collect()
-            };
-            answers.hub.send(letters).await
+            let sent = results
+                .iter()
+                .filter_map(|result| letter(result, result.trail.reply_to.as_deref()?));
+            hub.send(sent.collect()).await
         }))
     }
 

@@ -331,9 +331,8 @@ impl Broker for AmqpBroker {
     ) -> BoxFuture<'_, Result<Arc<dyn Consumer>, BrokerError>> {
         let broker = self.clone();
         Box::pin(runtime::run(async move {
-            let (hub, answers) = (broker.hub.clone(), broker.answers.clone());
-            let starting = AmqpConsumer::start(hub, answers, subscription, broker.body_limit_bytes);
-            let consumer = starting.await?;
+            let hub = broker.hub.clone();
+            let consumer = AmqpConsumer::start(hub, subscription, broker.body_limit_bytes).await?;
             let mut here = lock(&broker.here);
             here.retain(|intake| intake.strong_count() > 0);
             here.push(Arc::downgrade(consumer.intake()));
@@ -351,6 +350,14 @@ impl Broker for AmqpBroker {
     /// The results of calls that this handle sends, and of those that run on its consumers.
     fn results(&self) -> Option<Arc<dyn ResultBackend>> {
         Some(Arc::new(AmqpResults(self.answers.clone())))
+    }
+
+    /// The queue that the results come to of calls that this handle sends.
+    fn reply_to(&self) -> BoxFuture<'_, Result<Option<String>, BrokerError>> {
+        let answers = self.answers.clone();
+        Box::pin(runtime::run(async move {
+            Ok(Some(answers.queue().await?.to_owned()))
+        }))
     }
 
     /// The queues that this handle, some consumer or some dead message has to do with: AMQP has no

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::Map;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use super::answers::{self, Answers};
+use super::answers;
 use super::dead::Burial;
 use super::hub::{Hub, Letter};
 use super::intake::{Intake, Order, lock, supervise};
@@ -36,12 +36,11 @@ impl AmqpConsumer {
     /// Connects. Nothing is taken from the queues before the first call to `receive`.
     pub(crate) async fn start(
         hub: Arc<Hub>,
-        answers: Arc<Answers>,
         subscription: Subscription,
         body_limit_bytes: usize,
     ) -> Result<Self, BrokerError> {
         hub.know(subscription.queues.iter().cloned());
-        let intake = Arc::new(Intake::new(hub, answers, subscription, body_limit_bytes));
+        let intake = Arc::new(Intake::new(hub, subscription, body_limit_bytes));
         let session = Session::open(intake.clone()).await?;
         let (orders, inbox) = mpsc::channel(1);
         runtime::spawn(supervise(intake.clone(), session, inbox));
@@ -81,12 +80,6 @@ impl AmqpConsumer {
         drop(shelf);
         if misfit {
             self.intake.demand.send_replace(credit);
-        }
-        for delivery in &taken {
-            if let Some(reply_to) = &delivery.message.reply_to {
-                let id = &delivery.message.headers.id;
-                self.intake.answers.add_route(id, reply_to);
-            }
         }
         taken
     }

@@ -9,7 +9,6 @@ use celeriac_core::{BrokerError, TaskId};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::answers::Answers;
 use super::control::{Lane, Report};
 use super::hub::Hub;
 use super::session::{End, Session};
@@ -23,7 +22,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 #[derive(Debug)]
 pub(crate) struct Intake {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) answers: Arc<Answers>,
     pub(crate) subscription: Subscription,
     pub(crate) body_limit_bytes: usize,
     /// Its own name, different from every other one.
@@ -55,16 +53,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Intake {
-    pub(crate) fn new(
-        hub: Arc<Hub>,
-        answers: Arc<Answers>,
-        subscription: Subscription,
-        body_limit_bytes: usize,
-    ) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, subscription: Subscription, body_limit_bytes: usize) -> Self {
         let shelf = Shelf::new(&subscription.queues, subscription.suspects.get());
         Self {
             hub,
-            answers,
             subscription,
             body_limit_bytes,
             id: uuid::Uuid::new_v4().simple().to_string(),
@@ -141,13 +133,12 @@ impl Intake {
     ) -> (Vec<bool>, impl Future<Output = ()> + Send + use<>) {
         let mut shelf = self.shelf();
         let handed: Vec<_> = tags.iter().map(|tag| shelf.settled(*tag)).collect();
-        let lost: Vec<_> = tags.iter().filter_map(|tag| shelf.let_go(*tag)).collect();
+        for tag in tags {
+            shelf.let_go(*tag);
+        }
         let acks = shelf.acks(handed.iter().flatten().map(|handed| handed.tag));
         let sending = self.channel().map(|channel| channel.start_acks(acks));
         drop(shelf);
-        for id in handed.iter().flatten().map(|it| &it.id).chain(&lost) {
-            self.answers.forget_route(id);
-        }
         let ours = handed.iter().map(Option::is_some).collect();
         (ours, sent(sending))
     }

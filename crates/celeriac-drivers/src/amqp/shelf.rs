@@ -303,11 +303,11 @@ impl Shelf {
     }
 
     /// The worker is done with what a lost channel delivered; says which call that is.
-    pub(crate) fn let_go(&mut self, tag: i64) -> Option<TaskId> {
-        let (id, _) = self.adrift.iter().find(|(_, lost)| **lost == tag)?;
-        let id = id.clone();
-        self.adrift.remove(&id);
-        Some(id)
+    pub(crate) fn let_go(&mut self, tag: i64) {
+        if let Some((id, _)) = self.adrift.iter().find(|(_, lost)| **lost == tag) {
+            let id = id.clone();
+            self.adrift.remove(&id);
+        }
     }
 
     /// Gives what the worker holds another number of the server's.

@@ -70,7 +70,8 @@ pub async fn a_final_state_is_the_last_that_is_told(fixture: &dyn Fixture) {
     publish(&client, &jobs, vec![sent]).await;
     let consumer = consume(&worker, "c", &[&jobs]).await;
     let got = receive_all(&consumer, 1).await;
-    let started = result(&id, ResultState::Started, 1);
+    let mut started = result(&id, ResultState::Started, 1);
+    started.trail.reply_to = got[0].message.reply_to.clone();
     let storing = backend(&worker);
     storing
         .store(vec![started.clone()])

@@ -171,6 +171,9 @@ impl Expansion<'_, '_> {
         let args = first.cloned().into_iter().collect();
         let mut applied = signature.merge(args, Fields::default(), &self.with.options());
         place.settle(&mut applied);
+        if let Some(reply_to) = self.with.reply_to(&applied) {
+            applied.options.set("reply_to", Tree::Text(reply_to));
+        }
         let sent = applied.to_message(self.with.now)?;
         let named = sent.target.destination().ok().flatten();
         let destination = named.unwrap_or_else(|| (self.with.route)(&applied.task));

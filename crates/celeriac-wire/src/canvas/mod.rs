@@ -175,7 +175,10 @@ impl Follow {
             attempt: 1,
             stored_at: with.now,
             expires_at: later(with.now, KEEP_FAILURE),
-            trail: Trail::default(),
+            trail: Trail {
+                reply_to: with.reply_to(step),
+                ..Trail::default()
+            },
             ..end.clone()
         };
         if let (Some(group), Some(body)) =
@@ -207,14 +210,17 @@ struct With<'a> {
 }
 
 impl With<'_> {
+    /// Where the result of `step` is sent: as it says itself, or with that of the call it follows.
+    fn reply_to(&self, step: &Signature) -> Option<String> {
+        let own = step.options.text("reply_to").map(ToOwned::to_owned);
+        own.or_else(|| self.origin.reply_to.clone())
+    }
+
     /// The options that a call gets for following the one it follows.
     fn options(&self) -> Fields {
         let mut options = Fields::default();
         options.set("root_id", Tree::Text(self.origin.root.to_string()));
         options.set("parent_id", Tree::Text(self.origin.id.to_string()));
-        if let Some(reply_to) = &self.origin.reply_to {
-            options.set("reply_to", Tree::Text(reply_to.clone()));
-        }
         if let Some(stamps) = &self.origin.stamps {
             for (name, value) in &stamps.0 {
                 options.set(name, value.clone());

@@ -212,6 +212,7 @@ fn understand(read: Read<'_>, result: &str, now: Timestamp) -> Result<StoredResu
             group: read.group_id,
             parent: read.parent_id.map(Into::into),
             children: read.children.unwrap_or_default(),
+            reply_to: None,
             extra: read.extra,
         },
     };

@@ -336,6 +336,23 @@ fn what_follows_answers_where_the_call_was_answered() {
 }
 
 #[test]
+fn a_step_that_never_runs_is_answered_where_it_says_itself() {
+    let own = json!({"task": "b", "options": {"task_id": "b1", "reply_to": "elsewhere"}});
+    let none = json!({"task": "c", "options": {"task_id": "c1"}});
+    let message = carrying(&json!({"chain": [none, own]}));
+    let boom = TaskError::failed("ValueError", "boom");
+    let failed = follow(&message, &end(&message, Err(boom)), &celery, NOW).unwrap();
+    let places = failed.results.iter().map(|result| {
+        let to = result.trail.reply_to.as_deref();
+        (result.id.to_string(), to.unwrap().to_owned())
+    });
+    let told = [("b1", "elsewhere"), ("c1", "answers")];
+    assert!(places.eq(told.map(|(id, to)| (id.to_owned(), to.to_owned()))));
+    let next = follow(&message, &end(&message, Ok(json!(1))), &celery, NOW).unwrap();
+    assert_eq!(next.messages[0].1.reply_to.as_deref(), Some("elsewhere"));
+}
+
+#[test]
 fn a_chord_that_is_part_of_a_chord_stands_there_by_its_body() {
     let chord = |header: Value, body: Value| {
         json!({"task": "celery.chord", "subtask_type": "chord", "args": [], "options": {},

@@ -244,6 +244,7 @@ fn stored() -> impl Strategy<Value = StoredResult> {
                     group,
                     parent: parent.map(Into::into),
                     children: Vec::new(),
+                    reply_to: None,
                     extra,
                 },
             },

@@ -5,15 +5,13 @@
 //! Where each part of a workflow stands follows the messages of Celery 5.7 (`spec/celery`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use celeriac_core::{
-    CallOptions, Destination, Message, ResultPolicy, Routes, TaskId, Tree, moment,
-};
-use celeriac_wire::{Fields, Signature};
+use celeriac_core::{Destination, Message, Routes, TaskId, Tree};
+use celeriac_wire::Signature;
 use jiff::Timestamp;
 
-use super::frozen::{Chord, FrozenCall, FrozenChain, Link};
+use super::frozen::{Chord, FrozenChain, Link};
+use super::signatures::{Signatures, number};
 use crate::error::{Error, Result};
 
 /// What is to be done to send canvases.
@@ -24,6 +22,7 @@ pub(super) struct Lowered {
     /// The messages of the calls that may start.
     pub(super) messages: Vec<(Destination, Message)>,
     routes: Arc<Routes>,
+    signatures: Signatures,
 }
 
 /// Where a chain stands among others.
@@ -56,10 +55,11 @@ impl Place {
 }
 
 impl Lowered {
-    /// Nothing yet; calls that name no queue go where `routes` say.
-    pub(super) fn new(routes: Arc<Routes>) -> Self {
+    /// Nothing yet; calls that name no queue go where `routes` say, and results to `reply_to`.
+    pub(super) fn new(routes: Arc<Routes>, reply_to: Option<String>) -> Self {
         Self {
             routes,
+            signatures: Signatures { reply_to },
             ..Self::default()
         }
     }
@@ -70,20 +70,20 @@ impl Lowered {
         let Some(first) = links.next() else {
             return Ok(());
         };
-        let mut rest: Vec<_> = links.map(signature_of_link).collect();
+        let mut rest: Vec<_> = links.map(|link| self.signatures.of_link(link)).collect();
         let mut place = Some(place);
         if let Some(last) = rest.last_mut() {
             place.take().unwrap_or_default().settle(last);
         }
         rest.reverse();
         let (mut call, header) = match first {
-            Link::Call(call) => (signature(call), None),
+            Link::Call(call) => (self.signatures.of_call(call), None),
             Link::Chord(Chord {
                 group,
                 header,
                 body,
             }) => {
-                let mut body = signature(body);
+                let mut body = self.signatures.of_call(body);
                 body.options.set("group_id", Tree::Text(group.to_string()));
                 (body, Some((group, header)))
             }
@@ -133,152 +133,10 @@ impl Lowered {
     }
 }
 
-/// One link as a message carries it.
-fn signature_of_link(link: Link) -> Signature {
-    match link {
-        Link::Call(call) => signature(call),
-        Link::Chord(chord) => {
-            let group = Tree::Text(chord.group.to_string());
-            let header = chord.header.into_iter().enumerate();
-            let header = header.map(|(position, part)| {
-                let mut part = signature_of_chain(part);
-                if part.subtask_type.is_none() {
-                    part.options.set("group_index", number(&position));
-                }
-                part
-            });
-            let mut whole = Signature::chord(header.collect(), signature(chord.body));
-            whole.options.set("task_id", group.clone());
-            // The id of the group is read from the header.
-            if let Some(Tree::Map(header)) = whole.kwargs.remove("header") {
-                let mut header = Fields(header);
-                let mut options = Fields::default();
-                options.set("task_id", group);
-                header.set("options", options);
-                whole.kwargs.set("header", header);
-            }
-            whole
-        }
-    }
-}
-
-/// A chain as a message carries it: one link by itself, or a `celery.chain`.
-fn signature_of_chain(chain: FrozenChain) -> Signature {
-    let mut links: Vec<_> = chain.0.into_iter().map(signature_of_link).collect();
-    if links.len() > 1 {
-        return Signature::chain(links);
-    }
-    links.pop().expect("a chain has a link")
-}
-
-fn signature(call: FrozenCall) -> Signature {
-    let options = options(&call);
-    let linked = |chains: Vec<FrozenChain>| {
-        let signatures = chains.into_iter().map(signature_of_chain);
-        Tree::List(signatures.map(Signature::into_tree).collect())
-    };
-    let mut signature = Signature::new(call.task);
-    signature.options = options;
-    if !call.callbacks.is_empty() {
-        signature.options.set("link", linked(call.callbacks));
-    }
-    if !call.errbacks.is_empty() {
-        signature.options.set("link_error", linked(call.errbacks));
-    }
-    signature.immutable = !call.takes_value;
-    if let Ok(Tree::List(args)) = Tree::parse(&call.args) {
-        signature.args = args;
-    }
-    if let Ok(Tree::Map(named)) = Tree::parse(&call.named) {
-        signature.kwargs = Fields(named);
-    }
-    signature
-}
-
-/// How a call is sent, under the names of `apply_async`; the task's own options where the call says
-/// nothing, because whoever sends it need not know the task.
-fn options(call: &FrozenCall) -> Fields {
-    let own = call.own_options();
-    let CallOptions {
-        id: _,
-        queue,
-        exchange,
-        countdown,
-        eta,
-        expires,
-        priority,
-        time_limit,
-        soft_time_limit,
-        ignore_result,
-        serializer,
-        marks,
-    } = &call.options;
-    let mut fields = Fields::default();
-    fields.set("task_id", Tree::Text(call.id.to_string()));
-    let mut set = |name: &str, value: Option<Tree>| {
-        if let Some(value) = value {
-            fields.set(name, value);
-        }
-    };
-    set("queue", queue.as_deref().or(own.queue).map(Tree::from));
-    if let Some(to) = exchange {
-        set("exchange", Some(Tree::from(to.exchange.as_str())));
-        set("routing_key", Some(Tree::from(to.routing_key.as_str())));
-    }
-    set(
-        "eta",
-        eta.map(|eta| Tree::Text(moment::show(eta).to_string())),
-    );
-    set(
-        "countdown",
-        countdown.filter(|_| eta.is_none()).map(seconds),
-    );
-    set("expires", expires.or(own.expires).map(seconds));
-    let priority = priority.or((own.priority > 0).then_some(own.priority));
-    set("priority", priority.map(|priority| number(&priority)));
-    set("time_limit", time_limit.or(own.limits.hard).map(seconds));
-    set(
-        "soft_time_limit",
-        soft_time_limit.or(own.limits.soft).map(seconds),
-    );
-    let ignored = matches!(own.results, ResultPolicy::Ignore);
-    let ignored = ignore_result.or(call.definition.map(|_| ignored));
-    set("ignore_result", ignored.map(Tree::Bool));
-    set("serializer", serializer.map(|one| Tree::from(one.name())));
-    let Some(marks) = marks else {
-        return fields;
-    };
-    set(
-        "compression",
-        marks.compression.map(|one| Tree::from(one.name())),
-    );
-    set("shadow", marks.shadow.as_deref().map(Tree::from));
-    if !marks.headers.is_empty() {
-        let headers = serde_json::Value::Object(marks.headers.clone());
-        set("headers", Some(Tree::from(headers)));
-    }
-    if !marks.stamps.is_empty() {
-        let mut names: Vec<_> = marks.stamps.keys().cloned().collect();
-        names.sort();
-        let names = names.into_iter().map(Tree::Text).collect();
-        set("stamped_headers", Some(Tree::List(names)));
-        for (name, value) in &marks.stamps {
-            set(name, Some(Tree::from(value.clone())));
-        }
-    }
-    fields
-}
-
-fn seconds(duration: Duration) -> Tree {
-    Tree::Number(duration.as_secs_f64().to_string().into())
-}
-
-fn number(number: &impl ToString) -> Tree {
-    Tree::Number(number.to_string().into())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::publish::encoding;
     use super::*;
     use crate::format::BodyFormat;
@@ -290,7 +148,7 @@ mod tests {
         let chain = encoding(1 << 20, BodyFormat::default())
             .freeze(canvas.into_node())
             .unwrap();
-        let mut lowered = Lowered::default();
+        let mut lowered = Lowered::new(Arc::default(), Some("answers".to_owned()));
         lowered
             .add(chain, Place::default(), Timestamp::UNIX_EPOCH)
             .unwrap();
@@ -332,15 +190,15 @@ mod tests {
         bodies.collect()
     }
 
-    /// Without ids, which are new each time, and without the answer's queue, which the driver adds.
+    /// Without ids and the queue of answers, which are new each time.
     fn comparable(mut value: Value) -> Value {
         fn strip(value: &mut Value) {
             match value {
                 Value::Object(fields) => {
-                    for gone in ["reply_to", "root_id", "parent_id", "ignore_result"] {
+                    for gone in ["root_id", "parent_id", "ignore_result"] {
                         fields.remove(gone);
                     }
-                    for id in ["task_id", "group_id"] {
+                    for id in ["task_id", "group_id", "reply_to"] {
                         if let Some(id) = fields.get_mut(id) {
                             *id = json!("…");
                         }
@@ -404,11 +262,13 @@ mod tests {
             .link_error(old.partial(()))
             .link_error(new.partial(()));
         let mut bodies = sent(&lower(call));
-        // We fix the ids of what is linked too, and Celery does not.
+        // We say of what is linked too who it is and where it answers, and Celery does not.
         for field in ["callbacks", "errbacks"] {
             for linked in bodies[0][2][field].as_array_mut().unwrap() {
-                let id = linked["options"].as_object_mut().unwrap().remove("task_id");
-                assert_eq!(id, Some(json!("…")));
+                for said in ["task_id", "reply_to"] {
+                    let said = linked["options"].as_object_mut().unwrap().remove(said);
+                    assert_eq!(said, Some(json!("…")));
+                }
             }
         }
         assert_eq!(bodies, captured("link"));

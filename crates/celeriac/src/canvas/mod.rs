@@ -54,6 +54,7 @@ mod lower;
 mod pool;
 mod publish;
 mod send;
+mod signatures;
 
 pub use celeriac_core::canvas::*;
 pub use group::GroupHandle;

@@ -41,7 +41,8 @@ where
         require_chords(app, broker)?;
     }
     let now = Timestamp::now();
-    let mut lowered = Lowered::new(broker.routes().clone());
+    let reply_to = broker.broker().reply_to().await?;
+    let mut lowered = Lowered::new(broker.routes().clone(), reply_to);
     let mut calls = Vec::with_capacity(chains.len());
     for (position, chain) in chains.into_iter().enumerate() {
         let last = chain.last();

@@ -11,6 +11,8 @@ pub(super) enum Kind {
     Redis,
     /// RabbitMQ, with results in messages. 9 is its most urgent priority.
     Amqp,
+    /// RabbitMQ, with results in Redis.
+    AmqpRedis,
 }
 
 /// The Python half, but for where it is.
@@ -28,27 +30,30 @@ pub(super) struct Fleet {
 
 impl Fleet {
     pub(super) async fn assemble(kind: Kind, version: CeleryVersion) -> Self {
-        let (ours, theirs, backend, options, host) = match kind {
-            Kind::Redis => {
-                let url = redis_url();
-                let prefix = unique("fleet");
-                // Celery puts `_` after the prefix of results.
-                let ours = format!("{url}?global_keyprefix={prefix}&result_keyprefix={prefix}_");
-                let options = format!("PREFIX, PRIORITIES = {prefix:?}, None\n");
-                (ours, url.clone(), url, options, None)
-            }
-            Kind::Amqp => {
-                let host = VirtualHost::create();
-                let ours = format!("{}?max_priority=9", host.url());
-                let options = "PREFIX, PRIORITIES = None, 9\n".to_owned();
-                (ours, host.url(), "rpc://".to_owned(), options, Some(host))
-            }
+        let redis = (kind != Kind::Amqp).then(|| (redis_url(), unique("fleet")));
+        // Celery puts `_` after the prefix of results.
+        let ours_on_redis = redis.as_ref().map(|(url, prefix)| {
+            format!("{url}?global_keyprefix={prefix}&result_keyprefix={prefix}_")
+        });
+        let host = (kind != Kind::Redis).then(VirtualHost::create);
+        let prefix = redis
+            .as_ref()
+            .map_or_else(|| "None".to_owned(), |(_, prefix)| format!("{prefix:?}"));
+        let backend = redis.as_ref().map_or("rpc://", |(url, _)| url.as_str());
+        let (ours, theirs, priorities) = match &host {
+            None => (ours_on_redis.clone().unwrap(), backend.to_owned(), "None"),
+            Some(host) => (format!("{}?max_priority=9", host.url()), host.url(), "9"),
         };
+        let mut builder = App::builder();
+        if let (Some(_), Some(results)) = (&host, ours_on_redis) {
+            builder = builder.results(results);
+        }
+        let peer = format!("PREFIX, PRIORITIES = {prefix}, {priorities}\n{PEER}");
         Self {
             kind,
             version,
-            app: App::on(ours).await.unwrap(),
-            python: CeleryApp::new(version, &theirs, &backend, &(options + PEER)),
+            app: builder.on(ours).await.unwrap(),
+            python: CeleryApp::new(version, &theirs, backend, &peer),
             _host: host,
         }
     }
@@ -56,7 +61,7 @@ impl Fleet {
     /// Whether Python lets a message lie for up to 10 s now and then, also with nothing of ours
     /// around: before 5.7 on RabbitMQ. Hundreds of calls would then take minutes.
     pub(super) fn dawdles(&self) -> bool {
-        self.kind == Kind::Amqp && self.version != CeleryVersion::V57
+        self.kind != Kind::Redis && self.version != CeleryVersion::V57
     }
 
     /// A worker in Rust that takes from `queue` no more than it has room for.

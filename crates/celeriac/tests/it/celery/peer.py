@@ -6,7 +6,7 @@ import time
 app.conf.update(
     accept_content=["json", "msgpack", "yaml"],
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"global_keyprefix": PREFIX} if PREFIX else {},
+    broker_transport_options={"global_keyprefix": PREFIX} if PREFIX and not PRIORITIES else {},
     result_backend_transport_options={"global_keyprefix": PREFIX} if PREFIX else {},
     task_queue_max_priority=PRIORITIES,
 )

@@ -58,7 +58,7 @@ async fn what_rust_asks_python_answers(fleet: &Fleet) {
     let order: Vec<_> = order.into_iter().map(|(_, priority)| priority).collect();
     match fleet.kind {
         Kind::Redis => assert_eq!(order, [0, 3, 6, 9]),
-        Kind::Amqp => assert_eq!(order, [9, 6, 3, 0]),
+        Kind::Amqp | Kind::AmqpRedis => assert_eq!(order, [9, 6, 3, 0]),
     }
 }
 

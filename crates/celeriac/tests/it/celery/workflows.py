@@ -1,4 +1,5 @@
-# Sends workflows through workers of both languages, and tells what came of them.
+# Sends workflows through workers of both languages, and tells what came of them. What comes before
+# says CHORDS.
 from celery import chain, chord, group
 
 
@@ -22,8 +23,14 @@ chunked = group(
     )
     for start in (0, 2)
 )
+broken = chain(python("py.add", 1, 2), rust("rust.fail"), python("py.add", 10), rust("rust.add", 100))
+broken = broken.apply_async()
+# So that it waits for what becomes of the last step and not of the first that fails.
+broken.parent = None
 answer = {
     "chain": outcome(steps.apply_async()),
-    "chord": outcome(chord(parts, rust("rust.sum")).apply_async()),
+    "broken": outcome(broken),
     "chunks": chunked.apply_async().get(timeout=30),
 }
+if CHORDS:
+    answer["chord"] = outcome(chord(parts, rust("rust.sum")).apply_async())

@@ -4,7 +4,7 @@ use celeriac::canvas::{Canvas as _, Remote, group as beside, remote};
 use celeriac::{ErrorKind, group};
 use serde_json::json;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Kind};
 use super::in_fleets;
 use super::tasks::{add, echo, fail, py, sum};
 
@@ -12,6 +12,10 @@ in_fleets! { workflows_cross_from_one_language_to_the_other:
     redis_celery_5_7 = Redis, V57;
     redis_celery_5_5 = Redis, V55;
     redis_celery_5_4 = Redis, V54;
+    amqp_celery_5_7 = Amqp, V57;
+    amqp_celery_5_4 = Amqp, V54;
+    amqp_and_redis_celery_5_7 = AmqpRedis, V57;
+    amqp_and_redis_celery_5_5 = AmqpRedis, V55;
 }
 
 const RUST: &str = "steps_in_rust";
@@ -55,13 +59,27 @@ async fn workflows_cross_from_one_language_to_the_other(fleet: &Fleet) {
         .then(add::partial(1).queue(RUST));
     let error = app.send(broken).await.unwrap().get().await.unwrap_err();
     assert_eq!(error.type_name(), "CardRefused");
-    if app.broker().unwrap().results().unwrap().chords().is_some() {
+    let chords = fleet.kind != Kind::Amqp;
+    python_sends_them_too(fleet, chords);
+    if chords {
         chords_cross(fleet).await;
     } else {
         let chord = beside([add::call(1, 1).queue(RUST)]).then(sum::partial());
         let refused = app.send(chord).await.unwrap_err().to_string();
         assert!(refused.contains("carries out no chords"), "{refused}");
     }
+}
+
+fn python_sends_them_too(fleet: &Fleet, chords: bool) {
+    let chords_too = if chords { "True" } else { "False" };
+    let script = format!("CHORDS = {chords_too}\n{}", include_str!("workflows.py"));
+    let answer = fleet.python.script(&script).answer();
+    assert_eq!(answer["chain"], json!({"value": 113}));
+    assert_eq!(answer["broken"]["error"], "CardRefused", "{answer:#}");
+    assert_eq!(answer["broken"]["state"], "FAILURE");
+    assert_eq!(answer["chunks"], json!([[0, 2], [4, 6]]));
+    let chord = chords.then(|| json!({"value": 12}));
+    assert_eq!(answer.get("chord"), chord.as_ref());
 }
 
 async fn chords_cross(fleet: &Fleet) {
@@ -107,14 +125,4 @@ async fn chords_cross(fleet: &Fleet) {
     let error = app.send(failed).await.unwrap().get().await.unwrap_err();
     assert_eq!(error.type_name(), "ChordError");
     assert!(error.message().contains("ValueError"), "{error}");
-
-    let script = fleet.python.script(include_str!("workflows.py"));
-    assert_eq!(
-        script.answer(),
-        json!({
-            "chain": {"value": 113},
-            "chord": {"value": 12},
-            "chunks": [[0, 2], [4, 6]],
-        })
-    );
 }

@@ -23,13 +23,17 @@
 //! | `float` that is `nan` or infinite | `f64` |
 
 mod capture;
+mod error;
 mod parse;
+mod parts;
 mod read;
 mod write;
 #[cfg(feature = "yaml")]
 mod yaml;
 
 use crate::payload::{ContentType, PayloadError};
+
+pub use error::ReadError;
 
 /// A value of JSON, and of what MessagePack and YAML have beyond it.
 ///
@@ -65,49 +69,6 @@ pub enum Tree {
 pub struct ParseError {
     pub(crate) problem: &'static str,
     pub(crate) offset: usize,
-}
-
-/// A tree that does not fit a type.
-///
-/// It says where, what was expected and what sort of value was there, and never the value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct ReadError {
-    path: Vec<Step>,
-    problem: String,
-}
-
-/// One step from a value into it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Item(usize),
-    Field(&'static str),
-}
-
-impl ReadError {
-    /// The first step of the way to what does not fit, if that is an item of a list, and the rest.
-    pub(crate) fn split_item(mut self) -> (Option<usize>, Self) {
-        match self.path.last() {
-            Some(Step::Item(index)) => {
-                let index = *index;
-                self.path.pop();
-                (Some(index), self)
-            }
-            _ => (None, self),
-        }
-    }
-}
-
-impl std::fmt::Display for ReadError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for step in self.path.iter().rev() {
-            match step {
-                Step::Item(index) => write!(formatter, "[{index}]")?,
-                Step::Field(name) => write!(formatter, ".{name}")?,
-            }
-        }
-        let separator = if self.path.is_empty() { "" } else { ": " };
-        write!(formatter, "{separator}{}", self.problem)
-    }
 }
 
 impl Tree {

@@ -182,6 +182,29 @@ pub(crate) fn inflated(
     compression::inflate(compression::named(name)?, body, limit_bytes)
 }
 
+/// The headers of protocol 2, in the order in which Celery writes them.
+pub(crate) const HEADERS: [&str; 19] = [
+    "lang",
+    "task",
+    "id",
+    "shadow",
+    "eta",
+    "expires",
+    "group",
+    "group_index",
+    "retries",
+    "timelimit",
+    "root_id",
+    "parent_id",
+    "argsrepr",
+    "kwargsrepr",
+    "origin",
+    "ignore_result",
+    "replaced_task_nesting",
+    "stamped_headers",
+    "stamps",
+];
+
 /// The headers of protocol 2 that [`Headers`] has no field for, and what they are when unused.
 fn unused() -> [(&'static str, Value); 7] {
     [
@@ -307,27 +330,7 @@ mod tests {
         let wire = WireMessage::encode(&message(&CallOptions::default()), NOW);
         let mut names: Vec<_> = wire.headers.keys().map(String::as_str).collect();
         names.sort_unstable();
-        let mut all = [
-            "lang",
-            "task",
-            "id",
-            "shadow",
-            "eta",
-            "expires",
-            "group",
-            "group_index",
-            "retries",
-            "timelimit",
-            "root_id",
-            "parent_id",
-            "argsrepr",
-            "kwargsrepr",
-            "origin",
-            "ignore_result",
-            "replaced_task_nesting",
-            "stamped_headers",
-            "stamps",
-        ];
+        let mut all = HEADERS;
         all.sort_unstable();
         assert_eq!(names, all);
         assert_eq!(

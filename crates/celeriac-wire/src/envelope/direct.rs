@@ -222,7 +222,7 @@ fn write_headers(
         out.extend_from_slice(b", \"redelivered\": true");
     }
     for (name, value) in &headers.extra {
-        if !WRITTEN.contains(&name.as_str()) {
+        if !is_written(name) {
             put(out, ", ", name);
             put(out, ": ", value);
         }
@@ -230,30 +230,10 @@ fn write_headers(
     out.push(b'}');
 }
 
-/// Headers that stand in their own place, if somebody put them among the further ones.
-const WRITTEN: [&str; 21] = [
-    "lang",
-    "task",
-    "id",
-    "shadow",
-    "eta",
-    "expires",
-    "group",
-    "group_index",
-    "retries",
-    "timelimit",
-    "root_id",
-    "parent_id",
-    "argsrepr",
-    "kwargsrepr",
-    "origin",
-    "ignore_result",
-    "replaced_task_nesting",
-    "stamped_headers",
-    "stamps",
-    "compression",
-    "redelivered",
-];
+/// Whether a header stands in its own place, if somebody put it among the further ones.
+fn is_written(name: &str) -> bool {
+    message::HEADERS.contains(&name) || matches!(name, "compression" | "redelivered")
+}
 
 /// An envelope of protocol 2 in which all is as it should be.
 #[derive(Deserialize)]

@@ -8,13 +8,12 @@
 use celeriac_core::chord::{CLAIM, KEEP_CHORD};
 use celeriac_core::message::later;
 use celeriac_core::{
-    ChordPart, ErrorKind, Joined, ResultState, StoredResult, TaskError, TaskId, Trail, Tree,
+    ChordPart, ErrorKind, Joined, ResultState, StoredResult, TaskError, TaskId, Trail,
 };
 use celeriac_wire::result;
 use jiff::Timestamp;
 
 use super::failure::Failure;
-use super::keys::Keys;
 use super::link::Call;
 use super::scripts;
 use super::settle::EncodedResult;
@@ -62,7 +61,10 @@ pub(super) async fn count(
                 .map_or("+inf".to_owned(), |index| index.to_string());
             call.arg(format!("{}:{score}", part.result.id))
                 .arg(score)
-                .arg(text(&part.result, &inner.keys));
+                .arg(EncodedResult::part(
+                    &part.result,
+                    inner.settings.result_serializer,
+                ));
         }
         let texts: Vec<Vec<u8>> = inner.link.run(call).await?;
         if !texts.is_empty() {
@@ -83,70 +85,20 @@ pub(super) async fn close(inner: &Inner, group: &str) -> Result<(), Failure> {
     inner.link.run(call).await
 }
 
-/// A part as Celery writes it: `[1, id, state, result]`.
-fn text(stored: &StoredResult, keys: &Keys) -> String {
-    let encoded = EncodedResult::new(stored, keys);
-    let meta = Tree::parse(&encoded.payload).expect("it was just written");
-    let field = |name| meta.get(name).cloned().unwrap_or(Tree::Null);
-    let id = Tree::Text(stored.id.to_string());
-    Tree::List(vec![
-        Tree::Number("1".into()),
-        id,
-        field("status"),
-        field("result"),
-    ])
-    .to_json()
-}
-
 /// What a part says; one that cannot be read has failed.
 fn read(text: &[u8], now: Timestamp) -> StoredResult {
-    parse(text, now).unwrap_or_else(|| StoredResult {
+    result::decode_part(text, now).unwrap_or_else(|error| StoredResult {
         id: TaskId::from(""),
         task: String::new(),
         state: ResultState::Failure,
         value: None,
         error: Some(TaskError::new(
             ErrorKind::NoResult,
-            "the result of a part is in no form that is read here",
+            format!("the result of a part cannot be read: {error}"),
         )),
         attempt: 1,
         stored_at: now,
         expires_at: later(now, KEEP_CHORD),
         trail: Trail::default(),
     })
-}
-
-fn parse(text: &[u8], now: Timestamp) -> Option<StoredResult> {
-    let Ok(Tree::List(fields)) = Tree::parse(text) else {
-        return None;
-    };
-    let [_, id, state, value] = <[Tree; 4]>::try_from(fields).ok()?;
-    let meta = Tree::Map(vec![
-        ("status".to_owned(), state),
-        ("result".to_owned(), value),
-        ("traceback".to_owned(), Tree::Null),
-        ("children".to_owned(), Tree::List(Vec::new())),
-        ("task_id".to_owned(), id),
-    ]);
-    result::decode(meta.to_json().as_bytes(), now).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_part_is_read_as_celery_wrote_it() {
-        let now = Timestamp::UNIX_EPOCH;
-        let good = read(br#"[1, "a", "SUCCESS", {"x": [2]}]"#, now);
-        assert_eq!((good.id, good.state), ("a".into(), ResultState::Success));
-        let bad = read(
-            br#"[1, "b", "FAILURE", {"exc_type": "ValueError", "exc_message": ["boom", 42], "exc_module": "builtins"}]"#,
-            now,
-        );
-        assert_eq!(bad.error.unwrap().type_name(), "ValueError");
-        for nothing in [&b"\x80\x04."[..], b"[]", b"[1,2,3,4]", b"{}"] {
-            assert_eq!(read(nothing, now).state, ResultState::Failure);
-        }
-    }
 }

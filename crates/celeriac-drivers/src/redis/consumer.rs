@@ -182,6 +182,7 @@ impl RedisConsumer {
                 settlement,
                 &held,
                 &self.inner.keys,
+                self.inner.settings.result_serializer,
                 limit_bytes,
             )?);
             places.push((place, tag));

@@ -24,7 +24,7 @@ pub(super) async fn store(inner: &Inner, results: &[StoredResult]) -> Result<(),
     }
     let mut call = Call::new(&scripts::STORE, inner.keys.script());
     for stored in results {
-        let encoded = EncodedResult::new(stored, &inner.keys);
+        let encoded = EncodedResult::new(stored, &inner.keys, inner.settings.result_serializer);
         call.arg(encoded.key)
             .arg(encoded.payload)
             .arg(encoded.expiry_ms)

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use celeriac_core::ContentType;
 use url::{Host, Url};
 
 use super::keys;
@@ -77,6 +78,8 @@ pub(super) struct Settings {
     pub(super) key_prefix: String,
     /// Begins every key of a result.
     pub(super) result_prefix: String,
+    /// JSON, MessagePack or YAML.
+    pub(super) result_serializer: ContentType,
     pub(super) separator: String,
     pub(super) steps: Vec<u8>,
     pub(super) unacked: String,
@@ -145,6 +148,7 @@ impl Settings {
             }),
             key_prefix: String::new(),
             result_prefix: String::new(),
+            result_serializer: ContentType::Json,
             separator: keys::SEPARATOR.to_owned(),
             steps: vec![0, 3, 6, 9],
             unacked: "unacked".to_owned(),
@@ -163,6 +167,7 @@ impl Settings {
         match name {
             "global_keyprefix" => self.key_prefix = value_of(),
             "result_keyprefix" => self.result_prefix = value_of(),
+            "result_serializer" => self.result_serializer = serializer(name, value)?,
             "sep" if !value.is_empty() => self.separator = value_of(),
             "priority_steps" => self.steps = steps(value)?,
             "unacked_key" => self.unacked = value_of(),
@@ -280,6 +285,12 @@ fn bad(name: &str, value: &str, wanted: &str) -> SettingsError {
         "`{}` does not fit `{name}`: write {wanted}",
         value.escape_debug()
     ))
+}
+
+fn serializer(name: &str, value: &str) -> Result<ContentType, SettingsError> {
+    ContentType::from_name(value)
+        .filter(|one| one.encode_into(&(), &mut Vec::new()).is_ok())
+        .ok_or_else(|| bad(name, value, "json, msgpack or yaml"))
 }
 
 fn number(name: &str, value: &str) -> Result<i64, SettingsError> {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use celeriac_core::{
-    BrokerError, DeadReason, QueueName, ResultState, Settlement, StoredResult, TaskId, Verdict,
+    BrokerError, ContentType, DeadReason, ErrorKind, QueueName, ResultState, Settlement,
+    StoredResult, TaskError, TaskId, Verdict,
 };
-use celeriac_wire::result;
+use celeriac_wire::result::{self, ResultError};
 use jiff::Timestamp;
 
 use super::keys::Keys;
@@ -57,22 +58,8 @@ pub(super) enum EncodedVerdict {
 
 impl EncodedResult {
     /// The result as it is stored.
-    ///
-    /// A value that has no form in JSON is a failure of its call, which its waiters must hear of.
-    pub(super) fn new(stored: &StoredResult, keys: &Keys) -> Self {
-        let payload = result::encode(stored).unwrap_or_else(|error| {
-            let error = celeriac_core::TaskError::new(
-                celeriac_core::ErrorKind::BadResult,
-                error.to_string(),
-            );
-            let failure = StoredResult {
-                state: ResultState::Failure,
-                value: None,
-                error: Some(error),
-                ..stored.clone()
-            };
-            result::encode(&failure).expect("a failure has no value that could lack a form")
-        });
+    pub(super) fn new(stored: &StoredResult, keys: &Keys, serializer: ContentType) -> Self {
+        let payload = encode(stored, |stored| result::encode_in(serializer, stored));
         let left = stored.expires_at.duration_since(Timestamp::now());
         Self {
             key: keys.result(&stored.id.to_string()),
@@ -83,6 +70,28 @@ impl EncodedResult {
             is_final: stored.state.is_final(),
         }
     }
+
+    /// The result as a part of a chord.
+    pub(super) fn part(stored: &StoredResult, serializer: ContentType) -> Vec<u8> {
+        encode(stored, |stored| result::encode_part_in(serializer, stored))
+    }
+}
+
+/// Encodes a result. A value that has no form there is a failure of its call, which its waiters must
+/// hear of.
+fn encode(
+    stored: &StoredResult,
+    format: impl Fn(&StoredResult) -> Result<Vec<u8>, ResultError>,
+) -> Vec<u8> {
+    format(stored).unwrap_or_else(|error| {
+        let failure = StoredResult {
+            state: ResultState::Failure,
+            value: None,
+            error: Some(TaskError::new(ErrorKind::BadResult, error.to_string())),
+            ..stored.clone()
+        };
+        format(&failure).expect("a failure has no value that could lack a form")
+    })
 }
 
 /// The longest time Redis can be told: a result kept for ever is kept for a thousand years.
@@ -123,6 +132,7 @@ impl Ending {
         settlement: Settlement,
         held: &super::hold::Held,
         keys: &Keys,
+        serializer: ContentType,
         limit_bytes: usize,
     ) -> Result<Self, BrokerError> {
         Ok(Self {
@@ -131,7 +141,7 @@ impl Ending {
             result: settlement
                 .result
                 .as_ref()
-                .map(|it| EncodedResult::new(it, keys)),
+                .map(|it| EncodedResult::new(it, keys, serializer)),
             follow_ups: outgoing::encode_all(settlement.follow_ups, keys, limit_bytes)?,
             verdict: EncodedVerdict::new(
                 settlement.verdict,

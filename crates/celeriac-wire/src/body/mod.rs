@@ -148,7 +148,7 @@ impl Body {
 }
 
 /// A tree in a content type that this module writes.
-fn encode(content_type: ContentType, tree: Tree) -> Bytes {
+pub(crate) fn encode(content_type: ContentType, tree: Tree) -> Bytes {
     match content_type {
         ContentType::Msgpack => msgpack::encode(tree).into(),
         ContentType::Yaml => tree.to_yaml().into(),

@@ -1,26 +1,19 @@
-//! Results as Celery's backends store them: JSON under `status`, `result`, `task_id` and more.
+//! Results as Celery's backends store them: fields under `status`, `result`, `task_id` and more.
 
+mod decode;
+mod encode;
 mod exception;
+mod format;
+mod part;
 
-use std::borrow::Cow;
+use celeriac_core::PayloadError;
 
-use bytes::Bytes;
-use celeriac_core::results::Trail;
-use celeriac_core::{
-    Compression, ContentType, Payload, PayloadError, Progress, ResultState, StoredResult, Tree,
-    moment,
-};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use crate::compression::CompressionError;
 
-use crate::compression::{self, CompressionError, DEFAULT_INFLATED_LIMIT_BYTES};
-use crate::envelope::without_content;
-use crate::fields::Fields;
-
-/// What a compressed result begins with, before the MIME type of its compression and a zero.
-const COMPRESSED: &[u8] = b"\0celery-compressed\0";
+pub use decode::decode;
+pub use encode::encode;
+pub use format::{encode_in, encode_part_in};
+pub use part::decode_part;
 
 /// Why bytes are no stored result, or a stored result has no bytes.
 ///
@@ -31,6 +24,12 @@ pub enum ResultError {
     /// They are no JSON object of a result's shape.
     #[error("it is no result: {0}")]
     Json(String),
+    /// They are in no content type that is read here.
+    #[error("it is no result: {0}")]
+    Unread(PayloadError),
+    /// Whoever stored it pickled it.
+    #[error("it is pickled, which is never read here: set `result_serializer` to json or msgpack")]
+    Pickled,
     /// A field holds what it cannot hold.
     #[error("it is no result: `{0}` has the wrong form")]
     Field(&'static str),
@@ -42,281 +41,17 @@ pub enum ResultError {
     Value(#[from] PayloadError),
 }
 
-/// The JSON that Celery's readers expect for `stored`.
-///
-/// Its value is passed on as it is if it is JSON, and put into JSON if not. Its error becomes an
-/// exception: of the class that Python uses for the same case, or of the error's own name, which a
-/// Python reader raises as a class it makes up.
-///
-/// ```
-/// # use celeriac_core::{ContentType, Payload, ResultState, StoredResult, TaskId, Trail};
-/// # use celeriac_wire::result;
-/// # use jiff::Timestamp;
-/// let stored = StoredResult {
-///     id: "an-id".into(),
-///     task: "shop.add".to_owned(),
-///     state: ResultState::Success,
-///     value: Some(Payload::encode(ContentType::Json, &5)?),
-///     error: None,
-///     attempt: 1,
-///     stored_at: Timestamp::UNIX_EPOCH,
-///     expires_at: Timestamp::MAX,
-///     trail: Trail::default(),
-/// };
-/// let bytes = result::encode(&stored)?;
-/// let read = result::decode(&bytes, Timestamp::UNIX_EPOCH)?;
-/// assert_eq!(read.value, stored.value);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-///
-/// [`ResultError::Value`] if the value has no form in JSON.
-pub fn encode(stored: &StoredResult) -> Result<Vec<u8>, ResultError> {
-    let outcome = outcome(stored)?;
-    let error = stored.error.as_ref();
-    let rest = Written {
-        traceback: error.and_then(exception::traceback),
-        children: &stored.trail.children,
-        date_done: stored
-            .state
-            .is_final()
-            .then(|| moment::show(stored.stored_at).to_string()),
-        group_id: stored.trail.group.as_deref(),
-        parent_id: stored.trail.parent.as_ref().map(ToString::to_string),
-        extra: &stored.trail.extra,
-        task_id: stored.id.to_string(),
-    };
-    // The value is passed on as it is, be it JSON or what only Python takes for JSON.
-    let mut out = Vec::with_capacity(256 + outcome.len());
-    out.extend_from_slice(b"{\"status\":");
-    out.extend_from_slice(json(stored.state.as_str()).as_bytes());
-    out.extend_from_slice(b",\"result\":");
-    out.extend_from_slice(outcome.as_bytes());
-    out.push(b',');
-    out.extend_from_slice(&json(&rest).as_bytes()[1..]);
-    Ok(out)
-}
-
-/// Compresses an encoded result as Celery 5.7 and newer read it.
-///
-/// # Errors
-///
-/// [`CompressionError::NotBuilt`] if this build cannot.
-pub fn compress(encoded: &[u8], compression: Compression) -> Result<Vec<u8>, CompressionError> {
-    let body = compression::deflate(compression, encoded)?;
-    let name = compression.as_str().as_bytes();
-    Ok([COMPRESSED, name, b"\0", &body].concat())
-}
-
-/// The bytes behind the name of a compression, inflated.
-fn inflated(rest: &[u8]) -> Result<Vec<u8>, CompressionError> {
-    let end = rest
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(rest.len());
-    let name = String::from_utf8_lossy(&rest[..end]);
-    let body = rest.get(end + 1..).unwrap_or_default();
-    compression::inflate(
-        compression::named(&name)?,
-        body,
-        DEFAULT_INFLATED_LIMIT_BYTES,
-    )
-}
-
-/// What stands under `result`.
-fn outcome(stored: &StoredResult) -> Result<Cow<'_, str>, ResultError> {
-    match (&stored.state, &stored.error) {
-        // A task of Python's may ask for another attempt without an error.
-        (ResultState::Retry, None) => Ok("null".into()),
-        (ResultState::Failure | ResultState::Revoked | ResultState::Retry, error) => {
-            Ok(json(&exception::encode(error.as_ref(), &stored.task)).into())
-        }
-        (ResultState::Progress(progress), _) => Ok(json(progress).into()),
-        _ => stored.value.as_ref().map_or(Ok("null".into()), value),
-    }
-}
-
-/// The JSON text of what always has one.
-fn json(value: &(impl Serialize + ?Sized)) -> String {
-    serde_json::to_string(value).expect("all its keys are text, so it has a form in JSON")
-}
-
-/// The JSON text of a value.
-fn value(value: &Payload) -> Result<Cow<'_, str>, ResultError> {
-    if value.content_type == ContentType::Json
-        && let Ok(plain) = serde_json::from_slice::<&RawValue>(&value.bytes)
-    {
-        return Ok(plain.get().into());
-    }
-    Ok(Tree::decode(value.content_type, &value.bytes)?
-        .to_json()
-        .into())
-}
-
-/// Reads what a Celery worker, [`encode`] or [`compress`] stored.
-///
-/// `now` stands in for the time of a result that does not say when it was stored. How long it is
-/// kept is not in it: `expires_at` is the end of time, for the caller to replace. The task's name
-/// and the attempt are known only if the writer stores extended results.
-///
-/// # Errors
-///
-/// [`ResultError`] if the bytes are no result.
-pub fn decode(bytes: &[u8], now: Timestamp) -> Result<StoredResult, ResultError> {
-    if let Some(rest) = bytes.strip_prefix(COMPRESSED) {
-        // Once only: a stream that inflates to itself would never end.
-        return decode_plain(&inflated(rest)?, now);
-    }
-    decode_plain(bytes, now)
-}
-
-fn decode_plain(bytes: &[u8], now: Timestamp) -> Result<StoredResult, ResultError> {
-    let read: Read<'_> = match serde_json::from_slice(bytes) {
-        Ok(read) => read,
-        Err(error) => return decode_tree(bytes, now, &error),
-    };
-    let result = read.result.map_or("null", RawValue::get);
-    understand(read, result, now)
-}
-
-/// The way of a result with a value that only Python takes for JSON.
-fn decode_tree(
-    bytes: &[u8],
-    now: Timestamp,
-    error: &serde_json::Error,
-) -> Result<StoredResult, ResultError> {
-    let refused = || ResultError::Json(without_content(error));
-    let Ok(Tree::Map(fields)) = Tree::parse(bytes) else {
-        return Err(refused());
-    };
-    let mut fields = Fields(fields);
-    let result = fields.remove("result").unwrap_or(Tree::Null).to_json();
-    let rest = Tree::from(fields).to_json();
-    let read: Read<'_> = serde_json::from_str(&rest).map_err(|_| refused())?;
-    understand(read, &result, now)
-}
-
-fn understand(read: Read<'_>, result: &str, now: Timestamp) -> Result<StoredResult, ResultError> {
-    let traceback = read.traceback;
-    let mut stored = StoredResult {
-        id: read.task_id.as_ref().into(),
-        task: text(&read.extra, "name").unwrap_or_default().to_owned(),
-        state: ResultState::Success,
-        value: None,
-        error: None,
-        attempt: attempt(&read.extra),
-        stored_at: done_at(read.date_done.as_deref())?.unwrap_or(now),
-        expires_at: Timestamp::MAX,
-        trail: Trail {
-            group: read.group_id,
-            parent: read.parent_id.map(Into::into),
-            children: read.children.unwrap_or_default(),
-            reply_to: None,
-            extra: read.extra,
-        },
-    };
-    stored.state = match read.status.as_ref() {
-        "SUCCESS" => ResultState::Success,
-        "FAILURE" => ResultState::Failure,
-        "REVOKED" => ResultState::Revoked,
-        "RETRY" => ResultState::Retry,
-        "STARTED" => ResultState::Started,
-        "PROGRESS" => match our_progress(result) {
-            Some(progress) => ResultState::Progress(progress),
-            None => ResultState::Custom("PROGRESS".to_owned()),
-        },
-        custom => ResultState::Custom(custom.to_owned()),
-    };
-    match stored.state {
-        ResultState::Retry if result == "null" => {}
-        ResultState::Failure | ResultState::Revoked | ResultState::Retry => {
-            let exception = serde_json::from_str(result)
-                .map_err(|error| ResultError::Json(without_content(&error)))?;
-            stored.error = Some(exception::decode(exception, traceback)?);
-        }
-        ResultState::Progress(_) => {}
-        _ if result == "null" && stored.state != ResultState::Success => {}
-        _ => {
-            stored.value = Some(Payload {
-                content_type: ContentType::Json,
-                bytes: Bytes::copy_from_slice(result.as_bytes()),
-            });
-        }
-    }
-    Ok(stored)
-}
-
-/// The progress, if it has the fields of ours and no others.
-fn our_progress(meta: &str) -> Option<Progress> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Ours {
-        done: u64,
-        total: u64,
-        #[serde(default)]
-        message: String,
-    }
-    let ours: Ours = serde_json::from_str(meta).ok()?;
-    Some(Progress {
-        done: ours.done,
-        total: ours.total,
-        message: ours.message,
-    })
-}
-
-fn text<'a>(extra: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    extra.get(name)?.as_str()
-}
-
-fn attempt(extra: &Map<String, Value>) -> u32 {
-    let retries = extra.get("retries").and_then(Value::as_u64).unwrap_or(0);
-    u32::try_from(retries).unwrap_or(u32::MAX).saturating_add(1)
-}
-
-fn done_at(text: Option<&str>) -> Result<Option<Timestamp>, ResultError> {
-    text.map(moment::read)
-        .transpose()
-        .map_err(|_| ResultError::Field("date_done"))
-}
-
-#[derive(Serialize)]
-struct Written<'a> {
-    traceback: Option<Cow<'a, str>>,
-    children: &'a [Value],
-    date_done: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent_id: Option<String>,
-    #[serde(flatten)]
-    extra: &'a Map<String, Value>,
-    task_id: String,
-}
-
-#[derive(Deserialize)]
-struct Read<'a> {
-    #[serde(borrow)]
-    status: Cow<'a, str>,
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
-    traceback: Option<String>,
-    children: Option<Vec<Value>>,
-    #[serde(borrow)]
-    date_done: Option<Cow<'a, str>>,
-    group_id: Option<String>,
-    parent_id: Option<String>,
-    #[serde(borrow)]
-    task_id: Cow<'a, str>,
-    #[serde(flatten)]
-    extra: Map<String, Value>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use celeriac_core::{ErrorKind, TaskError};
-    use serde_json::json;
+    use crate::compression::deflate;
+    use celeriac_core::results::Trail;
+    use celeriac_core::{
+        Compression, ContentType, ErrorKind, Payload, Progress, ResultState, StoredResult,
+        TaskError,
+    };
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
     use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -481,17 +216,33 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_result_is_read_like_any_other() {
+    fn a_result_is_read_in_whatever_format_it_was_stored() {
         let mut result = stored(ResultState::Success);
-        result.value = Some(Payload::encode(ContentType::Json, &vec![7; 1000]).unwrap());
-        let bytes = encode(&result).unwrap();
-        for compression in Compression::ALL {
-            let Ok(small) = compress(&bytes, compression) else {
-                continue;
-            };
-            assert!(small.len() < bytes.len());
-            assert_eq!(decode(&small, NOW).unwrap().value, result.value);
+        let values =
+            json!({"seven": vec![7; 1000], "text": "馬: \" \n", "half": 0.5, "none": null});
+        result.value = Some(Payload::encode(ContentType::Json, &values).unwrap());
+        let serializers = [ContentType::Json, ContentType::Msgpack, ContentType::Yaml];
+        for serializer in serializers {
+            if serializer.encode_into(&(), &mut Vec::new()).is_err() {
+                continue; // This build has none.
+            }
+            let bytes = encode_in(serializer, &result).unwrap();
+            let part = encode_part_in(serializer, &result).unwrap();
+            let read = decode(&bytes, NOW).unwrap().value.unwrap();
+            assert_eq!(read.decode::<Value>().unwrap(), values, "{serializer:?}");
+            let read = decode_part(&part, NOW).unwrap().value.unwrap();
+            assert_eq!(read.decode::<Value>().unwrap(), values, "{serializer:?}");
+            for compression in Compression::ALL {
+                let Ok(small) = deflate(compression, &bytes) else {
+                    continue; // Nor this one.
+                };
+                let name = compression.as_str().as_bytes();
+                let small = [b"\0celery-compressed\0", name, b"\0", &small].concat();
+                assert!(small.len() < bytes.len() / 2);
+                assert_eq!(decode(&small, NOW).unwrap(), decode(&bytes, NOW).unwrap());
+            }
         }
+        assert_eq!(decode(b"\x80\x04}.", NOW), Err(ResultError::Pickled));
         let cut = b"\0celery-compressed\0application/x-gz";
         assert!(matches!(decode(cut, NOW), Err(ResultError::Compression(_))));
     }

@@ -137,7 +137,11 @@ local function state_of(key)
   if start == '' then return false end
   local state = string.match(start, '^{"status"%s*:%s*"([^"\\]*)"')
   if state then return state end
-  local read, result = pcall(cjson.decode, redis.call('GET', key))
+  local whole = redis.call('GET', key)
+  state = string.match('\n' .. whole, '\nstatus: (%u+)\n')
+  if state then return state end
+  local decode = string.find(whole, '^[\129-\143\222\223]') and cmsgpack.unpack or cjson.decode
+  local read, result = pcall(decode, whole)
   return read and type(result) == 'table' and result.status
 end
 

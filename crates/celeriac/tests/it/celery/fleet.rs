@@ -13,6 +13,16 @@ pub(super) enum Kind {
     Amqp,
     /// RabbitMQ, with results in Redis.
     AmqpRedis,
+    /// Redis, with results in MessagePack.
+    RedisMsgpack,
+    /// Redis, with results in YAML, which Python compresses.
+    RedisYaml,
+}
+
+impl Kind {
+    fn is_amqp(self) -> bool {
+        matches!(self, Self::Amqp | Self::AmqpRedis)
+    }
 }
 
 /// The Python half, but for where it is.
@@ -30,12 +40,19 @@ pub(super) struct Fleet {
 
 impl Fleet {
     pub(super) async fn assemble(kind: Kind, version: CeleryVersion) -> Self {
+        let serializer = match kind {
+            Kind::RedisMsgpack => "msgpack",
+            Kind::RedisYaml => "yaml",
+            _ => "json",
+        };
         let redis = (kind != Kind::Amqp).then(|| (redis_url(), unique("fleet")));
         // Celery puts `_` after the prefix of results.
         let ours_on_redis = redis.as_ref().map(|(url, prefix)| {
-            format!("{url}?global_keyprefix={prefix}&result_keyprefix={prefix}_")
+            format!(
+                "{url}?global_keyprefix={prefix}&result_keyprefix={prefix}_&result_serializer={serializer}"
+            )
         });
-        let host = (kind != Kind::Redis).then(VirtualHost::create);
+        let host = kind.is_amqp().then(VirtualHost::create);
         let prefix = redis
             .as_ref()
             .map_or_else(|| "None".to_owned(), |(_, prefix)| format!("{prefix:?}"));
@@ -48,7 +65,8 @@ impl Fleet {
         if let (Some(_), Some(results)) = (&host, ours_on_redis) {
             builder = builder.results(results);
         }
-        let peer = format!("PREFIX, PRIORITIES = {prefix}, {priorities}\n{PEER}");
+        let peer =
+            format!("PREFIX, PRIORITIES, RESULTS = {prefix}, {priorities}, {serializer:?}\n{PEER}");
         Self {
             kind,
             version,
@@ -58,10 +76,18 @@ impl Fleet {
         }
     }
 
+    /// Rising priorities, as this broker delivers them.
+    pub(super) fn most_urgent_first(&self, mut priorities: [u8; 4]) -> [u8; 4] {
+        if self.kind.is_amqp() {
+            priorities.reverse();
+        }
+        priorities
+    }
+
     /// Whether Python lets a message lie for up to 10 s now and then, also with nothing of ours
     /// around: before 5.7 on RabbitMQ. Hundreds of calls would then take minutes.
     pub(super) fn dawdles(&self) -> bool {
-        self.kind != Kind::Redis && self.version != CeleryVersion::V57
+        self.kind.is_amqp() && self.version != CeleryVersion::V57
     }
 
     /// A worker in Rust that takes from `queue` no more than it has room for.

@@ -1,4 +1,4 @@
-# The Python half of a fleet. What comes before says PREFIX and PRIORITIES.
+# The Python half of a fleet. What comes before says PREFIX, PRIORITIES and RESULTS.
 import datetime
 import threading
 import time
@@ -8,6 +8,8 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={"global_keyprefix": PREFIX} if PREFIX and not PRIORITIES else {},
     result_backend_transport_options={"global_keyprefix": PREFIX} if PREFIX else {},
+    result_serializer=RESULTS,
+    result_compression="zlib" if RESULTS == "yaml" else None,
     task_queue_max_priority=PRIORITIES,
 )
 

@@ -1,0 +1,75 @@
+//! What results are stored in, which readers are told by their settings or see for themselves.
+//!
+//! # Sources
+//!
+//! Celery's `result_serializer` and `result_compression`, as its 5.7 stores them.
+
+use std::borrow::Cow;
+
+use celeriac_core::{ContentType, StoredResult, Tree};
+
+use super::{ResultError, encode, part};
+use crate::body;
+use crate::compression::{DEFAULT_INFLATED_LIMIT_BYTES, inflate, named};
+
+/// What a compressed result begins with, before the MIME type of its compression and a zero.
+///
+/// None is compressed here: readers take both, and older ones than 5.7 only what is not.
+const COMPRESSED: &[u8] = b"\0celery-compressed\0";
+
+/// A result in JSON, MessagePack or YAML. Celery's readers take only the one they are set to.
+///
+/// # Errors
+///
+/// [`ResultError::Value`] if the value has no form in JSON.
+pub fn encode_in(serializer: ContentType, stored: &StoredResult) -> Result<Vec<u8>, ResultError> {
+    let json = encode(stored)?;
+    if serializer == ContentType::Json {
+        return Ok(json);
+    }
+    let tree = Tree::parse(&json).expect("it was just written");
+    Ok(body::encode(serializer, tree).into())
+}
+
+/// A part of a chord in JSON, MessagePack or YAML.
+///
+/// # Errors
+///
+/// As [`encode_in`].
+pub fn encode_part_in(
+    serializer: ContentType,
+    stored: &StoredResult,
+) -> Result<Vec<u8>, ResultError> {
+    Ok(body::encode(serializer, part::tree(stored)?).into())
+}
+
+/// What was stored, inflated if it is compressed.
+pub(super) fn inflated(stored: &[u8]) -> Result<Cow<'_, [u8]>, ResultError> {
+    let Some(rest) = stored.strip_prefix(COMPRESSED) else {
+        return Ok(stored.into());
+    };
+    let end = rest.iter().position(|byte| *byte == 0);
+    let end = end.unwrap_or(rest.len());
+    let name = String::from_utf8_lossy(&rest[..end]);
+    let small = rest.get(end + 1..).unwrap_or_default();
+    // Once only: a stream that inflates to itself would never end.
+    Ok(inflate(named(&name)?, small, DEFAULT_INFLATED_LIMIT_BYTES)?.into())
+}
+
+/// What a map or list is serialized in, by its first byte.
+pub(super) fn sort(plain: &[u8]) -> ContentType {
+    match plain.first() {
+        Some(0x80) => ContentType::Pickle,
+        Some(0x81..=0x9f | 0xdc..=0xdf) => ContentType::Msgpack,
+        Some(b'{' | b'[') | None => ContentType::Json,
+        Some(_) => ContentType::Yaml,
+    }
+}
+
+/// A map or list of whatever serializer.
+pub(super) fn read(plain: &[u8]) -> Result<Tree, ResultError> {
+    match sort(plain) {
+        ContentType::Pickle => Err(ResultError::Pickled),
+        serializer => Tree::decode(serializer, plain).map_err(ResultError::Unread),
+    }
+}

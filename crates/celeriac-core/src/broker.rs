@@ -122,6 +122,9 @@ pub trait Broker: fmt::Debug + Send + Sync {
     fn drop_dead<'a>(&'a self, numbers: &'a [i64]) -> BoxFuture<'a, Result<u64, BrokerError>>;
 }
 
+/// How often a message past its delivery limit is delivered all the same, for its end to be decided.
+const BURIALS: u32 = 3;
+
 /// What a consumer asks for.
 #[derive(Debug, Clone)]
 pub struct Subscription {
@@ -129,7 +132,8 @@ pub struct Subscription {
     pub queues: Vec<QueueName>,
     /// Its name, for people: `celeriac@host`.
     pub consumer: String,
-    /// A message delivered this often without being settled is dead.
+    /// A message delivered this often without being settled is not run any more. It is delivered
+    /// once more, for its end to be decided and settled as [`Verdict::Dead`].
     pub delivery_limit: NonZeroU32,
     /// How many messages that were delivered before, and never settled, it holds at most at once:
     /// as many as it runs at once.
@@ -155,6 +159,14 @@ impl Subscription {
     }
 }
 
+impl Subscription {
+    /// After how many deliveries a driver makes a message dead by itself: its consumers did not live
+    /// to decide its end, and whatever should have followed from it does not.
+    pub fn most_deliveries(&self) -> NonZeroU32 {
+        self.delivery_limit.saturating_add(BURIALS)
+    }
+}
+
 /// Takes messages from queues and settles them.
 ///
 /// It renews its lease by itself while it lives. A dropped consumer gives back what it holds, now
@@ -166,8 +178,9 @@ pub trait Consumer: fmt::Debug + Send + Sync {
     /// Of messages that were delivered before it claims no more than the subscription's suspects
     /// allow, and what stands behind them waits.
     ///
-    /// A message past the delivery limit is made dead instead, and one whose headers do not decode
-    /// is quarantined: neither is delivered. One waiting call at a time.
+    /// A message past the delivery limit is delivered too: see [`Delivery::is_exhausted`]. One past
+    /// [`Subscription::most_deliveries`] is made dead instead, and one whose headers do not decode is
+    /// quarantined: neither is delivered. One waiting call at a time.
     ///
     /// # Errors
     ///
@@ -224,6 +237,14 @@ pub struct Delivery {
     pub revoked: bool,
     /// The message.
     pub message: Message,
+}
+
+impl Delivery {
+    /// Whether it was delivered as often as `limit` allows before, and is not to be run any more:
+    /// only its end is to be decided.
+    pub fn is_exhausted(&self, limit: NonZeroU32) -> bool {
+        self.deliveries > limit.get()
+    }
 }
 
 /// How a delivery ends.

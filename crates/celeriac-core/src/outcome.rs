@@ -292,6 +292,12 @@ impl TaskError {
         error
     }
 
+    /// It was delivered `deliveries` times, as often as is allowed, and nobody lived to finish it.
+    pub fn delivery_limit(deliveries: u32) -> Self {
+        let text = format!("it was delivered {deliveries} times without ever being finished");
+        Self::new(ErrorKind::DeliveryLimit, text)
+    }
+
     /// The task was cancelled.
     pub fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled, "it was cancelled")

@@ -80,7 +80,8 @@ macro_rules! broker_conformance {
                 a_lost_lease_settles_nothing
                 a_requeued_message_comes_back_counted_or_not
                 a_requeued_message_waits_for_its_time
-                a_message_past_the_delivery_limit_dies_and_its_waiters_end
+                a_message_past_the_delivery_limit_has_its_end_decided
+                a_message_whose_end_nobody_decides_dies_and_its_waiters_end
                 a_malformed_message_is_quarantined_with_its_bytes
                 dead_messages_are_listed_retried_and_dropped
                 a_retried_message_leaves_its_failure_behind

@@ -1,18 +1,24 @@
 //! Whether a delivery may run here: a pure function.
 
+use std::num::NonZeroU32;
+
 use celeriac_core::{Delivery, ErrorKind, Limits, Registry, TaskDefinition, TaskError};
 use jiff::Timestamp;
 
 /// The task that `delivery` is a call of and its time limits, or why it does not run.
 ///
-/// A limit the message does not carry is the task's own.
+/// A time limit the message does not carry is the task's own.
 pub(crate) fn admit(
     delivery: &Delivery,
     registry: &Registry,
+    delivery_limit: NonZeroU32,
     now: Timestamp,
 ) -> Result<(&'static TaskDefinition, Limits), TaskError> {
     if delivery.revoked {
         return Err(TaskError::cancelled());
+    }
+    if delivery.is_exhausted(delivery_limit) {
+        return Err(TaskError::delivery_limit(delivery.deliveries - 1));
     }
     let message = &delivery.message;
     let task = registry

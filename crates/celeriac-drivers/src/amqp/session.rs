@@ -8,10 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::{
-    BrokerError, DeadReason, ErrorKind, Message, ResultState, StoredResult, TaskError, Trail,
-    message::later,
-};
+use celeriac_core::{BrokerError, Message};
 use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{FutureExt as _, StreamExt as _, future, stream};
 use jiff::Timestamp;
@@ -262,7 +259,7 @@ impl Session {
         let intake = self.intake.clone();
         let mut shelf = intake.shelf();
         shelf.arrived(incoming.tag);
-        let limit = intake.subscription.delivery_limit;
+        let limit = intake.subscription.most_deliveries();
         let is_revoked = |message: &Message| {
             shelf.revocations.contains(&message.headers.id)
                 || codec::is_marked_revoked(&incoming.properties)
@@ -293,11 +290,10 @@ impl Session {
             }
             Sorted::Wait(level, count) => (Entity::Delayed(name, level), count),
             Sorted::Count(count) => (Entity::Tasks(name), count),
-            Sorted::Dead(reason, detail, deliveries, message) => {
+            Sorted::Dead(reason, detail, deliveries, failure) => {
                 drop(shelf);
-                let result = message.and_then(|message| {
-                    let reply_to = raw.properties.reply_to()?;
-                    super::answers::letter(&failure_of(&message, reason, &detail), reply_to)
+                let result = failure.and_then(|failure| {
+                    super::answers::letter(&failure, raw.properties.reply_to()?)
                 });
                 tracing::warn!(queue = %name, reason = reason.as_str(), detail, "a message is dead");
                 let burial = Burial::new(name, reason, detail, deliveries);
@@ -505,24 +501,4 @@ fn tag(queue: usize, subscription: u64) -> String {
 
 fn presence_arguments() -> Map<String, serde_json::Value> {
     Map::from_iter([("x-expires".to_owned(), 600_000.into())])
-}
-
-/// What those who wait are told of a message that died of its deliveries.
-fn failure_of(message: &Message, reason: DeadReason, detail: &str) -> StoredResult {
-    let now = Timestamp::now();
-    let kind = match reason {
-        DeadReason::DeliveryLimit => ErrorKind::DeliveryLimit,
-        _ => ErrorKind::Lost,
-    };
-    StoredResult {
-        id: message.headers.id.clone(),
-        task: message.headers.task.clone(),
-        state: ResultState::Failure,
-        value: None,
-        error: Some(TaskError::new(kind, detail.to_owned())),
-        attempt: message.attempt(),
-        stored_at: now,
-        expires_at: later(now, Duration::from_secs(24 * 60 * 60)),
-        trail: Trail::default(),
-    }
 }

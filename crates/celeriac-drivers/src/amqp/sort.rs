@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use celeriac_core::{DeadReason, Message};
+use celeriac_core::{DeadReason, Message, StoredResult, TaskError};
 use jiff::Timestamp;
 
 use super::codec;
@@ -19,15 +19,15 @@ pub(crate) enum Sorted {
     /// It is published again with this count, so that the next death is counted too: its queue only
     /// knows that it came back, not how often.
     Count(u32),
-    /// It is dead, delivered so often. Its message is given if it is one.
-    Dead(DeadReason, String, u32, Option<Message>),
+    /// It is dead, delivered so often; with what those who wait are told.
+    Dead(DeadReason, String, u32, Option<StoredResult>),
 }
 
 /// Decides what is done with `incoming` at `now`.
 pub(crate) fn sort(
     incoming: &Incoming,
     body_limit_bytes: usize,
-    delivery_limit: NonZeroU32,
+    most_deliveries: NonZeroU32,
     now: Timestamp,
     is_revoked: impl Fn(&Message) -> bool,
 ) -> Sorted {
@@ -43,9 +43,11 @@ pub(crate) fn sort(
         Ok(message) => message,
         Err(reason) => return malformed(reason),
     };
-    if before >= delivery_limit.get() {
-        let text = crate::headers::delivery_limit_text(before);
-        return Sorted::Dead(DeadReason::DeliveryLimit, text, before, Some(message));
+    if before >= most_deliveries.get() {
+        let error = TaskError::delivery_limit(before);
+        let text = error.message().to_owned();
+        let failure = crate::headers::failure(&message.headers, error);
+        return Sorted::Dead(DeadReason::DeliveryLimit, text, before, failure);
     }
     if uncounted {
         return Sorted::Count(before);

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_core::broker::Subscription;
-use celeriac_core::message::later;
 use celeriac_core::{
-    ConsumerInfo, DeadMessage, DeadReason, Delivery, ErrorKind, QueueInfo, QueueName, ResultState,
-    Settled, StoredResult, TaskError, TaskId, Trail, Verdict,
+    ConsumerInfo, DeadMessage, DeadReason, Delivery, QueueInfo, QueueName, Settled, StoredResult,
+    TaskError, TaskId, Verdict,
 };
 use jiff::Timestamp;
 
@@ -22,7 +21,6 @@ pub(super) struct Entry {
     /// 9 less the priority.
     pub(super) rank: u8,
     pub(super) task_id: Option<TaskId>,
-    pub(super) task: Option<String>,
     pub(super) headers: Vec<u8>,
     pub(super) content_type: String,
     pub(super) body: Bytes,
@@ -223,7 +221,7 @@ impl State {
         limit.is_some_and(|limit| held.count() >= limit)
     }
 
-    /// Takes the next ready message of a consumer's queues, and its delivery limit.
+    /// Takes the next ready message of a consumer's queues, and how often it is delivered at most.
     fn take_next(&mut self, holder: i64) -> Option<(i64, u32)> {
         let holder = self.holders.get_mut(&holder)?;
         let queues = &holder.subscription.queues;
@@ -240,7 +238,7 @@ impl State {
         }
         let (_, _, key, index) = best?;
         holder.turn = index + 1;
-        let limit = holder.subscription.delivery_limit.get();
+        let limit = holder.subscription.most_deliveries().get();
         let key = key?;
         self.ready.remove(&key);
         Some((key.2, limit))
@@ -250,19 +248,12 @@ impl State {
         let Some(entry) = self.entries.get(&number) else {
             return;
         };
-        let text = headers::delivery_limit_text(entry.deliveries);
-        if let (Some(id), Some(task)) = (entry.task_id.clone(), entry.task.clone()) {
-            let result = StoredResult {
-                id,
-                task,
-                state: ResultState::Failure,
-                value: None,
-                error: Some(TaskError::new(ErrorKind::DeliveryLimit, text.clone())),
-                attempt: 1,
-                stored_at: now,
-                expires_at: later(now, Duration::from_secs(24 * 60 * 60)),
-                trail: Trail::default(),
-            };
+        let error = TaskError::delivery_limit(entry.deliveries);
+        let text = error.message().to_owned();
+        let failure = serde_json::from_slice(&entry.headers)
+            .ok()
+            .and_then(|headers| headers::failure(&headers, error));
+        if let Some(result) = failure {
             self.store_result(result, false);
         }
         self.bury(number, DeadReason::DeliveryLimit, text, now);

@@ -24,7 +24,7 @@ pub(super) struct Claim {
     /// In the order of their turns.
     pub(super) queues: Vec<QueueName>,
     pub(super) credit: usize,
-    pub(super) delivery_limit: NonZeroU32,
+    pub(super) most_deliveries: NonZeroU32,
     /// How many messages that were delivered before may be claimed.
     pub(super) suspects: usize,
     pub(super) body_limit_bytes: usize,
@@ -69,7 +69,7 @@ pub(super) async fn claim(link: &Link, keys: &Keys, claim: &Claim) -> Result<Cat
     let mut call = Call::new(&scripts::CLAIM, names);
     call.arg(&*claim.owner)
         .arg(claim.credit.min(MOST))
-        .arg(claim.delivery_limit.get())
+        .arg(claim.most_deliveries.get())
         .arg(claim.suspects.min(1 << 30))
         .arg(claim.body_limit_bytes / 3 * 4 + ENVELOPE_BYTES)
         .arg(claim.queues.len());

@@ -4,13 +4,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
-use celeriac_core::message::later;
 use celeriac_core::{
-    BoxFuture, BrokerError, Consumer, DeadReason, Delivery, ErrorKind, Message, ResultState,
-    Settled, Settlement, StoredResult, TaskError, TaskId, Trail, Verdict,
+    BoxFuture, BrokerError, Consumer, DeadReason, Delivery, Message, Settled, Settlement,
+    TaskError, TaskId, Verdict,
 };
 use celeriac_wire::envelope::Incoming;
 use jiff::Timestamp;
@@ -27,9 +25,6 @@ use super::scripts;
 use super::settle::{self, Ending};
 use super::store::Inner;
 use crate::headers;
-
-/// How long the result of a message that died by its deliveries is kept.
-const KEEP_RESULT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many waiting messages go back in one step when the last consumer leaves.
 const UNPARKED_AT_ONCE: usize = 1000;
@@ -95,7 +90,7 @@ impl RedisConsumer {
 
     /// Reads what was fetched, and sorts it.
     fn arrived(&self, receiving: &mut Receiving, fetched: Fetched) {
-        let limit = self.desk.subscription.delivery_limit.get();
+        let limit = self.desk.subscription.most_deliveries().get();
         for (number, claimed) in fetched.messages {
             let message = read(&claimed, self.inner.options.body_limit_bytes);
             if claimed.deliveries > limit {
@@ -169,7 +164,7 @@ impl RedisConsumer {
     /// Carries out settlements of deliveries that are held here.
     async fn carry_out(&self, settlements: Vec<Settlement>) -> Result<Vec<Settled>, BrokerError> {
         let limit_bytes = self.inner.options.body_limit_bytes;
-        let limit = self.desk.subscription.delivery_limit.get();
+        let limit = self.desk.subscription.most_deliveries().get();
         let mut settled = vec![Settled::LeaseLost; settlements.len()];
         let (mut endings, mut places) = (Vec::new(), Vec::new());
         for (place, settlement) in settlements.into_iter().enumerate() {
@@ -278,19 +273,9 @@ fn read(claimed: &Claimed, limit_bytes: usize) -> Result<Message, String> {
 
 /// The end of a message that was delivered too often, and of the waiting of its callers.
 fn exhausted(number: i64, deliveries: u32, message: Option<Message>) -> Settlement {
-    let text = headers::delivery_limit_text(deliveries);
-    let now = Timestamp::now();
-    let result = message.map(|message| StoredResult {
-        attempt: message.attempt(),
-        id: message.headers.id,
-        task: message.headers.task,
-        state: ResultState::Failure,
-        value: None,
-        error: Some(TaskError::new(ErrorKind::DeliveryLimit, text.clone())),
-        stored_at: now,
-        expires_at: later(now, KEEP_RESULT),
-        trail: Trail::default(),
-    });
+    let error = TaskError::delivery_limit(deliveries);
+    let text = error.message().to_owned();
+    let result = message.and_then(|message| headers::failure(&message.headers, error));
     Settlement {
         tag: number,
         verdict: Verdict::Dead(DeadReason::DeliveryLimit, text),

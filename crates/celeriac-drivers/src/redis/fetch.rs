@@ -133,7 +133,7 @@ impl Desk {
             owner: self.owner(),
             queues,
             credit,
-            delivery_limit: self.subscription.delivery_limit,
+            most_deliveries: self.subscription.most_deliveries(),
             suspects: suspects.saturating_sub(self.hold().suspects()),
             body_limit_bytes,
         }

@@ -2,10 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use celeriac_core::{
-    DeadReason, ErrorKind, QueueName, ResultState, StoredResult, TaskError, TaskId, Trail,
-};
-use jiff::Timestamp;
+use celeriac_core::{DeadReason, QueueName, TaskError};
 
 use super::failure::Failure;
 use super::messages::Standing;
@@ -17,16 +14,13 @@ use crate::headers;
 /// How many delayed messages become ready in one transaction.
 const PROMOTED_AT_ONCE: i64 = 1000;
 
-/// How long the result of a message that died by its deliveries is kept.
-const KEEP_RESULT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
-
 /// What one claim asks for.
 #[derive(Debug)]
 pub(super) struct Claim {
     /// In the order of their turns.
     pub(super) queues: Vec<QueueName>,
     pub(super) credit: usize,
-    pub(super) delivery_limit: NonZeroU32,
+    pub(super) most_deliveries: NonZeroU32,
     /// How many messages that were delivered before may be held.
     pub(super) suspects: usize,
     pub(super) body_limit_bytes: usize,
@@ -54,12 +48,11 @@ pub(super) struct Claimed {
     pub(super) body: Option<Vec<u8>>,
 }
 
-/// A message that was delivered too often.
+/// A message that was delivered too often, and nobody decided its end.
 struct Exhausted {
     number: i64,
     deliveries: u32,
-    task_id: Option<String>,
-    task: Option<String>,
+    headers: Vec<u8>,
 }
 
 impl Transaction<'_> {
@@ -121,7 +114,7 @@ impl Transaction<'_> {
         while let Some(row) = rows.next()? {
             let number = row.get(0)?;
             let deliveries: u32 = row.get(1)?;
-            if (1..claim.delivery_limit.get()).contains(&deliveries) {
+            if (1..claim.most_deliveries.get()).contains(&deliveries) {
                 let known = match suspects {
                     Some(known) => known,
                     None => self.suspects(holder)?,
@@ -133,12 +126,11 @@ impl Transaction<'_> {
                 suspects = Some(known + 1);
             }
             last = Some(number);
-            if deliveries >= claim.delivery_limit.get() {
+            if deliveries >= claim.most_deliveries.get() {
                 exhausted.push(Exhausted {
                     number,
                     deliveries,
-                    task_id: row.get(2)?,
-                    task: row.get(3)?,
+                    headers: row.get(3)?,
                 });
                 continue;
             }
@@ -148,9 +140,9 @@ impl Transaction<'_> {
                 priority: u8::try_from(9 - rank).unwrap_or(0).min(9),
                 deliveries: deliveries + 1,
                 revoked: false,
-                content_type: row.get(4)?,
-                headers: row.get(5)?,
-                body: row.get(6)?,
+                content_type: row.get(2)?,
+                headers: row.get(3)?,
+                body: row.get(4)?,
             });
         }
         drop(rows);
@@ -166,7 +158,7 @@ impl Transaction<'_> {
         };
         self.execute(
             statements::HOLD_READY,
-            (queue, rank, last, holder, claim.delivery_limit.get()),
+            (queue, rank, last, holder, claim.most_deliveries.get()),
         )?;
         self.execute(statements::DELETE_READY, (queue, rank, last))?;
         for message in exhausted {
@@ -187,30 +179,21 @@ impl Transaction<'_> {
         message: &Exhausted,
         (queue, rank): (i64, i64),
     ) -> Result<(), Failure> {
-        let deliveries = message.deliveries;
-        let text = headers::delivery_limit_text(deliveries);
+        let error = TaskError::delivery_limit(message.deliveries);
         let standing = Standing {
             queue,
             rank,
-            deliveries: deliveries.into(),
+            deliveries: message.deliveries.into(),
         };
-        self.bury(message.number, standing, DeadReason::DeliveryLimit, &text)?;
-        let (Some(id), Some(task)) = (&message.task_id, &message.task) else {
-            return Ok(());
-        };
-        let now = Timestamp::now();
-        let result = StoredResult {
-            id: TaskId::from(id.as_str()),
-            task: task.clone(),
-            state: ResultState::Failure,
-            value: None,
-            error: Some(TaskError::new(ErrorKind::DeliveryLimit, text)),
-            attempt: 1,
-            stored_at: now,
-            expires_at: celeriac_core::message::later(now, KEEP_RESULT),
-            trail: Trail::default(),
-        };
-        self.store_result(&result, Replace::OnlyPassing)
+        let text = error.message();
+        self.bury(message.number, standing, DeadReason::DeliveryLimit, text)?;
+        let failure = serde_json::from_slice(&message.headers)
+            .ok()
+            .and_then(|headers| headers::failure(&headers, error));
+        match failure {
+            Some(result) => self.store_result(&result, Replace::OnlyPassing),
+            None => Ok(()),
+        }
     }
 
     fn mark_revoked(&mut self, claimed: &mut [Claimed]) -> Result<(), Failure> {

@@ -123,7 +123,7 @@ impl SqliteConsumer {
         let claim = Claim {
             queues,
             credit,
-            delivery_limit: self.subscription.delivery_limit,
+            most_deliveries: self.subscription.most_deliveries(),
             suspects: self.subscription.suspects.get(),
             body_limit_bytes: self.inner.options.body_limit_bytes,
         };

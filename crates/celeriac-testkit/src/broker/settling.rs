@@ -1,7 +1,9 @@
 //! Settling: result, follow-ups and verdict, together and once.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use celeriac_core::broker::Subscription;
 use celeriac_core::{DeadReason, ErrorKind, ResultState, Settled, Settlement, Verdict};
 use jiff::Timestamp;
 
@@ -20,6 +22,9 @@ const UNCOUNTED: Verdict = Verdict::Requeue {
     eta: None,
     counted: false,
 };
+
+/// That of a subscription, if nothing else is said.
+const LIMIT: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// It is in no count any more and is not delivered again.
 pub async fn an_acked_message_is_gone(fixture: &dyn Fixture) {
@@ -151,31 +156,74 @@ pub async fn a_requeued_message_waits_for_its_time(fixture: &dyn Fixture) {
     assert_eq!(got[0].deliveries, 2);
 }
 
-/// After as many deliveries as are allowed it is dead, with a failure for those who wait.
-pub async fn a_message_past_the_delivery_limit_dies_and_its_waiters_end(fixture: &dyn Fixture) {
+/// Past the limit it is delivered for its end to be decided: result, dead message, what follows.
+pub async fn a_message_past_the_delivery_limit_has_its_end_decided(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
     let jobs = queue("jobs");
     let poison = call("poison", 1);
     let id = poison.headers.id.clone();
     publish(&broker, &jobs, vec![poison]).await;
-    let mut watch = backend(&broker).watch().await.expect("it can be watched");
-    watch.add(std::slice::from_ref(&id));
     let consumer = consume(&broker, "c", &[&jobs]).await;
-    for delivery in 1..=5 {
+    for _ in 1..=LIMIT.get() {
         let got = receive(&consumer, 1).await;
-        assert_eq!(got[0].deliveries, delivery);
+        assert!(!got[0].is_exhausted(LIMIT));
         settle(&consumer, verdict(&got[0], COUNTED)).await;
+    }
+    let got = receive(&consumer, 1).await;
+    assert_eq!(got[0].message.headers.id, id);
+    assert!(got[0].is_exhausted(LIMIT));
+    let next = call("next", 2);
+    let dead = Verdict::Dead(DeadReason::DeliveryLimit, "too often".to_owned());
+    let settlement = Settlement {
+        follow_ups: vec![(jobs.clone().into(), next.clone())],
+        ..verdict(&got[0], dead)
+    };
+    assert_eq!(settle(&consumer, settlement).await, Settled::Done);
+
+    let got = receive(&consumer, 1).await;
+    assert_eq!(got[0].message.headers.id, next.headers.id);
+    settle(&consumer, ack(&got[0])).await;
+    let dead = broker.dead(10).await.expect("the dead are listed");
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].reason, DeadReason::DeliveryLimit);
+    assert_eq!(dead[0].detail, "too often");
+}
+
+/// If nobody lives to decide its end the driver makes it dead, with a failure for those who wait.
+pub async fn a_message_whose_end_nobody_decides_dies_and_its_waiters_end(fixture: &dyn Fixture) {
+    let broker = fixture.open().await;
+    let jobs = queue("jobs");
+    let poison = call("poison", 1);
+    let mut unwatched = call("poison", 2);
+    unwatched.headers.ignore_result = Some(true);
+    let ids = [&poison, &unwatched].map(|it| it.headers.id.clone());
+    publish(&broker, &jobs, vec![poison, unwatched]).await;
+    let mut watch = backend(&broker).watch().await.expect("it can be watched");
+    watch.add(&ids);
+    let consumer = consume(&broker, "c", &[&jobs]).await;
+    let most = Subscription::new("c", vec![jobs.clone()]).most_deliveries();
+    assert!(most > LIMIT);
+    for delivery in 1..=most.get() {
+        for got in receive_all(&consumer, 2).await {
+            assert_eq!(got.deliveries, delivery);
+            settle(&consumer, verdict(&got, COUNTED)).await;
+        }
     }
     nothing_but(&consumer, &broker, &jobs).await;
 
     let dead = broker.dead(10).await.expect("the dead are listed");
-    assert_eq!(dead.len(), 1);
+    assert_eq!(dead.len(), 2);
     assert_eq!(dead[0].reason, DeadReason::DeliveryLimit);
-    assert_eq!(dead[0].deliveries, 5);
+    assert_eq!(dead[0].deliveries, most.get());
     let news = within(watch.next()).await.expect("news comes");
-    assert_eq!(news[0].state, ResultState::Failure);
+    assert_eq!(
+        (&news[0].id, &news[0].state),
+        (&ids[0], &ResultState::Failure)
+    );
     let error = news[0].error.as_ref().expect("a failure has an error");
     assert_eq!(error.kind(), ErrorKind::DeliveryLimit);
+    let held = backend(&broker).fetch(&ids).await.expect("it fetches");
+    assert_eq!(held[1], None, "nobody wants to know");
 }
 
 /// Bytes that are no message reach no worker, are kept to the letter, and stop nobody.

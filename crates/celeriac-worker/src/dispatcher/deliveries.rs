@@ -53,7 +53,8 @@ impl Dispatcher {
         if let Some(observer) = &self.observer {
             observer.received(call_of(&delivery));
         }
-        let (task, limits) = match admit(&delivery, &self.registry, wall) {
+        let limit = self.settings.delivery_limit;
+        let (task, limits) = match admit(&delivery, &self.registry, limit, wall) {
             Ok(admitted) => admitted,
             Err(error) => return self.conclude(&delivery, Err(error), None),
         };

@@ -3,7 +3,7 @@
 -- Lists come most urgent step first, the queues of a step in turn. A message that is due comes
 -- before those in its list. Its count grows before anybody reads it.
 --
--- KEYS from 4: the lists. ARGV: owner, credit, delivery limit, suspects, most bytes, queues; then
+-- KEYS from 4: the lists. ARGV: owner, credit, most deliveries, suspects, most bytes, queues; then
 -- for each queue its name, and what follows the text of its messages in kombu's hash.
 -- Returns "lapsed", or "ok", when the next message is due, the last revocation, whether something
 -- was held back, the time in ms; then for each message its text and "count queue tag".

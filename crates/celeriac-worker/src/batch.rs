@@ -6,14 +6,24 @@ use celeriac_wire::canvas::{Follow, Part};
 /// The most settlements in one batch.
 const MOST: usize = 1000;
 
+/// A complete chord, and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Complete {
+    /// The part that was counted last.
+    pub(crate) last: Part,
+    pub(crate) follow: Follow,
+    /// Whether its body was given up.
+    pub(crate) abandoned: bool,
+}
+
 /// Chords to open, results to store, parts to count, messages to publish, deliveries to settle.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) opened: Vec<(String, u64)>,
     pub(crate) results: Vec<StoredResult>,
     pub(crate) parts: Vec<Part>,
-    /// Chords that are complete, and what follows.
-    pub(crate) joined: Vec<(String, Follow)>,
+    /// Chords that are complete.
+    pub(crate) joined: Vec<Complete>,
     pub(crate) messages: Vec<(Destination, Message)>,
     pub(crate) settlements: Vec<Settlement>,
 }

@@ -15,8 +15,11 @@ use celeriac_wire::canvas::{self, Follow, Part};
 use jiff::Timestamp;
 use tracing::{error, warn};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Complete};
 use crate::router::Router;
+
+/// Why a chord fails where it cannot be counted.
+const UNCOUNTED: &str = "no parts are counted where this worker keeps results; keep them in Redis";
 
 /// Where a batch is carried out.
 #[derive(Debug, Clone)]
@@ -58,10 +61,8 @@ impl Store {
                 self.count(&**chords, batch).await?;
             }
             self.join(&**chords, batch).await?;
-        } else if !(batch.parts.is_empty() && batch.opened.is_empty()) {
-            error!("a chord will never be complete: this result backend counts no parts");
-            batch.parts.clear();
-            batch.opened.clear();
+        } else {
+            self.do_without_chords(batch);
         }
         if !batch.results.is_empty() {
             self.store_results(batch.results.clone()).await?;
@@ -90,53 +91,114 @@ impl Store {
         let complete = chords.count(&self.claimant, parts.collect()).await?;
         let parts = std::mem::take(&mut batch.parts);
         for joined in complete {
-            if let Some(follow) = self.follow(&parts, &joined) {
-                batch.joined.push((joined.group, follow));
+            // As its last part says, which is among those just counted.
+            let mut counted = parts.iter().rev();
+            if let Some(last) = counted.find(|part| part.counted.group == joined.group) {
+                batch.joined.push(self.complete(last.clone(), &joined));
             }
         }
         Ok(())
     }
 
-    /// What follows from a complete chord: as its last part says, which is among `parts`.
-    fn follow(&self, parts: &[Part], joined: &Joined) -> Option<Follow> {
-        let last = parts
-            .iter()
-            .rev()
-            .find(|part| part.counted.group == joined.group)?;
-        let now = Timestamp::now();
+    /// What follows from a complete chord: its body, or why there is none.
+    fn complete(&self, last: Part, joined: &Joined) -> Complete {
         let route = |task: &str| self.router.route(task);
-        match canvas::join(last, joined, &route, now) {
-            Ok(follow) => Some(follow),
-            Err(error) => {
-                warn!(
-                    error = &error as &dyn Error,
-                    group = joined.group,
-                    "a chord's body cannot be sent"
-                );
-                None
-            }
+        match canvas::join(&last, joined, &route, Timestamp::now()) {
+            Ok(follow) => Complete {
+                last,
+                follow,
+                abandoned: false,
+            },
+            Err(error) => self.abandon(last, &error.to_string()),
+        }
+    }
+
+    /// The end of a chord whose body can never be sent.
+    fn abandon(&self, last: Part, reason: &str) -> Complete {
+        let group = last.counted.group.as_str();
+        warn!(reason, group, "the body of a chord cannot be sent");
+        let route = |task: &str| self.router.route(task);
+        let follow = canvas::abandon(&last, reason, &route, Timestamp::now());
+        let follow = follow.unwrap_or_else(|error| {
+            let error = &error as &dyn Error;
+            warn!(error, group, "nobody can be told that a chord failed");
+            Follow::default()
+        });
+        Complete {
+            last,
+            follow,
+            abandoned: true,
         }
     }
 
     /// Carries out what follows from complete chords.
     async fn join(&self, chords: &dyn ChordStore, batch: &mut Batch) -> Result<(), BrokerError> {
-        while let Some((group, follow)) = batch.joined.last() {
-            for (group, size) in &follow.opened {
-                chords.open(group, *size).await?;
+        while let Some(mut complete) = batch.joined.pop() {
+            if let Err(error) = self.carry_out_complete(chords, &complete).await {
+                if !is_refusal(&error) {
+                    batch.joined.push(complete);
+                    return Err(error);
+                }
+                if !complete.abandoned {
+                    complete = self.abandon(complete.last, &error.to_string());
+                    batch.joined.push(complete);
+                    continue;
+                }
+                if !complete.follow.messages.is_empty() {
+                    // Those who would be told cannot be. What is known is stored all the same.
+                    complete.follow.messages.clear();
+                    batch.joined.push(complete);
+                    continue;
+                }
+                let group = complete.last.counted.group.as_str();
+                let error = &error as &dyn Error;
+                error!(error, group, "the end of a chord cannot be stored");
             }
-            self.store_results(follow.results.clone()).await?;
-            if !follow.messages.is_empty() {
-                self.broker.publish(follow.messages.clone()).await?;
-            }
-            chords.close(group).await?;
-            if let Some((_, follow)) = batch.joined.pop()
-                && !follow.parts.is_empty()
-            {
+            if !complete.follow.parts.is_empty() {
                 // The chord was itself a part of another one.
-                batch.parts.extend(follow.parts);
+                batch.parts.extend(complete.follow.parts);
                 Box::pin(self.count(chords, batch)).await?;
             }
         }
         Ok(())
     }
+
+    async fn carry_out_complete(
+        &self,
+        chords: &dyn ChordStore,
+        complete: &Complete,
+    ) -> Result<(), BrokerError> {
+        let follow = &complete.follow;
+        for (group, size) in &follow.opened {
+            chords.open(group, *size).await?;
+        }
+        self.store_results(follow.results.clone()).await?;
+        if !follow.messages.is_empty() {
+            self.broker.publish(follow.messages.clone()).await?;
+        }
+        chords.close(&complete.last.counted.group).await
+    }
+
+    /// Where nothing counts parts no chord is ever complete, so each fails at once: by its first
+    /// part, because one has to say so and the others cannot know whether it has.
+    fn do_without_chords(&self, batch: &mut Batch) {
+        batch.opened.clear();
+        while let Some(part) = batch.parts.pop() {
+            if part.counted.index.unwrap_or(0) == 0 {
+                let end = self.abandon(part, UNCOUNTED).follow;
+                batch.results.extend(end.results);
+                batch.messages.extend(end.messages);
+                batch.parts.extend(end.parts);
+            }
+        }
+    }
+}
+
+/// Whether the store is there, and will never do this.
+fn is_refusal(error: &BrokerError) -> bool {
+    let gone = matches!(
+        error,
+        BrokerError::Closed { .. } | BrokerError::Unusable { .. }
+    );
+    !(gone || error.is_transient())
 }

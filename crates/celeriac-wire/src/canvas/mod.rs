@@ -316,31 +316,18 @@ pub fn follow(
 ///
 /// # Errors
 ///
-/// [`CanvasError`] if the value of a part cannot be read.
+/// [`CanvasError`] if the value of a part cannot be read, or the body cannot be sent: see [`abandon`].
 pub fn join(
     part: &Part,
     joined: &Joined,
     route: Route<'_>,
     now: Timestamp,
 ) -> Result<Follow, CanvasError> {
-    let mut follow = Follow::default();
-    let body = &part.body;
-    let with = With {
-        origin: part.origin.clone(),
-        route,
-        now,
-    };
+    let with = part.with(route, now);
     let failed = |result: &&StoredResult| result.state != ResultState::Success;
     if let Some(failed) = joined.results.iter().find(failed) {
-        let end = chord_failure(failed, &part.counted.result);
-        follow.give_up(body, &end, &with)?;
-        for step in body.linked("chain")?.iter().rev() {
-            follow.give_up(step, &end, &with)?;
-        }
-        if let Some(id) = body.id() {
-            follow.send_errbacks(&body.linked("link_error")?, &id.into(), &with)?;
-        }
-        return Ok(follow);
+        let cause = failed.error.as_ref().map_or_else(String::new, shown);
+        return part.fail(format!("Dependency {} raised {cause}", failed.id), &with);
     }
     let values = joined.results.iter().map(value_of);
     let values = Tree::List(values.collect::<Result<_, _>>()?);
@@ -348,8 +335,48 @@ pub fn join(
         group: Some((joined.group.clone(), None)),
         ..Place::default()
     };
-    follow.send(body, Some(&values), place, &with)?;
+    let mut follow = Follow::default();
+    follow.send(&part.body, Some(&values), place, &with)?;
     Ok(follow)
+}
+
+/// What follows from a chord whose body can never be sent, because of `reason`: its failure.
+///
+/// # Errors
+///
+/// [`CanvasError`] if what follows the body cannot be read.
+pub fn abandon(
+    part: &Part,
+    reason: &str,
+    route: Route<'_>,
+    now: Timestamp,
+) -> Result<Follow, CanvasError> {
+    part.fail(format!("Callback error: {reason}"), &part.with(route, now))
+}
+
+impl Part {
+    fn with<'a>(&self, route: Route<'a>, now: Timestamp) -> With<'a> {
+        With {
+            origin: self.origin.clone(),
+            route,
+            now,
+        }
+    }
+
+    /// The failure of the body, of what follows it, and whom that is told.
+    fn fail(&self, text: String, with: &With<'_>) -> Result<Follow, CanvasError> {
+        let mut follow = Follow::default();
+        let body = &self.body;
+        let end = chord_failure(text, &self.counted.result);
+        follow.give_up(body, &end, with)?;
+        for step in body.linked("chain")?.iter().rev() {
+            follow.give_up(step, &end, with)?;
+        }
+        if let Some(id) = body.id() {
+            follow.send_errbacks(&body.linked("link_error")?, &id.into(), with)?;
+        }
+        Ok(follow)
+    }
 }
 
 impl Origin {
@@ -385,10 +412,8 @@ fn value_of(end: &StoredResult) -> Result<Tree, PayloadError> {
     }
 }
 
-/// The end of a chord one of whose parts failed.
-fn chord_failure(failed: &StoredResult, last: &StoredResult) -> StoredResult {
-    let cause = failed.error.as_ref().map_or_else(String::new, shown);
-    let text = format!("Dependency {} raised {cause}", failed.id);
+/// The end of a chord whose body does not run; `last` is the part that was counted last.
+fn chord_failure(text: String, last: &StoredResult) -> StoredResult {
     let raised = Raised {
         module: Some("celery.exceptions".to_owned()),
         arguments: vec![Value::String(text.clone())],

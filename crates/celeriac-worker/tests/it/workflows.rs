@@ -1,17 +1,23 @@
 //! Workflows that a worker carries on: chains, callbacks and chords, on real stores.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    Broker, CallOptions, ContentType, Destination, ErrorKind, Message, Payload, Place, Registry,
-    ResultState, Run, StoredResult, TaskDefinition, TaskError, TaskId, TaskOptions,
+    Broker, CallOptions, ContentType, DeadReason, Destination, ErrorKind, Message, Payload, Place,
+    QueueName, Registry, ResultState, Run, Settlement, StoredResult, TaskDefinition, TaskError,
+    TaskId, TaskOptions, Verdict,
 };
 use celeriac_drivers::DriverOptions;
 use celeriac_worker::{Worker, WorkerSettings};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+/// The largest body.
+const LIMIT_BYTES: usize = 64 * 1024;
 
 const fn task(name: &'static str, call: celeriac_core::task::EncodedCall) -> TaskDefinition {
     TaskDefinition {
@@ -111,9 +117,11 @@ fn value(results: &HashMap<String, StoredResult>, id: &str) -> Value {
 
 async fn open(place: &str) -> Arc<dyn Broker> {
     let url = place.parse().unwrap();
-    celeriac_drivers::open(&url, &DriverOptions::default())
-        .await
-        .unwrap()
+    let options = DriverOptions {
+        body_limit_bytes: LIMIT_BYTES,
+        ..DriverOptions::default()
+    };
+    celeriac_drivers::open(&url, &options).await.unwrap()
 }
 
 async fn a_chain_passes_its_values_on(broker: Arc<dyn Broker>) {
@@ -168,6 +176,62 @@ async fn a_failed_part_fails_the_chord_by_name(broker: Arc<dyn Broker>) {
     assert_eq!(error.message(), "Dependency bad raised ValueError('boom')");
 }
 
+/// The values of the parts are small, and their list is not.
+async fn a_chord_whose_body_is_refused_fails_and_says_so(broker: Arc<dyn Broker>) {
+    let mut body = step("sum", "body", &json!([]));
+    body["options"]["link_error"] = step("echo", "told", &json!([]));
+    body["options"]["chain"] = json!([step("sum", "never", &json!([]))]);
+    let chords = broker.results().unwrap().chords().unwrap();
+    chords.open("g", 4).await.unwrap();
+    let text = "x".repeat(LIMIT_BYTES / 3);
+    let parts = (0..4).map(|n| part("echo", &format!("part-{n}"), &json!([text]), n, &body));
+    let results = results(&broker, parts.collect(), &["body", "never", "told"]).await;
+    for id in ["body", "never"] {
+        let error = results[id].error.as_ref().unwrap();
+        assert_eq!(error.type_name(), "ChordError");
+        assert!(error.message().contains("over the limit"), "{error}");
+    }
+    assert_eq!(value(&results, "told"), "body");
+}
+
+/// Each of its workers dies with it, and the last one has not even begun.
+async fn a_part_that_dies_of_its_deliveries_fails_its_chord(broker: Arc<dyn Broker>) {
+    let mut body = step("sum", "body", &json!([]));
+    body["options"]["link_error"] = step("echo", "told", &json!([]));
+    let chords = broker.results().unwrap().chords().unwrap();
+    chords.open("g", 2).await.unwrap();
+    let mut poison = part("sum", "poison", &json!([1]), 0, &body);
+    poison.headers.ignore_result = Some(true);
+    let queue = Destination::default();
+    broker.publish(vec![(queue, poison)]).await.unwrap();
+    let subscription = Subscription::new("doomed", vec![QueueName::default()]);
+    for _ in 0..subscription.delivery_limit.get() {
+        let doomed = broker.consume(subscription.clone()).await.unwrap();
+        let delivery = doomed.receive(NonZeroUsize::MIN).await.unwrap().remove(0);
+        let requeue = Verdict::Requeue {
+            eta: None,
+            counted: true,
+        };
+        let settlement = Settlement {
+            tag: delivery.tag,
+            verdict: requeue,
+            result: None,
+            follow_ups: Vec::new(),
+        };
+        doomed.settle(vec![settlement]).await.unwrap();
+        doomed.close().await.unwrap();
+    }
+    let good = part("sum", "good", &json!([1]), 1, &body);
+    let results = results(&broker, vec![good], &["body", "told", "poison"]).await;
+    let error = results["body"].error.as_ref().unwrap();
+    assert_eq!(error.type_name(), "ChordError");
+    assert!(error.message().contains("Dependency poison"), "{error}");
+    assert_eq!(value(&results, "told"), "body");
+    assert!(!results.contains_key("poison"), "nobody wants to know");
+    let dead = broker.dead(10).await.unwrap();
+    assert_eq!(dead[0].reason, DeadReason::DeliveryLimit);
+}
+
 /// A step that is a chord of two, whose first part is a chain, and a step behind it.
 async fn a_chord_within_a_chain_goes_on_behind_its_body(broker: Arc<dyn Broker>) {
     let inner = json!({"task": "celery.chain", "subtask_type": "chain", "kwargs": {"tasks": [
@@ -212,5 +276,7 @@ suite! {
     a_failure_ends_its_chain_and_runs_its_errback
     a_chord_runs_its_body_once_with_all_values
     a_failed_part_fails_the_chord_by_name
+    a_chord_whose_body_is_refused_fails_and_says_so
+    a_part_that_dies_of_its_deliveries_fails_its_chord
     a_chord_within_a_chain_goes_on_behind_its_body
 }

@@ -3,20 +3,41 @@
 use std::time::Duration;
 
 use celeriac::{App, LocalWorker, Place};
+use celeriac_testkit::peers::{VirtualHost, redis_url, unique};
 
 /// A place opened for a test, with what it needs around it.
 pub(crate) struct Site {
     app: App,
     _worker: Option<LocalWorker>,
     _folder: tempfile::TempDir,
+    _host: Option<VirtualHost>,
 }
 
 impl Site {
-    /// Opens `place`; a broker in a folder of its own, with a worker on two threads.
+    /// Opens `place`, perhaps `with` another one that keeps its results; a broker in a folder, a
+    /// virtual host or under a prefix of its own, with a worker on two threads.
     pub(crate) async fn open(place: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let place = place.replace("FOLDER", folder.path().to_str().unwrap());
-        let app = App::on(&place).await.unwrap();
+        let host = place.contains("OWN_AMQP").then(VirtualHost::create);
+        let fill = |text: &str| {
+            let mut text = text.replace("FOLDER", folder.path().to_str().unwrap());
+            if let Some(host) = &host {
+                text = text.replace("OWN_AMQP", &host.url());
+            }
+            if text == "OWN_REDIS" {
+                text = format!("{}?global_keyprefix={}", redis_url(), unique("site"));
+            }
+            text
+        };
+        let (place, results) = match place.split_once(" with ") {
+            Some((place, results)) => (place, Some(results)),
+            None => (place, None),
+        };
+        let mut builder = App::builder();
+        if let Some(results) = results {
+            builder = builder.results(fill(results));
+        }
+        let app = builder.on(fill(place)).await.unwrap();
         let worker = match app.place() {
             Place::Broker(_) => Some(app.start_worker("threads=2").await.unwrap()),
             _ => None,
@@ -25,6 +46,7 @@ impl Site {
             app,
             _worker: worker,
             _folder: folder,
+            _host: host,
         }
     }
 
@@ -60,15 +82,21 @@ impl Site {
     }
 }
 
-/// Runs each behaviour, a function of a [`Site`] in the module that names it, against each place.
+/// Runs each behaviour, a function of a [`Site`] in this module or in the one that is named around it,
+/// against each place.
 macro_rules! suite {
     (places { $($place:ident = $text:expr;)* } $($behaviour:ident;)*) => {
-        $crate::support::suite! { @each [$($place = $text;)*] [$($behaviour)*] }
+        $crate::support::suite! { @each [$($place = $text;)*] [here { $(super::$behaviour)* }] }
+    };
+    (places { $($place:ident = $text:expr;)* } $($file:ident { $($behaviour:ident;)* })*) => {
+        $crate::support::suite! {
+            @each [$($place = $text;)*] [$($file { $($behaviour)* })*]
+        }
     };
     (@each [$($place:ident = $text:expr;)*] $behaviours:tt) => {
         $($crate::support::suite! { @place $place $text; $behaviours })*
     };
-    (@place $place:ident $text:expr; [$($behaviour:ident)*]) => {
+    (@place $place:ident $text:expr; [here { $(super::$behaviour:ident)* }]) => {
         mod $place {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,6 +104,19 @@ macro_rules! suite {
                     let site = $crate::support::Site::open($text).await;
                     $crate::support::in_time(super::$behaviour(site)).await;
                 }
+            )*
+        }
+    };
+    (@place $place:ident $text:expr; [$($file:ident { $($behaviour:ident)* })*]) => {
+        mod $place {
+            $(
+                $(
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $behaviour() {
+                        let site = $crate::support::Site::open($text).await;
+                        $crate::support::in_time(super::$file::$behaviour(site)).await;
+                    }
+                )*
             )*
         }
     };

@@ -52,7 +52,7 @@ local function make_unique(text, tag, record)
   end
   copies = copies + 1
   local other = string.format('%s-%d-%d', string.sub(tag, 1, 100), now_ms, copies)
-  local from, to = string.find(text, '.*"delivery_tag"%s*:%s*"')
+  local from, to = string.find(text, '^.*"delivery_tag"%s*:%s*"')
   if from then
     text = string.sub(text, 1, to) .. other .. string.sub(text, to + #tag + 1)
   end

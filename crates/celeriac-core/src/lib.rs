@@ -16,6 +16,7 @@
 //!   [`Payload`] bytes on.
 #![forbid(unsafe_code)]
 
+mod brief;
 pub mod broker;
 mod builtin;
 pub mod canvas;
@@ -43,9 +44,10 @@ pub mod signature;
 pub mod task;
 pub mod tree;
 
+pub use brief::Brief;
 pub use broker::{
-    Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, DeadReason, Delivery, QueueInfo,
-    Settled, Settlement, Verdict,
+    Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, DeadReason, Delivery,
+    QueueInfo, Settled, Settlement, Verdict,
 };
 pub use chord::{ChordPart, ChordStore, Joined};
 pub use chunk::{Chunk, OutcomeChunk};

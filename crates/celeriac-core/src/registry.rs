@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::brief::Brief;
 use crate::builtin;
 use crate::task::TaskDefinition;
 
@@ -55,7 +56,12 @@ pub enum RegistryError {
     )]
     Empty,
     /// No task has this name.
-    #[error("no task is named `{name}`{}{}", nearest(name, known), list(known))]
+    #[error(
+        "no task is named `{}`{}{}",
+        Brief(name),
+        nearest(name, known),
+        list(known)
+    )]
     Unknown {
         /// The name asked for.
         name: String,

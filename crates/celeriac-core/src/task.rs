@@ -333,8 +333,11 @@ fn by_name<T: Task>(content_type: ContentType, body: &[u8]) -> Outcome<T::Args> 
     if let Some((extra, _)) = kwargs.first() {
         return Err(bad(if parameters.contains(&extra.as_str()) {
             format!("`{extra}` is given twice")
-        } else {
+        } else if is_name(extra) {
             format!("it has no parameter `{extra}`")
+        } else {
+            // It is data rather than a name, and errors are logged.
+            "it has no parameter of a name that is given".to_owned()
         }));
     }
     Tree::List(args).read().map_err(|error: ReadError| {
@@ -359,6 +362,12 @@ fn arguments(body: Tree) -> Option<(Vec<Tree>, Named)> {
         Ok([Tree::List(args), Tree::Map(kwargs), _]) => Some((args, kwargs)),
         _ => None,
     }
+}
+
+/// Whether a parameter could be called so: it has the form of an identifier, and not a long one.
+fn is_name(text: &str) -> bool {
+    let part = |character: char| character.is_alphanumeric() || character == '_';
+    text.len() <= 100 && text.chars().all(part)
 }
 
 fn count(parameters: usize) -> String {

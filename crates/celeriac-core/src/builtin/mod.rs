@@ -12,6 +12,7 @@ mod parts;
 use serde::Serialize;
 
 use crate::BoxFuture;
+use crate::brief::Brief;
 use crate::canvas;
 use crate::context::Context;
 use crate::outcome::{ErrorKind, Outcome, TaskError};
@@ -137,7 +138,7 @@ fn calls_of(
     let task = registry::all()
         .find(|task| task.name == name.task)
         .ok_or_else(|| {
-            let reason = format!("no task is named `{}`", name.task);
+            let reason = format!("no task is named `{}`", Brief(&name.task));
             TaskError::new(ErrorKind::Unregistered, reason)
         })?;
     let (empty, named): (&[u8], &[u8]) = match content_type {

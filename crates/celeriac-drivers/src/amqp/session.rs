@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::{BrokerError, Message};
+use celeriac_core::{Brief, BrokerError, Message};
 use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{FutureExt as _, StreamExt as _, future, stream};
 use jiff::Timestamp;
@@ -295,7 +295,12 @@ impl Session {
                 let result = failure.and_then(|failure| {
                     super::answers::letter(&failure, raw.properties.reply_to()?)
                 });
-                tracing::warn!(queue = %name, reason = reason.as_str(), detail, "a message is dead");
+                tracing::warn!(
+                    queue = %name,
+                    reason = reason.as_str(),
+                    detail = %Brief(&detail),
+                    "a message is dead"
+                );
                 let burial = Burial::new(name, reason, detail, deliveries);
                 self.asides.push(Aside {
                     tag,

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, BrokerError, Consumer, DeadReason, Delivery, Message, Settled, Settlement,
+    BoxFuture, Brief, BrokerError, Consumer, DeadReason, Delivery, Message, Settled, Settlement,
     TaskError, TaskId, Verdict,
 };
 use celeriac_wire::envelope::Incoming;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, oneshot};
-use tracing::debug;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::claim::Claimed;
@@ -100,6 +100,12 @@ impl RedisConsumer {
             let message = match message {
                 Ok(message) => message,
                 Err(reason) => {
+                    warn!(
+                        queue = %claimed.queue,
+                        reason = DeadReason::Malformed.as_str(),
+                        detail = %Brief(&reason),
+                        "a message is dead"
+                    );
                     receiving.unfit.push(Settlement {
                         tag: number,
                         verdict: Verdict::Dead(DeadReason::Malformed, reason),

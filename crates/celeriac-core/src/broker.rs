@@ -380,6 +380,16 @@ pub struct ConsumerInfo {
     pub silent_for: Duration,
 }
 
+/// Why a broker is [unavailable](BrokerError::Unavailable), where the remedy is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Cause {
+    /// What the server or the client library said.
+    pub reason: String,
+    /// What the user can do.
+    pub help: String,
+}
+
 /// Why a broker or result backend could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -453,9 +463,11 @@ impl BrokerError {
     /// What the user can do about it, if that is known.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Unavailable { .. } => Some(
-                "check that it is there and that nobody holds it locked, then try again".into(),
-            ),
+            Self::Unavailable { source, .. } => Some(match source.downcast_ref::<Cause>() {
+                Some(cause) => cause.help.clone(),
+                None => "check that it is there and that nobody holds it locked, then try again"
+                    .to_owned(),
+            }),
             Self::Unusable { help, .. } => Some(help.clone()),
             Self::Full { .. } => Some("free some space; what was accepted is safe".into()),
             Self::TooLarge { .. } => {

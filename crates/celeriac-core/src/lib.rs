@@ -46,7 +46,7 @@ pub mod tree;
 
 pub use brief::Brief;
 pub use broker::{
-    Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, DeadReason, Delivery,
+    Broker, BrokerError, Cause, Consumer, ConsumerInfo, DeadMessage, DeadReason, Delivery,
     QueueInfo, Settled, Settlement, Verdict,
 };
 pub use chord::{ChordPart, ChordStore, Joined};

@@ -27,6 +27,7 @@ mod settings;
 mod settle;
 mod shutdown;
 mod store;
+mod trouble;
 mod worker;
 
 pub use observer::{Finish, Observer, TaskRef};

@@ -14,7 +14,7 @@ use celeriac_core::{
 };
 use celeriac_wire::canvas::Follow;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::backoff::RetryTimer;
 use crate::batch::Batch;
@@ -39,6 +39,8 @@ pub(crate) struct Settler {
 pub(crate) struct Carried {
     /// The deliveries that were not ours any more.
     pub(crate) lost: Vec<i64>,
+    /// The error after which it will be tried again.
+    pub(crate) stopped: Option<BrokerError>,
     /// How many items the store refuses for good.
     pub(crate) refused: usize,
     /// The error after which the broker cannot be used at all.
@@ -141,13 +143,9 @@ impl Settler {
     fn failed(&mut self, batch: Batch, error: BrokerError) -> Carried {
         let mut carried = Carried::default();
         if error.is_transient() {
-            let retry_in = self.retry.failed(Instant::now());
-            warn!(
-                error = &error as &dyn Error,
-                ?retry_in,
-                "cannot settle, will try again"
-            );
+            self.retry.failed(Instant::now());
             self.again.push_front(batch);
+            carried.stopped = Some(error);
         } else if matches!(
             error,
             BrokerError::Closed { .. } | BrokerError::Unusable { .. }

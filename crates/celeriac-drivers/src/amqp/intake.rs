@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
-use celeriac_core::{BrokerError, TaskId};
+use celeriac_core::{BrokerError, Cause, TaskId};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -190,7 +190,8 @@ pub(crate) async fn supervise(
                     continue;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, help = error.help(), "cannot connect, will try again");
+                    // The worker is told, and tells it.
+                    tracing::debug!(%error, help = error.help(), "cannot connect, will try again");
                     *lock(&intake.trouble) = Some(transient(error));
                     intake.news.send_replace(());
                     pause = (pause * 2).min(PAUSE.1);
@@ -214,13 +215,19 @@ fn transient(error: BrokerError) -> BrokerError {
     if error.is_transient() {
         return error;
     }
-    let address = match &error {
-        BrokerError::Unusable { address, .. } => address.clone(),
-        _ => String::new(),
-    };
-    BrokerError::Unavailable {
-        address,
-        source: error.into(),
+    match error {
+        BrokerError::Unusable {
+            address,
+            reason,
+            help,
+        } => BrokerError::Unavailable {
+            address,
+            source: Box::new(Cause { reason, help }),
+        },
+        error => BrokerError::Unavailable {
+            address: String::new(),
+            source: error.into(),
+        },
     }
 }
 

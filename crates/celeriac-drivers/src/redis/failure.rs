@@ -1,6 +1,6 @@
 //! What Redis and its client report, as errors that say what to do.
 
-use celeriac_core::BrokerError;
+use celeriac_core::{BrokerError, Cause};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// What went wrong, in words, with the remedy.
@@ -182,7 +182,10 @@ impl Failure {
             Kind::Misfit => self.unusable(address),
             Kind::Passing | Kind::Refused => BrokerError::Unavailable {
                 address: address.to_owned(),
-                source: Box::new(self),
+                source: Box::new(Cause {
+                    reason: self.reason,
+                    help: self.help.to_owned(),
+                }),
             },
         }
     }

@@ -9,7 +9,7 @@ use celeriac_core::broker::Subscription;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::failure::Failure;
 use super::fetch::{Desk, register_anew};
@@ -233,6 +233,8 @@ pub(super) struct Keeper {
     desk: Arc<Desk>,
     /// Since when the server has answered.
     answering_since: Option<Instant>,
+    /// Whether the last beat failed.
+    is_failing: bool,
     next_sweep: Instant,
     next_restore: Instant,
     next_forget: Instant,
@@ -246,6 +248,7 @@ impl Keeper {
             inner: Arc::downgrade(inner),
             desk,
             answering_since: Some(now),
+            is_failing: false,
             next_sweep: now,
             next_restore: now + Duration::from_secs(1),
             next_forget: now + Duration::from_secs(60),
@@ -283,15 +286,19 @@ impl Keeper {
     async fn beat(&mut self, inner: &Inner) {
         match self.renew(inner).await {
             Ok(()) => {
+                if std::mem::take(&mut self.is_failing) {
+                    info!("the server answers again, the lease is renewed");
+                }
                 self.answering_since.get_or_insert_with(Instant::now);
             }
             Err(failure) => {
-                if self.answering_since.take().is_some() {
-                    warn!(
-                        error = &failure as &dyn std::error::Error,
-                        "cannot renew the lease, will try again"
-                    );
-                }
+                self.answering_since = None;
+                self.is_failing = true;
+                // Whoever fetches or hears of revocations meets it too, and is told.
+                debug!(
+                    error = &failure as &dyn std::error::Error,
+                    "cannot renew the lease, will try again"
+                );
             }
         }
     }

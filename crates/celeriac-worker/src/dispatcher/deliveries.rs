@@ -24,6 +24,7 @@ impl Dispatcher {
         match received {
             Ok(deliveries) => {
                 self.receive_retry.succeeded();
+                self.trouble.over();
                 add(&self.counters.received, deliveries.len());
                 let wall = Timestamp::now();
                 for delivery in deliveries {
@@ -31,12 +32,8 @@ impl Dispatcher {
                 }
             }
             Err(error) if error.is_transient() => {
-                let retry_in = self.receive_retry.failed(now);
-                warn!(
-                    error = &error as &dyn Error,
-                    ?retry_in,
-                    "cannot fetch, will try again"
-                );
+                self.receive_retry.failed(now);
+                self.trouble.tell("cannot fetch, will try again", &error);
             }
             Err(error) => self.give_up(error),
         }
@@ -138,12 +135,9 @@ impl Dispatcher {
                 self.revoke(&ids);
             }
             Err(error) if error.is_transient() => {
-                let retry_in = self.revocations_retry.failed(Instant::now());
-                warn!(
-                    error = &error as &dyn Error,
-                    ?retry_in,
-                    "cannot hear revocations"
-                );
+                self.revocations_retry.failed(Instant::now());
+                self.trouble
+                    .tell("cannot hear revocations, will try again", &error);
             }
             Err(error) => {
                 self.hears_revocations = false;

@@ -38,6 +38,7 @@ use crate::router::Router;
 use crate::settings::WorkerSettings;
 use crate::settle::Settler;
 use crate::shutdown::Shutdown;
+use crate::trouble::Trouble;
 use crate::worker::Worker;
 
 /// The most events handled before the dispatcher looks up again.
@@ -75,6 +76,7 @@ pub(crate) struct Dispatcher {
     looking: Waiting<bool>,
     idle_since: Instant,
 
+    trouble: Trouble,
     ending: Option<Ending>,
     fatal: Option<BrokerError>,
 }
@@ -116,6 +118,7 @@ impl Dispatcher {
             hears_revocations: true,
             looking: None,
             idle_since: Instant::now(),
+            trouble: Trouble::default(),
             ending: None,
             fatal: None,
         }

@@ -1,6 +1,5 @@
 //! Outcomes on their way out: decided, counted, handed to the settler.
 
-use std::error::Error;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use celeriac_core::decide::{final_state, interim};
 use celeriac_core::message::later;
 use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::{
-    AckProfile, DeadReason, Delivery, ErrorKind, Outcome, Payload, ResultState, Settlement,
+    AckProfile, Brief, DeadReason, Delivery, ErrorKind, Outcome, Payload, ResultState, Settlement,
     StoredResult, TaskError, TaskOptions, Trail, Verdict, decide,
 };
 use celeriac_wire::canvas;
@@ -154,8 +153,8 @@ impl Dispatcher {
             }
             Err(error) => {
                 warn!(
-                    task.id = %end.id,
-                    error = &error as &dyn Error,
+                    task.id = %Brief(&end.id),
+                    error = %Brief(&error),
                     "what follows this task cannot be sent"
                 );
                 // Its bytes hold what should have followed.
@@ -240,12 +239,14 @@ impl Dispatcher {
         });
         let (id, task, attempt) = (call.id, call.task, call.attempt);
         match error {
-            None => debug!(task.id = %id, task.name = task, ?runtime, ?how, "task ended"),
+            None => {
+                debug!(task.id = %Brief(id), task.name = %Brief(task), ?runtime, ?how, "task ended");
+            }
             Some(error) => warn!(
-                task.id = %id,
-                task.name = task,
+                task.id = %Brief(id),
+                task.name = %Brief(task),
                 task.attempt = attempt,
-                error = error as &dyn Error,
+                error = %Brief(error),
                 retried,
                 ?how,
                 "task failed"
@@ -269,6 +270,11 @@ impl Dispatcher {
             if let Some(held) = self.held.get_mut(&tag) {
                 held.stage = Stage::Disowned;
             }
+        }
+        match &carried.stopped {
+            Some(error) => self.trouble.tell("cannot settle, will try again", error),
+            None if carried.fatal.is_none() => self.trouble.over(),
+            None => {}
         }
         add(&self.counters.unsettled, carried.refused);
         self.idle_since = Instant::now();

@@ -12,6 +12,7 @@ mod canvas;
 mod celery;
 mod cli;
 mod entry;
+mod faults;
 mod macros;
 mod places;
 mod results;

@@ -1,0 +1,207 @@
+//! A part of a broker that nobody else uses, a stranger who sends there what he likes, and a worker in
+//! a process of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use celeriac::App;
+use celeriac::canvas::remote;
+use celeriac_core::DeadMessage;
+use celeriac_testkit::peers::{OwnedChild, VirtualHost, redis_url, unique};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use tempfile::TempDir;
+
+use super::draft::Shape;
+
+/// The queue that the worker takes from.
+pub(super) const QUEUE: &str = "jobs";
+
+/// More dead messages than any test makes.
+const MANY: usize = 1000;
+
+/// Which broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Redis.
+    Redis,
+    /// RabbitMQ.
+    Amqp,
+}
+
+/// See the module.
+pub(super) struct Ground {
+    pub(super) kind: Kind,
+    pub(super) url: String,
+    /// What each key in Redis begins with.
+    prefix: String,
+    pub(super) app: App,
+    folder: TempDir,
+    // After the app, which is on it.
+    _host: Option<VirtualHost>,
+}
+
+impl Ground {
+    pub(super) async fn new(kind: Kind) -> Self {
+        let prefix = format!("{}:", unique("ground"));
+        let (url, host) = match kind {
+            Kind::Redis => {
+                let url = redis_url();
+                let url = format!("{url}?global_keyprefix={prefix}&result_keyprefix={prefix}");
+                (url, None)
+            }
+            Kind::Amqp => {
+                let host = VirtualHost::create();
+                (host.url(), Some(host))
+            }
+        };
+        Self {
+            kind,
+            app: App::on(url.as_str()).await.unwrap(),
+            url,
+            prefix,
+            folder: tempfile::tempdir().unwrap(),
+            _host: host,
+        }
+    }
+
+    /// A file in the folder in which workers run.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts a worker of the example `app` and waits until it takes deliveries.
+    pub(super) fn worker(&self, pool: &str) -> OwnedChild {
+        let arguments = ["worker", "-Q", QUEUE, "-P", pool, "--on", &self.url];
+        let program = app();
+        let program = program.to_str().unwrap();
+        let worker = OwnedChild::start("the worker", program, arguments, |command| {
+            command.current_dir(self.folder.path());
+        });
+        worker.wait_for_line("worker is ready");
+        worker
+    }
+
+    /// Sends a good task and waits until its result is there.
+    pub(super) async fn canary(&self) -> Duration {
+        let begun = std::time::Instant::now();
+        let call = remote::<(i64, i64), i64>("add").call((20, 22)).queue(QUEUE);
+        let mut handle = self.app.send(call).await.unwrap();
+        assert_eq!(handle.get().await, Ok(42));
+        begun.elapsed()
+    }
+
+    /// The dead messages, oldest first.
+    pub(super) async fn dead(&self) -> Vec<DeadMessage> {
+        let mut dead = self.app.broker().unwrap().dead(MANY).await.unwrap();
+        dead.sort_by_key(|dead| dead.number);
+        dead
+    }
+
+    /// Who sends here what he likes.
+    pub(super) async fn stranger(&self) -> Stranger {
+        match self.kind {
+            Kind::Redis => Stranger::Redis(Self::redis(), self.key(QUEUE)),
+            Kind::Amqp => Stranger::Amqp(self.channel().await),
+        }
+    }
+
+    /// A key in Redis.
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// A connection to Redis.
+    pub(super) fn redis() -> redis::Connection {
+        let client = redis::Client::open(redis_url()).unwrap();
+        client.get_connection().unwrap()
+    }
+
+    /// A channel to RabbitMQ on which each message is confirmed.
+    pub(super) async fn channel(&self) -> Channel {
+        let connected = Connection::connect(&self.url, ConnectionProperties::default());
+        let channel = connected.await.unwrap().create_channel().await.unwrap();
+        let confirm = channel.confirm_select(ConfirmSelectOptions::default());
+        confirm.await.unwrap();
+        channel
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        if self.kind == Kind::Redis {
+            let mut connection = Self::redis();
+            let keys: Vec<Vec<u8>> = redis::cmd("KEYS")
+                .arg(self.key("*"))
+                .query(&mut connection)
+                .unwrap_or_default();
+            for key in keys {
+                let _: Result<(), _> = redis::cmd("UNLINK").arg(key).query(&mut connection);
+            }
+        }
+    }
+}
+
+/// Somebody with a connection of his own.
+pub(super) enum Stranger {
+    /// With the list of the queue.
+    Redis(redis::Connection, String),
+    Amqp(Channel),
+}
+
+impl Stranger {
+    /// Sends a shape, as the broker takes it.
+    pub(super) async fn send(&mut self, shape: &Shape) {
+        match self {
+            Self::Redis(connection, list) => {
+                let element = shape.element.as_deref().unwrap();
+                let mut push = redis::cmd("LPUSH");
+                let _: () = push.arg(&*list).arg(element).query(connection).unwrap();
+            }
+            Self::Amqp(channel) => {
+                let (properties, body) = shape.published.clone().unwrap();
+                publish(channel, "", QUEUE, properties, &body).await;
+            }
+        }
+    }
+}
+
+/// Publishes one message, and returns when the server has it.
+pub(super) async fn publish(
+    channel: &Channel,
+    exchange: &str,
+    routing_key: &str,
+    properties: BasicProperties,
+    body: &[u8],
+) {
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish(
+        exchange.into(),
+        routing_key.into(),
+        options,
+        body,
+        properties,
+    );
+    sent.await.unwrap().await.unwrap();
+}
+
+/// The example, which `cargo test` builds beside the tests.
+fn app() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let folder = tests.parent().and_then(Path::parent).unwrap();
+    let app = folder.join("examples/app");
+    assert!(app.exists(), "build it first: cargo build --example app");
+    app
+}
+
+/// The most memory that a process has had so far, in bytes.
+pub(super) fn peak_bytes(process: &OwnedChild) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kibibytes * 1024
+}

@@ -1,0 +1,9 @@
+//! What goes wrong outside of a worker, and what it then does.
+
+mod bad_control;
+mod bad_input;
+mod bad_results;
+mod draft;
+mod ground;
+mod oversized;
+mod shapes;

@@ -311,12 +311,17 @@ async fn listen(
 
 /// Connects again, however long that takes; nothing if nobody needs it any more.
 async fn again(answers: &std::sync::Weak<Answers>) -> Option<Link> {
+    let mut told = false;
     loop {
         tokio::time::sleep(jittered(PAUSE)).await;
         let answers = answers.upgrade()?;
         match answers.connect().await {
             Ok(link) => return Some(link),
-            Err(error) => tracing::warn!(%error, "results are not heard, will try again"),
+            // Told once, for it is tried every moment.
+            Err(error) if !std::mem::replace(&mut told, true) => {
+                tracing::warn!(%error, help = error.help(), "results are not heard, will try again");
+            }
+            Err(_) => {}
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Hub {
     target: AtomicUsize,
     /// The task queues this handle has to do with.
     known: Mutex<HashSet<QueueName>>,
+    /// The queues of which it was told that they are not as they should be.
+    misfits: Mutex<HashSet<String>>,
 }
 
 /// A connection with the channel on which we publish.
@@ -60,6 +62,7 @@ impl Hub {
             line: tokio::sync::Mutex::default(),
             target: AtomicUsize::new(0),
             known: Mutex::default(),
+            misfits: Mutex::default(),
         }
     }
 
@@ -142,10 +145,29 @@ impl Hub {
         if lock(&line.declared).contains(entity) {
             return Ok(());
         }
-        declare(&line.connection, &self.settings, entity)
-            .await
-            .map_err(|error| self.failed(error))?;
+        let declared = self.declare_on(&line.connection, entity).await;
+        declared.map_err(|error| self.failed(error))?;
         lock(&line.declared).insert(entity.clone());
+        Ok(())
+    }
+
+    /// Declares a queue as it must be. One that is there with other arguments is used as it is.
+    pub(crate) async fn declare_on(
+        &self,
+        connection: &Connection,
+        entity: &Entity,
+    ) -> Result<(), LinkError> {
+        if let Some(reason) = declare(connection, &self.settings, entity).await? {
+            let queue = entity.name(&self.settings);
+            if lock(&self.misfits).insert(queue.clone()) {
+                tracing::warn!(
+                    queue,
+                    reason,
+                    help = "declare it alike everywhere, or delete it when it is empty",
+                    "the queue was declared with other arguments, it is used as it is"
+                );
+            }
+        }
         Ok(())
     }
 
@@ -262,14 +284,14 @@ impl Line {
     }
 }
 
-/// Declares a queue as it must be. One that is there with other arguments is used as it is.
-pub(crate) async fn declare(
+/// Declares a queue. If it is there with other arguments, what the server says of that is returned.
+async fn declare(
     connection: &Connection,
     settings: &Settings,
     entity: &Entity,
-) -> Result<(), LinkError> {
+) -> Result<Option<String>, LinkError> {
     let Some((flags, arguments)) = entity.declaration(settings) else {
-        return Ok(());
+        return Ok(None);
     };
     let name = entity.name(settings);
     // A refusal ends the channel, so each question has its own.
@@ -281,20 +303,14 @@ pub(crate) async fn declare(
     match channel.declare_queue(&name, flags, &arguments).await {
         Err(LinkError::Refused { code, text }) if code == code::PRECONDITION_FAILED => {
             connection.channel().await?.look_at(&name).await?;
-            tracing::warn!(
-                queue = name,
-                reason = text,
-                help = "declare it alike everywhere, or delete it when it is empty",
-                "the queue was declared with other arguments, it is used as it is"
-            );
-            return Ok(());
+            return Ok(Some(text));
         }
         declared => declared?,
     };
     if exchange {
         channel.bind_queue(&name, &name, &name).await?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Declares the exchange that Celery gives each queue, and says whether it is ours to bind to.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::codec;
-use super::hub::{Letter, declare};
+use super::hub::Letter;
 use super::names::{Entity, milliseconds};
 use super::session::{Session, Source};
 use super::settings::Settings;
@@ -77,7 +77,10 @@ impl Session {
         let settings = &self.intake.hub.settings;
         let name = self.intake.shelf().queue(queue).clone();
         let entity = Entity::Kept(name, self.intake.id.clone());
-        declare(&self.connection, settings, &entity).await?;
+        self.intake
+            .hub
+            .declare_on(&self.connection, &entity)
+            .await?;
         let name = entity.name(settings);
         let tag = format!("celeriac-kept-{queue}");
         let stream = self

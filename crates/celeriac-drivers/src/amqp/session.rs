@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::control::{self, Heard};
 use super::dead::Burial;
-use super::hub::{Letter, declare};
+use super::hub::Letter;
 use super::intake::{Intake, Order, lock};
 use super::names::Entity;
 use super::settings::QueueType;
@@ -76,6 +76,8 @@ pub(crate) struct Session {
     subscriptions: Vec<u64>,
     asides: Vec<Aside>,
     again: Option<Instant>,
+    /// Whether what is aside could not be published when that was last tried.
+    is_stuck: bool,
     pub(super) kept: HashSet<usize>,
     pub(super) keep_at: Instant,
 }
@@ -95,7 +97,8 @@ impl Session {
         let telling = connection.channel().await?;
         let settings = &intake.hub.settings;
         for queue in &intake.subscription.queues {
-            declare(&connection, settings, &Entity::Tasks(queue.clone())).await?;
+            let entity = Entity::Tasks(queue.clone());
+            intake.hub.declare_on(&connection, &entity).await?;
         }
         if settings.queue_type == QueueType::Quorum {
             let queues = intake.subscription.queues.iter();
@@ -153,6 +156,7 @@ impl Session {
             subscriptions,
             asides: Vec::new(),
             again: None,
+            is_stuck: false,
             kept: HashSet::new(),
             keep_at,
         })
@@ -338,11 +342,15 @@ impl Session {
         });
         match self.intake.hub.send(letters.collect()).await {
             Ok(()) => {
+                self.is_stuck = false;
                 let tags: Vec<_> = self.asides.drain(..).map(|aside| aside.tag).collect();
                 self.intake.start_acks(tags).await;
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot set messages aside, will try again");
+                // Told once, for it is tried every moment.
+                if !std::mem::replace(&mut self.is_stuck, true) {
+                    tracing::warn!(%error, help = error.help(), "cannot set messages aside, will try again");
+                }
                 self.again = Some(Instant::now() + AGAIN);
             }
         }
@@ -397,7 +405,10 @@ impl Session {
         let settings = &self.intake.hub.settings;
         let entity = Entity::Tasks(self.intake.shelf().queue(queue).clone());
         if !self.declared.contains(&queue) {
-            declare(&self.connection, settings, &entity).await?;
+            self.intake
+                .hub
+                .declare_on(&self.connection, &entity)
+                .await?;
             self.declared.insert(queue);
         }
         self.intake.shelf().subscribed(queue, window);

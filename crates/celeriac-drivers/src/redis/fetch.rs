@@ -43,6 +43,8 @@ pub(super) struct Desk {
     /// When to look for messages that were claimed for us without our hearing of it.
     doubts: Mutex<Vec<Instant>>,
     pub(super) revocations: Revocations,
+    /// Why the lease could not be renewed, if nobody was told yet.
+    trouble: Mutex<Option<Failure>>,
 }
 
 /// Messages that were fetched together.
@@ -68,7 +70,20 @@ impl Desk {
             held_back: AtomicBool::new(false),
             doubts: Mutex::default(),
             revocations: Revocations::starting_at(last_revoked),
+            trouble: Mutex::default(),
         }
+    }
+
+    /// Notes why the lease could not be renewed, for whoever fetches: he may wait for a long time
+    /// without asking the server himself.
+    pub(super) fn set_trouble(&self, failure: Failure) {
+        *lock(&self.trouble) = Some(failure);
+        self.bell.send_replace(());
+    }
+
+    /// Takes the note away.
+    pub(super) fn take_trouble(&self) -> Option<Failure> {
+        lock(&self.trouble).take()
     }
 
     /// The name it holds messages under now.
@@ -192,6 +207,9 @@ pub(super) async fn fetch(
         bell.mark_unchanged();
         if desk.is_closed() {
             return Ok(Fetched::default());
+        }
+        if let Some(failure) = desk.take_trouble() {
+            return Err(failure);
         }
         if desk.take_doubts() {
             let found = find_unheard(&inner, &desk)

@@ -287,6 +287,7 @@ impl Keeper {
         match self.renew(inner).await {
             Ok(()) => {
                 if std::mem::take(&mut self.is_failing) {
+                    self.desk.take_trouble();
                     info!("the server answers again, the lease is renewed");
                 }
                 self.answering_since.get_or_insert_with(Instant::now);
@@ -294,11 +295,7 @@ impl Keeper {
             Err(failure) => {
                 self.answering_since = None;
                 self.is_failing = true;
-                // Whoever fetches or hears of revocations meets it too, and is told.
-                debug!(
-                    error = &failure as &dyn std::error::Error,
-                    "cannot renew the lease, will try again"
-                );
+                self.desk.set_trouble(failure);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 /// How logs are written. They go to standard error.
 #[derive(Debug, Clone, Copy, Args)]
@@ -65,7 +65,7 @@ impl LogArgs {
         let logs = tracing_subscriber::fmt()
             .with_writer(io::stderr)
             .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-            .with_max_level(level);
+            .with_env_filter(filter(level));
         // An error here means that there is a subscriber already, and it stays.
         let _ = match self.log_format {
             LogFormat::Text => tracing_subscriber::util::SubscriberInitExt::try_init(
@@ -76,4 +76,15 @@ impl LogArgs {
             }
         };
     }
+}
+
+/// Everything up to `level`, but not what the client of AMQP calls an error: each is told by us too,
+/// with the remedy, and once rather than with every try.
+fn filter(level: LevelFilter) -> EnvFilter {
+    let client = if level > LevelFilter::INFO {
+        level
+    } else {
+        LevelFilter::OFF
+    };
+    EnvFilter::new(format!("{level},lapin={client}"))
 }

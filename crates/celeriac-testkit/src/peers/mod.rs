@@ -14,12 +14,14 @@
 mod celery;
 mod child;
 mod proxy;
+mod redis_server;
 mod virtual_host;
 
 pub use celery::{CeleryApp, CeleryScript, CeleryVersion, CeleryWorker};
 pub use child::OwnedChild;
 pub use proxy::{Fault, TcpProxy};
-pub use virtual_host::VirtualHost;
+pub use redis_server::RedisServer;
+pub use virtual_host::{VirtualHost, rabbitmqctl};
 
 /// The URL of a Redis that all tests share.
 ///

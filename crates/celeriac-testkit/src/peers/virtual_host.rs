@@ -22,17 +22,23 @@ impl VirtualHost {
         let host = Self {
             name: unique("test"),
         };
-        control(&["add_vhost", &host.name]);
-        control(&[
-            "set_permissions",
-            "-p",
-            &host.name,
-            "guest",
-            ".*",
-            ".*",
-            ".*",
-        ]);
+        host.make("guest");
         host
+    }
+
+    /// Makes it, once more if it was deleted, and lets `user` do all in it.
+    ///
+    /// # Panics
+    ///
+    /// If RabbitMQ refuses.
+    pub fn make(&self, user: &str) {
+        rabbitmqctl(&["add_vhost", &self.name]);
+        rabbitmqctl(&["set_permissions", "-p", &self.name, user, ".*", ".*", ".*"]);
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The URL of RabbitMQ in this virtual host.
@@ -58,7 +64,12 @@ impl Drop for VirtualHost {
     }
 }
 
-fn control(arguments: &[&str]) {
+/// Has `rabbitmqctl` do something to the shared RabbitMQ, which tests may do to what is theirs alone.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn rabbitmqctl(arguments: &[&str]) {
     if let Err(printed) = run(arguments) {
         panic!("rabbitmqctl {} failed:\n{printed}", arguments.join(" "));
     }

@@ -34,7 +34,7 @@ pub(super) enum Kind {
 pub(super) struct Ground {
     pub(super) kind: Kind,
     pub(super) url: String,
-    /// What each key in Redis begins with.
+    /// What each key in Redis begins with; nothing on a server of the test's own.
     prefix: String,
     pub(super) app: App,
     folder: TempDir,
@@ -43,19 +43,28 @@ pub(super) struct Ground {
 }
 
 impl Ground {
+    /// A part of the broker that all tests share.
     pub(super) async fn new(kind: Kind) -> Self {
-        let prefix = format!("{}:", unique("ground"));
-        let (url, host) = match kind {
+        match kind {
             Kind::Redis => {
+                let prefix = format!("{}:", unique("ground"));
                 let url = redis_url();
                 let url = format!("{url}?global_keyprefix={prefix}&result_keyprefix={prefix}");
-                (url, None)
+                Self::open(kind, url, prefix, None).await
             }
             Kind::Amqp => {
                 let host = VirtualHost::create();
-                (host.url(), Some(host))
+                Self::open(kind, host.url(), String::new(), Some(host)).await
             }
-        };
+        }
+    }
+
+    /// All of a broker that is the test's own.
+    pub(super) async fn at(kind: Kind, url: String) -> Self {
+        Self::open(kind, url, String::new(), None).await
+    }
+
+    async fn open(kind: Kind, url: String, prefix: String, host: Option<VirtualHost>) -> Self {
         Self {
             kind,
             app: App::on(url.as_str()).await.unwrap(),
@@ -73,14 +82,19 @@ impl Ground {
 
     /// Starts a worker of the example `app` and waits until it takes deliveries.
     pub(super) fn worker(&self, pool: &str) -> OwnedChild {
-        let arguments = ["worker", "-Q", QUEUE, "-P", pool, "--on", &self.url];
-        let program = app();
-        let program = program.to_str().unwrap();
-        let worker = OwnedChild::start("the worker", program, arguments, |command| {
-            command.current_dir(self.folder.path());
-        });
+        let worker = self.worker_at(&self.url, pool);
         worker.wait_for_line("worker is ready");
         worker
+    }
+
+    /// Starts one on another broker than this, which may refuse it.
+    pub(super) fn worker_at(&self, url: &str, pool: &str) -> OwnedChild {
+        let arguments = ["worker", "-Q", QUEUE, "-P", pool, "--on", url];
+        let program = app();
+        let program = program.to_str().unwrap();
+        OwnedChild::start("the worker", program, arguments, |command| {
+            command.current_dir(self.folder.path());
+        })
     }
 
     /// Sends a good task and waits until its result is there.
@@ -90,6 +104,16 @@ impl Ground {
         let mut handle = self.app.send(call).await.unwrap();
         assert_eq!(handle.get().await, Ok(42));
         begun.elapsed()
+    }
+
+    /// The same where the broker may refuse it or lose its answer.
+    pub(super) async fn try_canary(&self) -> celeriac::Result<()> {
+        let call = remote::<(i64, i64), i64>("add").call((20, 22)).queue(QUEUE);
+        let mut handle = self.app.send(call).await?;
+        let patience = tokio::time::timeout(Duration::from_secs(5), handle.get());
+        let ended = patience.await;
+        assert_eq!(ended.expect("what was accepted has a result"), Ok(42));
+        Ok(())
     }
 
     /// The dead messages, oldest first.
@@ -130,7 +154,7 @@ impl Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        if self.kind == Kind::Redis {
+        if !self.prefix.is_empty() {
             let mut connection = Self::redis();
             let keys: Vec<Vec<u8>> = redis::cmd("KEYS")
                 .arg(self.key("*"))

@@ -4,6 +4,7 @@ mod bad_control;
 mod bad_input;
 mod bad_results;
 mod draft;
+mod error_lines;
 mod ground;
 mod oversized;
 mod shapes;

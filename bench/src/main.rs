@@ -26,7 +26,7 @@ mod worker;
 use std::error::Error;
 use std::process::ExitCode;
 
-use crate::faults::{kill9, power_cut};
+use crate::faults::power_cut;
 
 #[celeriac::main]
 fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
@@ -37,14 +37,13 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
         [worker::WORKER, url, place, worker::UNTIL_IDLE] => return work(url, place, true),
         [power_cut::SENDER, url] => return Ok(power_cut::send(url).map(|()| ExitCode::SUCCESS)?),
         [power_cut::READER, url] => return power_cut::read(url).map(|()| ExitCode::SUCCESS),
-        ["kill9", "ours"] => Some(kill9::run()?.to_string()),
-        ["power-cut", "ours"] => Some(power_cut::run()?.to_string()),
         [measure, "ours"] if measure.starts_with("sqlite") => {
             sqlite_side::run(measure)?.map(|report| report.to_string())
         }
-        [measure, "ours"] => match brokers::run(measure)? {
-            Some(report) => Some(report),
-            None => our_side::run(measure)?.map(|report| report.to_string()),
+        [measure, "ours"] => match (faults::run(measure)?, brokers::run(measure)?) {
+            (Some(counts), _) => Some(counts.to_string()),
+            (None, Some(report)) => Some(report),
+            (None, None) => our_side::run(measure)?.map(|report| report.to_string()),
         },
         [measure, "rayon"] => rayon_side::run(measure).map(|report| report.to_string()),
         _ => None,

@@ -43,6 +43,15 @@ pub(crate) async fn sleep_1s(_number: u32) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
+/// Writes down that it begins, and then works for so long.
+#[celeriac::task(name = "bench.mark_slowly")]
+pub(crate) fn mark_slowly(file: &str, number: u32, ms: u64) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(file)?;
+    file.write_all(format!("{number}\n").as_bytes())?;
+    std::thread::sleep(Duration::from_millis(ms));
+    Ok(())
+}
+
 /// Works for 5 ms and writes down that it did: one line, in one write.
 #[celeriac::task]
 pub(crate) fn mark(file: &str, number: u32) -> io::Result<()> {

@@ -5,10 +5,10 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{fs, io, iter, thread};
+use std::{env, fs, io, iter, thread};
 
 use celeriac::worker::WorkerSettings;
-use celeriac::{App, Place, Registry};
+use celeriac::{App, Place, QueueName, Registry};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::marks;
@@ -28,6 +28,9 @@ const READY: &str = "ready";
 /// A word in the environment of the worker and of all that it starts.
 const MARK: &str = "CELERIAC_BENCH_WORKER";
 
+/// The variable that tells a worker its queues, if they are not the default one.
+const QUEUES: &str = "CELERIAC_BENCH_QUEUES";
+
 /// A running worker; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Worker(Child);
@@ -40,7 +43,20 @@ impl Worker {
 
     /// The same; returns when it takes deliveries.
     pub(crate) fn start_ready(url: &str, place: &str) -> io::Result<Self> {
-        let child = command(url, place)?.stdout(Stdio::piped()).spawn()?;
+        Self::start_ready_for(url, place, &[QueueName::default()])
+    }
+
+    /// The same for these queues.
+    pub(crate) fn start_ready_for(
+        url: &str,
+        place: &str,
+        queues: &[QueueName],
+    ) -> io::Result<Self> {
+        let names: Vec<_> = queues.iter().map(QueueName::as_str).collect();
+        let child = command(url, place)?
+            .env(QUEUES, names.join(","))
+            .stdout(Stdio::piped())
+            .spawn()?;
         let mut worker = Self(child);
         let output = worker.0.stdout.take().expect("it was just piped");
         let mut line = String::new();
@@ -148,6 +164,12 @@ pub(crate) fn run(
         let broker = app.broker().ok_or("the place is no broker")?.clone();
         let executor = celeriac_executor::open(&place)?;
         let mut settings = WorkerSettings::default();
+        if let Ok(names) = env::var(QUEUES) {
+            settings.queues = names
+                .split(',')
+                .map(QueueName::new)
+                .collect::<Result<_, _>>()?;
+        }
         settings.stop_when_idle = stop_when_idle.then_some(IDLE);
         let worker =
             celeriac::worker::Worker::new(broker, executor, Registry::collect()?, settings);

@@ -4,7 +4,7 @@
 //!
 //! - Core depends on no other member, and roles (worker, drivers, executor) depend on core and on
 //!   the wire format, so that each can be read and replaced without the others.
-//! - The testkit is for tests only.
+//! - The testkit is for tests only, and for what is measured as they test it.
 
 use std::path::Path;
 use std::{fs, io};
@@ -58,6 +58,7 @@ const ALLOWED: &[Rule] = &[
             "celeriac-core",
             "celeriac-drivers",
             "celeriac-executor",
+            "celeriac-testkit",
         ],
         &[],
     ),

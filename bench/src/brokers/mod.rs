@@ -15,8 +15,10 @@ use celeriac::blocking::App;
 use crate::latency;
 use crate::worker::Worker;
 
-const REDIS: &str = "CELERIAC_TEST_REDIS";
-const AMQP: &str = "CELERIAC_TEST_AMQP";
+/// The variable that tells where Redis is.
+pub(crate) const REDIS: &str = "CELERIAC_TEST_REDIS";
+/// The variable that tells where RabbitMQ is.
+pub(crate) const AMQP: &str = "CELERIAC_TEST_AMQP";
 
 /// What our workers run tasks on: as many slots as the peer has processes.
 const POOL: &str = "threads=2";
@@ -46,7 +48,8 @@ fn through_idle_worker(url: &str) -> Result<crate::repetitions::Report> {
     latency::measure(&app)
 }
 
-fn url(variable: &str) -> Result<String> {
+/// What `variable` says.
+pub(crate) fn url(variable: &str) -> Result<String> {
     env::var(variable).map_err(|_| {
         format!("{variable} is not set; `cargo xtask bench` starts the server and sets it").into()
     })

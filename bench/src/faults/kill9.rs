@@ -1,9 +1,5 @@
-//! Kills the worker again and again while it works through a queue in SQLite.
+//! Kills the worker again and again while it works through a queue.
 
-use std::collections::HashMap;
-use std::error::Error;
-use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,13 +7,18 @@ use std::time::{Duration, Instant};
 use celeriac::App;
 use tokio::time::timeout;
 
-use super::{Counts, some_time};
+use super::ledger::Ledger;
+use super::{Counts, Result, some_time};
 use crate::tasks::mark;
 use crate::worker::{Worker, left_behind};
 
 const TASKS: u32 = 10_000;
 const KILLS: u64 = 50;
-const SLOTS: u64 = 2;
+
+/// How many tasks a killed worker may have finished and not settled: those of its slots, and on a
+/// server those of a batch on its way besides.
+const UNSETTLED: u64 = 2;
+const UNSETTLED_ON_SERVER: u64 = 16;
 
 /// How long the processes of a killed worker may take to notice.
 const MOURNING: Duration = Duration::from_secs(2);
@@ -25,41 +26,46 @@ const MOURNING: Duration = Duration::from_secs(2);
 /// If so long no result comes, none will; a dead worker's messages come back in 15 s.
 const SILENCE: Duration = Duration::from_secs(60);
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
-/// Sends all tasks, kills their worker so often, and waits for the results.
-pub(crate) fn run() -> Result<Counts> {
+/// A queue in SQLite.
+pub(super) fn on_sqlite() -> Result<Counts> {
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite:{}", folder.path().join("q.db").display());
-    let marks = folder.path().join("marks");
+    run(&url, UNSETTLED)
+}
+
+/// A queue of the server at `url`.
+pub(super) fn on(url: &str) -> Result<Counts> {
+    run(url, UNSETTLED_ON_SERVER)
+}
+
+/// Sends all tasks, kills their worker so often, and waits for the results.
+fn run(url: &str, unsettled: u64) -> Result<Counts> {
+    let ledger = Ledger::new()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()?;
     let done = AtomicBool::new(false);
     let (failed, killed) = thread::scope(|scope| -> Result<_> {
-        let killer = scope.spawn(|| kill_on(&url, &done));
-        let failed = runtime.block_on(send_all(&url, &marks));
+        let killer = scope.spawn(|| kill_on(url, &done));
+        let failed = runtime.block_on(send_all(url, &ledger));
         done.store(true, Ordering::Relaxed);
         let killed = killer.join().map_err(|_| "the killer panicked")??;
         Ok((failed?, killed))
     })?;
     killed.shows_something()?;
 
-    let times = finished(&marks)?;
-    let missing = (0..TASKS).filter(|number| !times.contains_key(number));
-    let again = times.values().map(|times| times - 1).sum::<u64>();
     let mut counts = Counts::default();
-    counts.add("tasks lost", missing.count() as u64, 0);
+    counts.add("tasks lost", ledger.missing(TASKS)?, 0);
     counts.add("tasks without a good result", failed, 0);
-    counts.add("finished twice", again, KILLS * SLOTS);
+    counts.add("finished twice", ledger.again()?, KILLS * unsettled);
     counts.add("orphan processes", killed.orphans, 0);
     Ok(counts)
 }
 
 /// Sends all tasks and waits for their results; how many have no good one.
-async fn send_all(url: &str, marks: &Path) -> Result<u64> {
+async fn send_all(url: &str, ledger: &Ledger) -> Result<u64> {
     let app = App::on(url).await?;
-    let file = marks.display().to_string();
+    let file = ledger.file();
     let inputs = (0..TASKS).map(|number| (file.clone(), number));
     let mut outcomes = app.map_unordered::<mark>(inputs);
     let mut good = 0;
@@ -127,13 +133,4 @@ fn left_after(limit: Duration) -> Result<u64> {
         }
         thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// How often each task has finished.
-fn finished(marks: &Path) -> Result<HashMap<u32, u64>> {
-    let mut times = HashMap::new();
-    for line in fs::read_to_string(marks)?.lines() {
-        *times.entry(line.parse()?).or_default() += 1;
-    }
-    Ok(times)
 }

@@ -1,13 +1,39 @@
 //! What is lost when processes are killed and the power fails, counted.
 
 mod disk;
-pub(crate) mod kill9;
+mod kill9;
+mod ledger;
+mod partition;
 pub(crate) mod power_cut;
+mod proxy_cut;
+mod visibility;
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::thread;
 use std::time::{Duration, SystemTime};
+
+use crate::brokers::{self, AMQP, REDIS};
+
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Runs what `measure` names, if it is about faults.
+pub(crate) fn run(measure: &str) -> Result<Option<Counts>> {
+    let (redis, amqp) = (|| brokers::url(REDIS), || brokers::url(AMQP));
+    Ok(Some(match measure {
+        "kill9" => kill9::on_sqlite()?,
+        "power-cut" => power_cut::run()?,
+        "redis-kill9" => kill9::on(&redis()?)?,
+        "amqp-kill9" => kill9::on(&amqp()?)?,
+        "redis-proxy-cut" => proxy_cut::run(&redis()?)?,
+        "amqp-proxy-cut" => proxy_cut::run(&amqp()?)?,
+        "redis-partition" => partition::run(&redis()?)?,
+        "amqp-partition" => partition::run(&amqp()?)?,
+        "redis-visibility" => visibility::run(&redis()?)?,
+        _ => return Ok(None),
+    }))
+}
 
 /// How often each thing went wrong, and how often it may.
 #[derive(Debug, Default)]

@@ -230,6 +230,62 @@ pub(super) const MEASURES: &[Measure] = &[
         servers: true,
         peers: &[],
     },
+    Measure {
+        name: "redis-kill9",
+        title: "10,000 tasks on Redis, the worker killed 50 times",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "amqp-kill9",
+        title: "10,000 tasks on RabbitMQ, the worker killed 50 times",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "redis-proxy-cut",
+        title: "Redis cut off right after a message was given, the worker killed",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "amqp-proxy-cut",
+        title: "RabbitMQ cut off right after a message was given, the worker killed",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "redis-partition",
+        title: "60 s of silence between a worker and Redis",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "amqp-partition",
+        title: "60 s of silence between a worker and RabbitMQ",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "redis-visibility",
+        title: "a task of 30 s beside Celery with a visibility timeout of 3 s",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
 ];
 
 /// First words that stand for all measures which begin with them.
@@ -284,7 +340,9 @@ mod tests {
             "worker-start",
             "worker-memory",
         ];
-        assert_eq!(found, both);
+        assert_eq!(found[..4], both);
+        let faults = ["amqp-kill9", "amqp-proxy-cut", "amqp-partition"];
+        assert_eq!(found[4..], faults);
         for no_family in ["empty", "power"] {
             assert!(names(&[no_family]).is_err());
         }

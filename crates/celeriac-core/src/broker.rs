@@ -465,7 +465,7 @@ impl BrokerError {
         match self {
             Self::Unavailable { source, .. } => Some(match source.downcast_ref::<Cause>() {
                 Some(cause) => cause.help.clone(),
-                None => "check that it is there and that nobody holds it locked, then try again"
+                None => "check that it runs, can be reached and is not locked, then try again"
                     .to_owned(),
             }),
             Self::Unusable { help, .. } => Some(help.clone()),

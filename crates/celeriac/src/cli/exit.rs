@@ -158,7 +158,7 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "error: broker at jobs.db is unavailable\n\
              caused by: the disk is gone\n\
-             help: check that it is there and that nobody holds it locked, then try again\n"
+             help: check that it runs, can be reached and is not locked, then try again\n"
         );
     }
 

@@ -3,7 +3,10 @@
 use std::io;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
 
 /// How logs are written. They go to standard error.
 #[derive(Debug, Clone, Copy, Args)]
@@ -12,6 +15,7 @@ pub(super) struct LogArgs {
     #[arg(
         long,
         short = 'l',
+        alias = "loglevel",
         global = true,
         value_enum,
         value_name = "LEVEL",
@@ -31,7 +35,9 @@ pub(super) struct LogArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogLevel {
+    #[value(aliases = ["critical", "fatal"])]
     Error,
+    #[value(alias = "warning")]
     Warn,
     Info,
     Debug,
@@ -62,29 +68,30 @@ impl LogArgs {
             None if is_worker => LevelFilter::INFO,
             Some(LogLevel::Warn) | None => LevelFilter::WARN,
         };
-        let logs = tracing_subscriber::fmt()
+        let lines = fmt::layer()
             .with_writer(io::stderr)
-            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-            .with_env_filter(filter(level));
-        // An error here means that there is a subscriber already, and it stays.
-        let _ = match self.log_format {
-            LogFormat::Text => tracing_subscriber::util::SubscriberInitExt::try_init(
-                logs.with_target(false).finish(),
-            ),
-            LogFormat::Json => {
-                tracing_subscriber::util::SubscriberInitExt::try_init(logs.json().finish())
-            }
+            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
+        let lines = match self.log_format {
+            LogFormat::Text => lines.with_target(false).boxed(),
+            LogFormat::Json => lines.json().boxed(),
         };
+        // An error here means that there is a subscriber already, and it stays.
+        let _ = tracing_subscriber::registry()
+            .with(lines.with_filter(filter(level)))
+            .try_init();
     }
 }
 
-/// Everything up to `level`, but not what the client of AMQP calls an error: each is told by us too,
-/// with the remedy, and once rather than with every try.
-fn filter(level: LevelFilter) -> EnvFilter {
-    let client = if level > LevelFilter::INFO {
-        level
-    } else {
-        LevelFilter::OFF
+/// What comes through at `level`.
+///
+/// The client of RabbitMQ reports as errors what the driver takes care of, or reports itself with the
+/// remedy; whoever debugs sees it.
+fn filter(level: LevelFilter) -> Targets {
+    let below = match level {
+        LevelFilter::DEBUG | LevelFilter::TRACE => level,
+        _ => LevelFilter::OFF,
     };
-    EnvFilter::new(format!("{level},lapin={client}"))
+    Targets::new()
+        .with_default(level)
+        .with_target("lapin", below)
 }

@@ -69,6 +69,8 @@ struct GlobalArgs {
     /// The broker: sqlite:PATH, or another that this build speaks
     #[arg(
         long,
+        short = 'b',
+        alias = "broker",
         global = true,
         value_name = "WHERE",
         env = "CELERIAC_ON",
@@ -78,6 +80,7 @@ struct GlobalArgs {
     /// The store that keeps the results, if it is not the broker
     #[arg(
         long,
+        alias = "result-backend",
         global = true,
         value_name = "URL",
         env = "CELERIAC_RESULTS",

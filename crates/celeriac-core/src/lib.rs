@@ -42,6 +42,7 @@ pub mod results;
 pub mod route;
 pub mod signature;
 pub mod task;
+pub mod topology;
 pub mod tree;
 
 pub use brief::Brief;
@@ -68,6 +69,7 @@ pub use results::{ResultBackend, ResultState, StoredResult, Trail};
 pub use route::{RouteError, Routes};
 pub use signature::{CallOptions, Marks, Signature};
 pub use task::{Run, Task, TaskDefinition, TaskOptions};
+pub use topology::{Binding, Exchange, ExchangeKind, Queue, Topology, TopologyError};
 pub use tree::Tree;
 
 /// A future that owns what it needs or borrows it for `'a`, boxed so that ports stay object-safe.

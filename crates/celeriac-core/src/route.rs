@@ -9,6 +9,7 @@ use crate::destination::{Destination, DestinationError};
 use crate::queue::QueueName;
 use crate::registry::Registry;
 use crate::signature::CallOptions;
+use crate::topology::Topology;
 
 /// Rules from the names of tasks to queues and exchanges; the first that fits decides.
 ///
@@ -38,6 +39,7 @@ use crate::signature::CallOptions;
 pub struct Routes {
     rules: Vec<Rule>,
     default: Destination,
+    topology: Arc<Topology>,
 }
 
 #[derive(Clone)]
@@ -90,6 +92,19 @@ impl Routes {
         self
     }
 
+    /// Knows how these queues are reached: a queue that is bound to a topic or fanout exchange is sent
+    /// to through it.
+    #[must_use]
+    pub fn through(mut self, topology: Arc<Topology>) -> Self {
+        self.topology = topology;
+        self
+    }
+
+    /// The queues that are defined.
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
     /// Adds a rule in the form `PATTERN=QUEUE`.
     ///
     /// # Errors
@@ -115,21 +130,22 @@ impl Routes {
         task: &str,
     ) -> Result<Destination, DestinationError> {
         if let Some(destination) = options.destination()? {
-            return Ok(destination);
+            return Ok(self.topology.reach(destination));
         }
         match own_queue {
-            Some(own) => Ok(own.parse::<Destination>()?),
+            Some(own) => Ok(self.topology.reach(own.parse()?)),
             None => Ok(self.of(task)),
         }
     }
 
-    /// The queues that the tasks of a program go to; not those that an exchange finds.
+    /// The queues that a program serves which says nothing else: those it defines, and those its tasks
+    /// go to by their names.
     ///
     /// # Errors
     ///
     /// [`DestinationError`] if a task names a queue that can be none.
     pub fn queues_of(&self, registry: &Registry) -> Result<BTreeSet<QueueName>, DestinationError> {
-        let mut queues = BTreeSet::new();
+        let mut queues: BTreeSet<_> = self.topology.names().cloned().collect();
         for task in registry.iter() {
             let to = self.choose(&CallOptions::default(), task.options.queue, task.name)?;
             queues.extend(to.queue().cloned());
@@ -146,7 +162,8 @@ impl Routes {
             Rule::Function(choose) => choose(task),
         };
         let chosen = self.rules.iter().find_map(fits);
-        chosen.unwrap_or_else(|| self.default.clone())
+        self.topology
+            .reach(chosen.unwrap_or_else(|| self.default.clone()))
     }
 }
 

@@ -1,6 +1,8 @@
-//! Destinations that a store without exchanges can reach.
+//! What a store without exchanges cannot do.
 
-use celeriac_core::{BrokerError, Destination, QueueName};
+use celeriac_core::{BrokerError, BrokerUrl, Destination, ExchangeKind, Queue, QueueName};
+
+use crate::DriverOptions;
 
 /// The queue, of a store that has nothing else.
 pub(crate) fn only_queue(
@@ -9,9 +11,29 @@ pub(crate) fn only_queue(
 ) -> Result<QueueName, BrokerError> {
     match destination {
         Destination::Queue(queue) => Ok(queue),
-        Destination::Exchange(to) => Err(BrokerError::Unsupported {
-            address: address(),
-            what: format!("send to the exchange `{}`: it has queues only", to.exchange),
-        }),
+        Destination::Exchange(to) => Err(has_none(address(), &to.exchange)),
+    }
+}
+
+/// Refuses definitions by which a message would go to other queues than the one it names.
+pub(crate) fn refuse_exchanges(
+    url: &BrokerUrl,
+    options: &DriverOptions,
+) -> Result<(), BrokerError> {
+    let queues = options.topology.names();
+    let queues = queues.filter_map(|name| options.topology.queue(name));
+    let mut exchanges = queues.flat_map(Queue::bindings).map(|it| &it.exchange);
+    match exchanges.find(|it| it.kind != ExchangeKind::Direct) {
+        Some(exchange) => Err(has_none(url.to_string(), &exchange.name)),
+        None => Ok(()),
+    }
+}
+
+fn has_none(address: String, exchange: &str) -> BrokerError {
+    BrokerError::Unsupported {
+        address,
+        what: format!(
+            "have the exchange `{exchange}`: it has queues only, and Redis and RabbitMQ have exchanges"
+        ),
     }
 }

@@ -115,13 +115,19 @@ async fn open_driver(
             Ok(Arc::new(Box::pin(amqp::open(url, options)).await?))
         }
         #[cfg(feature = "memory")]
-        "memory" => Ok(memory::MemoryBroker::named(url.rest(), options)),
+        "memory" => {
+            destination::refuse_exchanges(url, options)?;
+            Ok(memory::MemoryBroker::named(url.rest(), options))
+        }
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "redis+socket" | "redis+unix" | "sentinel" => {
             Ok(Box::pin(redis::open(url, options)).await?)
         }
         #[cfg(feature = "sqlite")]
-        "sqlite" => Ok(sqlite::open(std::path::Path::new(url.rest()), options).await?),
+        "sqlite" => {
+            destination::refuse_exchanges(url, options)?;
+            Ok(sqlite::open(std::path::Path::new(url.rest()), options).await?)
+        }
         scheme => Err(BrokerError::Unusable {
             address: url.to_string(),
             reason: if NOT_BUILT_IN.contains(&scheme) {

@@ -1,5 +1,8 @@
 //! What a driver can be told when it is opened.
 
+use std::sync::Arc;
+
+use celeriac_core::Topology;
 use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 
 /// How a store is opened.
@@ -11,6 +14,8 @@ pub struct DriverOptions {
     pub durability: Durability,
     /// Whether a store that is not there is made; true by default.
     pub create: bool,
+    /// The queues that are declared otherwise than by their names alone: none by default.
+    pub topology: Arc<Topology>,
 }
 
 impl Default for DriverOptions {
@@ -19,6 +24,7 @@ impl Default for DriverOptions {
             body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
             durability: Durability::Full,
             create: true,
+            topology: Arc::default(),
         }
     }
 }

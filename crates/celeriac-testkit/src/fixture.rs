@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celeriac_core::{
     BoxFuture, Broker, ContentType, Headers, Message, Payload, QueueName, ResultState,
-    StoredResult, TaskId, Trail,
+    StoredResult, TaskId, Topology, Trail,
 };
 use jiff::Timestamp;
 use serde_json::Map;
@@ -15,6 +15,16 @@ pub trait Fixture: Send + Sync {
     /// Another handle to the store, as another process would open it. Bodies of more than 1 MiB
     /// are over its limit.
     fn open(&self) -> BoxFuture<'_, Arc<dyn Broker>>;
+
+    /// As [`open`](Self::open), by a program that defines these queues. Only asked of stores that have
+    /// exchanges.
+    ///
+    /// # Panics
+    ///
+    /// If the store has none.
+    fn open_with(&self, topology: Topology) -> BoxFuture<'_, Arc<dyn Broker>> {
+        panic!("this store has no exchanges for {topology:?}")
+    }
 
     /// Puts a message in a queue whose headers are taken as they are.
     fn insert_raw<'a>(

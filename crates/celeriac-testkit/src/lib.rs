@@ -14,6 +14,23 @@ pub mod peers;
 
 pub use fixture::{Fixture, block_on, call, message, queue, result, within};
 
+/// Runs the tests of exchanges against a driver that has them; as [`broker_conformance!`].
+#[macro_export]
+macro_rules! routing_conformance {
+    (mod $name:ident = $connect:path) => {
+        $crate::broker_conformance! { @suite $name, $connect,
+            routing => [
+                a_topic_leads_to_the_queues_whose_patterns_fit
+                copies_of_one_message_are_settled_one_by_one
+                a_direct_exchange_compares_keys
+                a_broadcast_reaches_every_consumer
+                a_broadcast_is_given_back_to_one
+                follow_ups_go_to_exchanges
+            ]
+        }
+    };
+}
+
 /// Runs the whole suite against a driver.
 ///
 /// `connect` is a function from the test's name to a [`Fixture`] with an empty store of its own.

@@ -10,11 +10,14 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Where a task goes: to its own queue, or where the routes send it.
-    pub(crate) fn route(&self, task: &str) -> Destination {
+    /// Where a task goes: where its signature says, to its own queue, or where the routes send it.
+    pub(crate) fn route(&self, named: Option<Destination>, task: &str) -> Destination {
         let own = self.registry.get(task).ok();
         // The attribute checked the name.
-        own.and_then(|task| task.options.queue?.parse().ok())
-            .unwrap_or_else(|| self.routes.of(task))
+        let own = || own.and_then(|task| task.options.queue?.parse().ok());
+        match named.or_else(own) {
+            Some(named) => self.routes.topology().reach(named),
+            None => self.routes.of(task),
+        }
     }
 }

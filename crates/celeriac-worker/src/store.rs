@@ -102,7 +102,7 @@ impl Store {
 
     /// What follows from a complete chord: its body, or why there is none.
     fn complete(&self, last: Part, joined: &Joined) -> Complete {
-        let route = |task: &str| self.router.route(task);
+        let route = |named, task: &str| self.router.route(named, task);
         match canvas::join(&last, joined, &route, Timestamp::now()) {
             Ok(follow) => Complete {
                 last,
@@ -117,7 +117,7 @@ impl Store {
     fn abandon(&self, last: Part, reason: &str) -> Complete {
         let group = last.counted.group.as_str();
         warn!(reason, group, "the body of a chord cannot be sent");
-        let route = |task: &str| self.router.route(task);
+        let route = |named, task: &str| self.router.route(named, task);
         let follow = canvas::abandon(&last, reason, &route, Timestamp::now());
         let follow = follow.unwrap_or_else(|error| {
             let error = &error as &dyn Error;

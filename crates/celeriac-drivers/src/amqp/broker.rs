@@ -8,7 +8,7 @@ use std::time::Duration;
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, BrokerUrl, Consumer, ConsumerInfo, DeadMessage, Destination,
-    Message, QueueInfo, QueueName, ResultBackend, TaskId,
+    Message, QueueInfo, QueueName, ResultBackend, TaskId, Topology,
 };
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -24,7 +24,6 @@ use super::names::Entity;
 use super::settings::Settings;
 use super::transport::{Consume, Counts, LinkError, QueueFlags, code};
 use super::{codec, delay, failure, runtime};
-use crate::destination::only_queue;
 use crate::{DriverOptions, headers};
 
 /// How long consumers have to say what they hold.
@@ -50,7 +49,9 @@ pub struct AmqpBroker {
 /// [`BrokerError::Unusable`] if the URL is none, or the server refuses its user or virtual host;
 /// [`BrokerError::Unavailable`] if no server answers.
 pub async fn open(url: &BrokerUrl, options: &DriverOptions) -> Result<AmqpBroker, BrokerError> {
-    let hub = Arc::new(Hub::new(Settings::read(url)?));
+    let mut settings = Settings::read(url)?;
+    settings.topology = options.topology.clone();
+    let hub = Arc::new(Hub::new(settings));
     let broker = AmqpBroker {
         answers: Arc::new(Answers::new(hub.clone())),
         hub: hub.clone(),
@@ -93,14 +94,20 @@ impl AmqpBroker {
     /// [`BrokerError`]; some may be deleted then.
     pub async fn delete_what_it_knows(&self, other: &Self) -> Result<(), BrokerError> {
         let (broker, queues) = (self.clone(), other.hub.known());
-        runtime::run(async move { broker.delete(queues).await }).await
+        let theirs = other.hub.settings.topology.clone();
+        runtime::run(async move { broker.delete(queues, &theirs).await }).await
     }
 
-    async fn delete(&self, queues: Vec<QueueName>) -> Result<(), BrokerError> {
+    async fn delete(&self, queues: Vec<QueueName>, topology: &Topology) -> Result<(), BrokerError> {
         let settings = &self.hub.settings;
         let refused = |error| failure::at(&self.hub.address(), error);
         let mut entities = vec![Entity::Dead, Entity::Private(settings.presence())];
         let mut exchanges = vec![settings.control(), settings.pidbox()];
+        for queue in topology.names().filter_map(|name| topology.queue(name)) {
+            let bound = queue.bindings().iter().map(|it| &it.exchange.name);
+            exchanges.extend(bound.map(|name| format!("{}{name}", settings.prefix)));
+        }
+        entities.extend(topology.names().cloned().map(Entity::Tasks));
         for queue in queues {
             entities.extend((0..delay::LEVELS).map(|level| Entity::Delayed(queue.clone(), level)));
             exchanges.push(Entity::Tasks(queue.clone()).name(settings));
@@ -126,16 +133,22 @@ impl AmqpBroker {
             headers::check_size(message, self.body_limit_bytes)?;
         }
         for (destination, mut message) in messages {
-            let queue = only_queue(destination, || self.hub.address())?;
             if message.reply_to.is_none() && message.headers.ignore_result != Some(true) {
                 message.reply_to = Some(self.answers.queue().await?.to_owned());
             }
-            self.hub.know([queue.clone()]);
-            let to = waiting_place(queue.clone(), far(message.headers.eta), now);
-            if matches!(to, Entity::Delayed(..)) {
+            let to = match destination {
+                Destination::Queue(queue) => {
+                    self.hub.know([queue.clone()]);
+                    waiting_place(queue, far(message.headers.eta), now)
+                }
+                // Until its time it waits behind the exchange, at each of its queues.
+                Destination::Exchange(to) => Entity::Exchange(to),
+            };
+            if let Entity::Delayed(queue, _) = &to {
                 // It goes there by itself, so that must be there.
                 let line = self.hub.line().await?;
-                self.hub.declare(&line, &Entity::Tasks(queue)).await?;
+                let queue = Entity::Tasks(queue.clone());
+                self.hub.declare(&line, &queue).await?;
             }
             let encoded = codec::encode(to, &message);
             letters.push(encoded.map_err(|reason| {

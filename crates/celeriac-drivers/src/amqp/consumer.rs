@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, BrokerError, Consumer, Delivery, Settled, Settlement, TaskId, Verdict, moment,
+    BoxFuture, BrokerError, Consumer, Delivery, Destination, Settled, Settlement, TaskId, Verdict,
+    moment,
 };
 use jiff::Timestamp;
 use serde_json::Map;
@@ -17,11 +18,10 @@ use super::answers;
 use super::dead::Burial;
 use super::hub::{Hub, Letter};
 use super::intake::{Intake, Order, lock, supervise};
-use super::names::Entity;
+use super::names::{self, Entity};
 use super::session::Session;
 use super::shelf::{Handed, Raw};
 use super::{codec, delay, runtime};
-use crate::destination::only_queue;
 use crate::headers;
 
 /// A consumer of some queues of one server.
@@ -36,10 +36,16 @@ impl AmqpConsumer {
     /// Connects. Nothing is taken from the queues before the first call to `receive`.
     pub(crate) async fn start(
         hub: Arc<Hub>,
-        subscription: Subscription,
+        mut subscription: Subscription,
         body_limit_bytes: usize,
     ) -> Result<Self, BrokerError> {
-        hub.know(subscription.queues.iter().cloned());
+        own_broadcasts(&hub, &mut subscription)?;
+        let shared = subscription.queues.iter();
+        hub.know(
+            shared
+                .filter(|it| names::broadcast_of(it).is_none())
+                .cloned(),
+        );
         let intake = Arc::new(Intake::new(hub, subscription, body_limit_bytes));
         let session = Session::open(intake.clone()).await?;
         let (orders, inbox) = mpsc::channel(1);
@@ -204,6 +210,22 @@ async fn settle(
     Ok(ours.into_iter().map(how).collect())
 }
 
+/// Puts queues of the consumer's own in the place of those that are broadcasts.
+fn own_broadcasts(hub: &Hub, subscription: &mut Subscription) -> Result<(), BrokerError> {
+    for name in &mut subscription.queues {
+        let definition = hub.settings.topology.queue(name);
+        if definition.is_some_and(celeriac_core::Queue::is_broadcast) {
+            let own = names::own_queue(name).ok_or_else(|| BrokerError::Unusable {
+                address: hub.address(),
+                reason: format!("the name of the broadcast `{name}` is too long"),
+                help: "give it one of at most 200 bytes".to_owned(),
+            });
+            *name = own?;
+        }
+    }
+    Ok(())
+}
+
 /// What is published before a delivery is acknowledged, in its order.
 fn letters_of(
     intake: &Intake,
@@ -217,8 +239,7 @@ fn letters_of(
         letters.extend(answers::letter(result, to));
     }
     for (destination, message) in settlement.follow_ups {
-        let queue = only_queue(destination, || intake.hub.address())?;
-        letters.push(letter_to(intake, queue, &message)?);
+        letters.push(letter_to(intake, destination, &message)?);
     }
     let queue = intake.subscription.queues[handed.queue].clone();
     let verdict = match settlement.verdict {
@@ -246,11 +267,17 @@ fn letters_of(
 /// The letter that carries a new message to where it waits.
 pub(crate) fn letter_to(
     intake: &Intake,
-    queue: celeriac_core::QueueName,
+    destination: Destination,
     message: &celeriac_core::Message,
 ) -> Result<Letter, BrokerError> {
     headers::check_size(message, intake.body_limit_bytes)?;
-    let to = waiting_place(queue, far(message.headers.eta), Timestamp::now());
+    let to = match destination {
+        Destination::Queue(queue) => {
+            waiting_place(queue, far(message.headers.eta), Timestamp::now())
+        }
+        // Until its time it waits behind the exchange, at each of its queues.
+        Destination::Exchange(to) => Entity::Exchange(to),
+    };
     codec::encode(to, message).map_err(|reason| unsayable(intake, reason))
 }
 
@@ -273,8 +300,9 @@ pub(crate) fn waiting_place(
     now: Timestamp,
 ) -> Entity {
     match eta.and_then(|eta| delay::level(now, eta)) {
-        Some(level) => Entity::Delayed(queue, level),
-        None => Entity::Tasks(queue),
+        // What is broadcast waits on its consumer, as the queues of delays outlive it.
+        Some(level) if names::broadcast_of(&queue).is_none() => Entity::Delayed(queue, level),
+        _ => Entity::Tasks(queue),
     }
 }
 

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use celeriac_core::{BrokerError, QueueName, TaskId};
+use celeriac_core::{BrokerError, Destination, ExchangeKey, QueueName, TaskId};
 use tokio::time::timeout;
 
-use super::names::Entity;
-use super::settings::{QueueType, Settings};
+use super::names::{Entity, Lead};
+use super::settings::Settings;
 use super::transport::{Channel, Connection, LinkError, Outgoing, Properties, Refusal, code};
 use super::{control, failure};
 
@@ -145,18 +145,41 @@ impl Hub {
         if lock(&line.declared).contains(entity) {
             return Ok(());
         }
-        let declared = self.declare_on(&line.connection, entity).await;
-        declared.map_err(|error| self.failed(error))?;
-        lock(&line.declared).insert(entity.clone());
+        let entity = entity.declared();
+        if lock(&line.declared).contains(&entity) {
+            return Ok(());
+        }
+        let declared = self.declare_on(&line.connection, &entity).await;
+        declared.map_err(|error| match &entity {
+            Entity::Exchange(_) if error.is_code(code::NOT_FOUND) => self.unroutable(&entity),
+            _ => self.failed(error),
+        })?;
+        lock(&line.declared).insert(entity);
         Ok(())
     }
 
-    /// Declares a queue as it must be. One that is there with other arguments is used as it is.
+    fn unroutable(&self, entity: &Entity) -> BrokerError {
+        let (exchange, routing_key) = entity.address(&self.settings);
+        let to = Box::new(ExchangeKey {
+            exchange,
+            routing_key,
+        });
+        BrokerError::Unroutable {
+            address: self.address(),
+            destination: Destination::Exchange(to),
+        }
+    }
+
+    /// Declares a queue as it must be, or an exchange with all its queues that are defined. A queue
+    /// that is there with other arguments is used as it is.
     pub(crate) async fn declare_on(
         &self,
         connection: &Connection,
         entity: &Entity,
     ) -> Result<(), LinkError> {
+        if let Entity::Exchange(to) = entity {
+            return self.declare_exchange(connection, &to.exchange).await;
+        }
         if let Some(reason) = declare(connection, &self.settings, entity).await? {
             let queue = entity.name(&self.settings);
             if lock(&self.misfits).insert(queue.clone()) {
@@ -166,6 +189,31 @@ impl Hub {
                     help = "declare it alike everywhere, or delete it when it is empty",
                     "the queue was declared with other arguments, it is used as it is"
                 );
+            }
+        }
+        Ok(())
+    }
+
+    /// Declares an exchange of tasks with the queues that are defined for it; one of somebody else's
+    /// must be there.
+    async fn declare_exchange(
+        &self,
+        connection: &Connection,
+        exchange: &str,
+    ) -> Result<(), LinkError> {
+        let topology = &self.settings.topology;
+        let name = format!("{}{exchange}", self.settings.prefix);
+        let channel = connection.channel().await?;
+        let Some(kind) = topology.kind(exchange) else {
+            return channel.look_at_exchange(&name).await;
+        };
+        channel.declare_exchange(&name, kind.as_str(), true).await?;
+        let bound: HashSet<_> = topology.bound_to(exchange).map(|it| it.0).collect();
+        for queue in bound {
+            let definition = topology.queue(queue);
+            if definition.is_some_and(|definition| !definition.is_broadcast()) {
+                let queue = Entity::Tasks(queue.clone());
+                Box::pin(self.declare_on(connection, &queue)).await?;
             }
         }
         Ok(())
@@ -213,10 +261,13 @@ impl Hub {
             let unrouted = self.publish(line, batch).await?;
             if !unrouted.is_empty() {
                 for letter in &unrouted {
-                    lock(&line.declared).remove(&letter.to);
+                    lock(&line.declared).remove(&letter.to.declared());
                     self.declare(line, &letter.to).await?;
                 }
                 if let Some(lost) = self.publish(line, &unrouted).await?.first() {
+                    if matches!(lost.to, Entity::Exchange(_)) {
+                        return Err(self.unroutable(&lost.to));
+                    }
                     let queue = lost.to.name(&self.settings);
                     let reason = format!("no queue `{queue}` takes a message");
                     return Err(self.failed(LinkError::NotTaken(reason)));
@@ -240,12 +291,15 @@ impl Hub {
                 reason: "the server takes no messages, it is short of memory or disk".to_owned(),
             });
         }
-        let outgoing = batch.iter().map(|letter| Outgoing {
-            exchange: String::new(),
-            routing_key: letter.to.name(&self.settings),
-            mandatory: !matches!(letter.to, Entity::Private(_)),
-            properties: letter.properties.clone(),
-            body: letter.body.clone(),
+        let outgoing = batch.iter().map(|letter| {
+            let (exchange, routing_key) = letter.to.address(&self.settings);
+            Outgoing {
+                exchange,
+                routing_key,
+                mandatory: letter.to.must_arrive(&self.settings),
+                properties: letter.properties.clone(),
+                body: letter.body.clone(),
+            }
         });
         let publishing = line.publishing.publish(outgoing.collect());
         let refusals = match timeout(wait, publishing).await {
@@ -294,45 +348,45 @@ async fn declare(
         return Ok(None);
     };
     let name = entity.name(settings);
-    // A refusal ends the channel, so each question has its own.
-    let exchange = match entity {
-        Entity::Tasks(_) => declare_exchange(connection, &name, settings).await?,
-        _ => false,
+    let leads = match entity {
+        Entity::Tasks(queue) => declare_leads(connection, settings.leads_to(queue)).await?,
+        _ => Vec::new(),
     };
-    let channel = connection.channel().await?;
+    // A refusal ends the channel, so each question has its own.
+    let mut channel = connection.channel().await?;
+    let mut misfit = None;
     match channel.declare_queue(&name, flags, &arguments).await {
         Err(LinkError::Refused { code, text }) if code == code::PRECONDITION_FAILED => {
-            connection.channel().await?.look_at(&name).await?;
-            return Ok(Some(text));
+            channel = connection.channel().await?;
+            channel.look_at(&name).await?;
+            misfit = Some(text);
         }
-        declared => declared?,
-    };
-    if exchange {
-        channel.bind_queue(&name, &name, &name).await?;
+        declared => {
+            declared?;
+        }
     }
-    Ok(None)
+    for lead in leads {
+        channel
+            .bind_queue(&name, &lead.exchange, &lead.routing_key)
+            .await?;
+    }
+    Ok(misfit)
 }
 
-/// Declares the exchange that Celery gives each queue, and says whether it is ours to bind to.
-///
-/// We publish to the default exchange, so one of another kind is no obstacle.
-async fn declare_exchange(
-    connection: &Connection,
-    name: &str,
-    settings: &Settings,
-) -> Result<bool, LinkError> {
-    let kind = match settings.queue_type {
-        QueueType::Classic => "direct",
-        // Celery's delayed delivery, which goes with these, needs it.
-        QueueType::Quorum => "topic",
-    };
-    let channel = connection.channel().await?;
-    match channel.declare_exchange(name, kind, true).await {
-        Ok(()) => Ok(true),
-        Err(error @ LinkError::Refused { .. }) => {
-            tracing::debug!(exchange = name, %error, "the queue's exchange is somebody else's");
-            Ok(false)
+/// Declares the exchanges that lead to a queue, and gives those that are ours to bind to.
+async fn declare_leads(connection: &Connection, leads: Vec<Lead>) -> Result<Vec<Lead>, LinkError> {
+    let mut ours = Vec::with_capacity(leads.len());
+    for lead in leads {
+        let channel = connection.channel().await?;
+        let kind = lead.kind.as_str();
+        match channel.declare_exchange(&lead.exchange, kind, true).await {
+            Ok(()) => ours.push(lead),
+            Err(error @ LinkError::Refused { .. }) if lead.is_own => {
+                let exchange = &lead.exchange;
+                tracing::debug!(exchange, %error, "the queue's exchange is somebody else's");
+            }
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(error),
     }
+    Ok(ours)
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use celeriac_core::QueueName;
+use celeriac_core::{ExchangeKey, ExchangeKind, Queue, QueueName};
 use serde_json::{Map, Value, json};
 
 use super::delay;
@@ -27,6 +27,20 @@ pub(crate) enum Entity {
     Dead,
     /// Somebody's own queue, which is declared by its owner.
     Private(String),
+    /// Whatever queues an exchange of tasks has for a routing key.
+    Exchange(Box<ExchangeKey>),
+}
+
+/// What leads to a task queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lead {
+    /// The name of the exchange on the server.
+    pub(crate) exchange: String,
+    pub(crate) kind: ExchangeKind,
+    pub(crate) routing_key: String,
+    /// Whether it is the exchange that Celery gives each queue: we publish past it, so one of another
+    /// kind is no obstacle.
+    pub(crate) is_own: bool,
 }
 
 const DURABLE: QueueFlags = QueueFlags {
@@ -37,6 +51,13 @@ const DURABLE: QueueFlags = QueueFlags {
 
 /// How long the queue of a consumer's long calls outlives it, empty.
 const KEPT_EXPIRES: Duration = Duration::from_secs(60 * 60);
+
+/// How long a consumer's own queue for what is broadcast outlives its last subscription: through a
+/// lost connection, but not for ever.
+const OWN_EXPIRES: Duration = Duration::from_secs(60 * 60);
+
+/// What the queue of one consumer for what is broadcast begins with; kombu calls its own so too.
+const BROADCAST: &str = "bcast.";
 
 /// A message that was kept for longer goes back as soon as its keeper has died. It must be long
 /// enough for a keeper that lives to take it.
@@ -57,6 +78,37 @@ impl Entity {
             }
             Self::Dead => format!("{prefix}celeriac.dead"),
             Self::Private(name) => name.clone(),
+            Self::Exchange(to) => format!("{prefix}{}", to.exchange),
+        }
+    }
+
+    /// The exchange and the routing key by which a message gets there.
+    pub(crate) fn address(&self, settings: &Settings) -> (String, String) {
+        match self {
+            Self::Exchange(to) => (self.name(settings), to.routing_key.clone()),
+            queue => (String::new(), queue.name(settings)),
+        }
+    }
+
+    /// It as far as it is declared: an exchange, whatever the routing key.
+    pub(crate) fn declared(&self) -> Self {
+        match self {
+            Self::Exchange(to) => Self::Exchange(Box::new(ExchangeKey {
+                exchange: to.exchange.clone(),
+                routing_key: String::new(),
+            })),
+            queue => queue.clone(),
+        }
+    }
+
+    /// Whether the server is to say so if nobody gets a message.
+    pub(crate) fn must_arrive(&self, settings: &Settings) -> bool {
+        match self {
+            Self::Private(_) => false,
+            Self::Exchange(to) => {
+                settings.topology.kind(&to.exchange) != Some(ExchangeKind::Fanout)
+            }
+            _ => true,
         }
     }
 
@@ -67,8 +119,11 @@ impl Entity {
     ) -> Option<(QueueFlags, Map<String, Value>)> {
         let mut arguments = Map::new();
         match self {
-            Self::Private(_) => return None,
-            Self::Tasks(_) => {
+            Self::Private(_) | Self::Exchange(_) => return None,
+            Self::Tasks(queue) if broadcast_of(queue).is_some() => {
+                expire(&mut arguments, Some(OWN_EXPIRES));
+            }
+            Self::Tasks(queue) => {
                 if let Some(most) = settings.max_priority {
                     arguments.insert("x-max-priority".to_owned(), most.into());
                 }
@@ -76,6 +131,9 @@ impl Entity {
                     arguments.insert("x-queue-type".to_owned(), "quorum".into());
                 }
                 expire(&mut arguments, settings.queue_expires);
+                let definition = settings.topology.queue(queue);
+                let own = definition.map(|definition| definition.arguments().clone());
+                arguments.extend(own.unwrap_or_default());
             }
             Self::Dead => expire(&mut arguments, settings.queue_expires),
             Self::Delayed(queue, level) => {
@@ -92,6 +150,19 @@ impl Entity {
         }
         Some((DURABLE, arguments))
     }
+}
+
+/// A queue of one consumer's own, for what is broadcast as `queue`; `None` if that is too long.
+pub(crate) fn own_queue(queue: &QueueName) -> Option<QueueName> {
+    let id = uuid::Uuid::new_v4().simple();
+    QueueName::new(&format!("{BROADCAST}{id}.{queue}")).ok()
+}
+
+/// What is broadcast as, if it is one consumer's own queue.
+pub(crate) fn broadcast_of(queue: &QueueName) -> Option<&str> {
+    let rest = queue.as_str().strip_prefix(BROADCAST)?;
+    let (id, name) = rest.split_once('.')?;
+    (id.len() == 32 && !id.contains('-')).then_some(name)
 }
 
 /// The arguments of a queue whose messages go to `queue` after a while.
@@ -140,6 +211,36 @@ fn fnv(bytes: &[u8]) -> u64 {
 }
 
 impl Settings {
+    /// What leads to a task queue.
+    pub(crate) fn leads_to(&self, queue: &QueueName) -> Vec<Lead> {
+        let broadcast = broadcast_of(queue).and_then(|name| QueueName::new(name).ok());
+        let definition = self.topology.queue(broadcast.as_ref().unwrap_or(queue));
+        let prefix = &self.prefix;
+        let leads = definition.into_iter().flat_map(Queue::bindings);
+        let mut leads: Vec<Lead> = leads
+            .map(|binding| Lead {
+                exchange: format!("{prefix}{}", binding.exchange.name),
+                kind: binding.exchange.kind,
+                routing_key: binding.routing_key.clone(),
+                is_own: false,
+            })
+            .collect();
+        if leads.is_empty() {
+            let name = format!("{prefix}{queue}");
+            leads.push(Lead {
+                exchange: name.clone(),
+                kind: match self.queue_type {
+                    QueueType::Classic => ExchangeKind::Direct,
+                    // Celery's delayed delivery, which goes with these, needs it.
+                    QueueType::Quorum => ExchangeKind::Topic,
+                },
+                routing_key: name,
+                is_own: true,
+            });
+        }
+        leads
+    }
+
     /// The exchange by which Celery's remote control reaches all workers.
     pub(crate) fn pidbox(&self) -> String {
         format!("{}.pidbox", self.control_exchange)

@@ -9,8 +9,10 @@
 //!
 //! Names, arguments and bindings are those that Celery's workers declare.
 
+use celeriac_core::ExchangeKind;
 use serde_json::{Map, Value, json};
 
+use super::names::Lead;
 use super::settings::QueueType;
 use super::transport::{Connection, LinkError, QueueFlags};
 
@@ -55,11 +57,12 @@ fn arguments(level: usize, kind: QueueType) -> Map<String, Value> {
     arguments
 }
 
-/// Declares all of it, and leads to `queues`, whose exchanges are of kind topic and called alike.
+/// Declares all of it, and leads to queues through exchanges of theirs; past the direct ones, which
+/// cannot take part in it.
 pub(crate) async fn declare(
     connection: Connection,
     kind: QueueType,
-    queues: Vec<String>,
+    queues: Vec<(Lead, String)>,
 ) -> Result<(), LinkError> {
     let channel = connection.channel().await?;
     let durable = QueueFlags {
@@ -83,13 +86,16 @@ pub(crate) async fn declare(
             .bind_exchange(&to, &from, &pattern(level, '0'))
             .await?;
     }
-    for queue in queues {
-        let key = format!("#.{queue}");
+    for (lead, queue) in queues {
+        if lead.kind == ExchangeKind::Direct {
+            continue;
+        }
+        let (exchange, key) = (&lead.exchange, format!("#.{}", lead.routing_key));
         // Each on a channel of its own: an exchange of another kind ends it.
         let channel = connection.channel().await?;
         let led = async {
-            channel.bind_exchange(&queue, DELIVERY, &key).await?;
-            channel.bind_queue(&queue, &queue, &key).await
+            channel.bind_exchange(exchange, DELIVERY, &key).await?;
+            channel.bind_queue(&queue, exchange, &key).await
         };
         if let Err(error) = led.await {
             tracing::warn!(queue, %error, "what Python delays does not reach this queue");

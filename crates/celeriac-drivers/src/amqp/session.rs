@@ -20,7 +20,7 @@ use super::control::{self, Heard};
 use super::dead::Burial;
 use super::hub::Letter;
 use super::intake::{Intake, Order, lock};
-use super::names::Entity;
+use super::names::{Entity, broadcast_of};
 use super::settings::QueueType;
 use super::shelf::{Item, Raw};
 use super::sort::{Sorted, sort};
@@ -102,8 +102,13 @@ impl Session {
         }
         if settings.queue_type == QueueType::Quorum {
             let queues = intake.subscription.queues.iter();
-            let queues = queues.map(|queue| Entity::Tasks(queue.clone()).name(settings));
-            let (queues, kind) = (queues.collect(), settings.delayed_queue_type);
+            let queues = queues.filter(|queue| broadcast_of(queue).is_none());
+            let leads = queues.flat_map(|queue| {
+                let name = Entity::Tasks(queue.clone()).name(settings);
+                let leads = settings.leads_to(queue).into_iter();
+                leads.map(move |lead| (lead, name.clone()))
+            });
+            let (queues, kind) = (leads.collect(), settings.delayed_queue_type);
             // It takes a second the first time, and nothing of ours waits for it.
             let declaring = native::declare(connection.clone(), kind, queues);
             tokio::spawn(async move {
@@ -177,6 +182,7 @@ impl Session {
                     // Dropped without being closed: what is held counts as delivered.
                     if let Some(Order::Close(done)) = order {
                         self.give_back().await;
+                        self.delete_broadcasts().await;
                         self.connection.close().await;
                         let _ = done.send(());
                     } else {
@@ -269,8 +275,11 @@ impl Session {
                 || codec::is_marked_revoked(&incoming.properties)
         };
         let now = Timestamp::now();
-        let sorted = sort(&incoming, intake.body_limit_bytes, limit, now, is_revoked);
         let name = shelf.queue(queue).clone();
+        // What is broadcast waits here, as the queues of delays outlive it.
+        let waits_here = broadcast_of(&name).is_some();
+        let body_limit = intake.body_limit_bytes;
+        let sorted = sort(&incoming, body_limit, limit, now, waits_here, is_revoked);
         let (tag, raw) = (
             incoming.tag,
             Raw {
@@ -465,6 +474,18 @@ impl Session {
                 }
             }
             Heard::Nothing => Ok(()),
+        }
+    }
+
+    /// Deletes the queues that were this consumer's alone. If it cannot, the server does it later.
+    async fn delete_broadcasts(&mut self) {
+        let queues = self.intake.subscription.queues.iter();
+        for queue in queues.filter(|queue| broadcast_of(queue).is_some()) {
+            let name = Entity::Tasks(queue.clone()).name(&self.intake.hub.settings);
+            if let Err(error) = self.channel.delete_queue(&name).await {
+                tracing::debug!(queue = name, %error, "cannot delete the queue of a broadcast");
+                return;
+            }
         }
     }
 

@@ -9,9 +9,10 @@
 //! The virtual host is read as kombu reads it: `/` and nothing both mean `/`, `//` does too, and
 //! `/name` means `name`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::{BrokerError, BrokerUrl};
+use celeriac_core::{BrokerError, BrokerUrl, Topology};
 
 /// What a URL says.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) queue_expires: Option<Duration>,
     /// Put before the name of every queue and exchange of tasks.
     pub(crate) prefix: String,
+    /// The queues that are declared otherwise than by their names alone.
+    pub(crate) topology: Arc<Topology>,
     /// The exchange of remote control is called so, followed by `.pidbox`.
     pub(crate) control_exchange: String,
     /// How long results are remembered that do not say it themselves.
@@ -85,6 +88,7 @@ impl Default for Settings {
             max_priority: None,
             queue_expires: None,
             prefix: String::new(),
+            topology: Arc::default(),
             control_exchange: "celery".to_owned(),
             result_expires: Duration::from_secs(24 * 60 * 60),
             publish_timeout: Duration::from_secs(30),

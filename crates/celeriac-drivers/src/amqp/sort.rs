@@ -23,12 +23,13 @@ pub(crate) enum Sorted {
     Dead(DeadReason, String, u32, Option<StoredResult>),
 }
 
-/// Decides what is done with `incoming` at `now`.
+/// Decides what is done with `incoming` at `now`; whether it waits in the consumer itself if it has to.
 pub(crate) fn sort(
     incoming: &Incoming,
     body_limit_bytes: usize,
     most_deliveries: NonZeroU32,
     now: Timestamp,
+    waits_here: bool,
     is_revoked: impl Fn(&Message) -> bool,
 ) -> Sorted {
     let properties: &Properties = &incoming.properties;
@@ -54,7 +55,9 @@ pub(crate) fn sort(
     }
     let due = message.headers.eta.filter(|eta| *eta > now);
     match due.and_then(|due| Some((due, delay::level(now, due)?))) {
-        Some((due, level)) if due.duration_since(now).unsigned_abs() > delay::NEAR => {
+        Some((due, level))
+            if !waits_here && due.duration_since(now).unsigned_abs() > delay::NEAR =>
+        {
             if is_revoked(&message) {
                 return Sorted::For(message, before + 1, None);
             }
@@ -86,7 +89,7 @@ mod tests {
     }
 
     fn sorted(incoming: &Incoming) -> Sorted {
-        sort(incoming, 1 << 20, LIMIT, NOW, |_| false)
+        sort(incoming, 1 << 20, LIMIT, NOW, false, |_| false)
     }
 
     #[test]
@@ -118,7 +121,7 @@ mod tests {
         assert!(matches!(sorted(&far), Sorted::Wait(2, 1)));
         let near = incoming(Some(Duration::from_millis(900)), false, 0);
         assert!(matches!(sorted(&near), Sorted::For(_, 1, Some(_))));
-        let revoked = sort(&far, 1 << 20, LIMIT, NOW, |_| true);
+        let revoked = sort(&far, 1 << 20, LIMIT, NOW, false, |_| true);
         assert!(matches!(revoked, Sorted::For(_, 2, None)));
     }
 
@@ -132,7 +135,7 @@ mod tests {
             "{found:?}"
         );
         let large = incoming(None, false, 0);
-        let found = sort(&large, 3, LIMIT, NOW, |_| false);
+        let found = sort(&large, 3, LIMIT, NOW, false, |_| false);
         assert!(matches!(found, Sorted::Dead(DeadReason::Malformed, ..)));
     }
 }

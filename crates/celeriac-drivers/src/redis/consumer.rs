@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, oneshot};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use super::broadcast::Broadcasts;
 use super::claim::Claimed;
 use super::failure::Failure;
 use super::fetch::{Desk, Fetched, fetch};
@@ -33,6 +34,7 @@ const UNPARKED_AT_ONCE: usize = 1000;
 pub(super) struct RedisConsumer {
     inner: Arc<Inner>,
     desk: Arc<Desk>,
+    broadcasts: Broadcasts,
     receiving: Mutex<Receiving>,
     revoking: Mutex<()>,
 }
@@ -52,10 +54,13 @@ impl RedisConsumer {
     /// Registers a consumer.
     pub(super) async fn register(
         inner: Arc<Inner>,
-        subscription: Subscription,
-    ) -> Result<Self, Failure> {
+        mut subscription: Subscription,
+    ) -> Result<Self, BrokerError> {
         let owner: Arc<str> = Uuid::new_v4().simple().to_string().into();
-        let last_revoked = keeper::register(&inner, &subscription, &owner).await?;
+        let mut broadcasts = Broadcasts::of(&inner, &mut subscription, &owner)?;
+        let registered = keeper::register(&inner, &subscription, &owner).await;
+        let last_revoked = inner.told(registered)?;
+        inner.told(broadcasts.open(&inner).await)?;
         inner.add_node(&subscription.consumer);
         // Opened before anything can be published that it would have to hear.
         inner.ears();
@@ -64,6 +69,7 @@ impl RedisConsumer {
         Ok(Self {
             inner,
             desk,
+            broadcasts,
             receiving: Mutex::default(),
             revoking: Mutex::default(),
         })
@@ -169,7 +175,6 @@ impl RedisConsumer {
 
     /// Carries out settlements of deliveries that are held here.
     async fn carry_out(&self, settlements: Vec<Settlement>) -> Result<Vec<Settled>, BrokerError> {
-        let limit_bytes = self.inner.options.body_limit_bytes;
         let limit = self.desk.subscription.most_deliveries().get();
         let mut settled = vec![Settled::LeaseLost; settlements.len()];
         let (mut endings, mut places) = (Vec::new(), Vec::new());
@@ -179,18 +184,12 @@ impl RedisConsumer {
                 continue;
             };
             held.deliveries = held.deliveries.min(limit);
-            endings.push(Ending::encode(
-                settlement,
-                &held,
-                &self.inner.keys,
-                self.inner.settings.result_serializer,
-                limit_bytes,
-            )?);
+            endings.push(Ending::encode(settlement, &held, &self.inner).await?);
             places.push((place, tag));
         }
         let queues = endings.iter().flat_map(|ending| &ending.follow_ups);
         self.inner
-            .know_queues(queues.map(|message| &message.queue))
+            .know_queues(queues.filter_map(|message| message.queue.as_ref()))
             .await?;
         let mut done = Vec::with_capacity(endings.len());
         let mut rest = &endings[..];
@@ -379,7 +378,8 @@ impl Consumer for RedisConsumer {
             if let Some(asked) = receiving.asked.take() {
                 let _ = asked.await;
             }
-            self.leave().await.map_err(|it| it.at(&self.inner.address))
+            self.inner.told(self.leave().await)?;
+            self.inner.told(self.broadcasts.close(&self.inner).await)
         })
     }
 }

@@ -4,110 +4,14 @@
 //!
 //! kombu's virtual exchanges: direct, topic and fanout, and the form of their bindings.
 
-use celeriac_core::{BrokerError, Message, QueueName};
-use celeriac_wire::{Envelope, WireMessage};
-use jiff::Timestamp;
-use uuid::Uuid;
+use celeriac_core::{Binding, ExchangeKind, Queue, QueueName};
 
 use super::failure::Failure;
-use super::outgoing::Outgoing;
-use super::store::{Inner, RedisStore};
-use crate::headers;
-
-/// How an exchange finds the queues of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ExchangeKind {
-    /// Those bound with its routing key.
-    Direct,
-    /// Those bound with a pattern for it: words between dots, `*` for one, `#` for any.
-    Topic,
-    /// All who listen now: it is broadcast, and kept for nobody.
-    Fanout,
-}
-
-impl RedisStore {
-    /// Binds `queue` to an exchange, for Python's clients and ours.
-    ///
-    /// # Errors
-    ///
-    /// [`BrokerError::Unsupported`] for a fanout exchange, which has no queues, and
-    /// [`BrokerError::Unavailable`] and the like.
-    pub async fn bind(
-        &self,
-        queue: &QueueName,
-        exchange: &str,
-        kind: ExchangeKind,
-        routing_key: &str,
-    ) -> Result<(), BrokerError> {
-        let keys = &self.inner.keys;
-        let pattern = match kind {
-            ExchangeKind::Direct => String::new(),
-            ExchangeKind::Topic => pattern(routing_key),
-            ExchangeKind::Fanout => {
-                return Err(BrokerError::Unsupported {
-                    address: self.inner.address.clone(),
-                    what: "bind a queue to a fanout exchange".to_owned(),
-                });
-            }
-        };
-        let binding = keys.binding(routing_key, &pattern, queue.as_str());
-        let mut bind = redis::pipe();
-        bind.atomic();
-        for table in keys.bindings(exchange) {
-            bind.cmd("SADD").arg(table).arg(&binding).ignore();
-        }
-        self.inner
-            .told(self.inner.link.pipeline::<()>(bind).await)?;
-        self.inner.know_queues([queue].into_iter()).await
-    }
-
-    /// Publishes one message to an exchange, and says to how many queues it went, or for a fanout
-    /// how many heard it. One that nobody is bound for is dropped, as Celery does.
-    ///
-    /// # Errors
-    ///
-    /// As [`Broker::publish`](celeriac_core::Broker::publish).
-    pub async fn publish_to_exchange(
-        &self,
-        exchange: &str,
-        kind: ExchangeKind,
-        routing_key: &str,
-        message: &Message,
-    ) -> Result<u64, BrokerError> {
-        let inner = &self.inner;
-        headers::check_size(message, inner.options.body_limit_bytes)?;
-        let envelope = || Envelope {
-            exchange: exchange.to_owned(),
-            ..Envelope::to_queue(
-                routing_key,
-                Uuid::new_v4().to_string(),
-                WireMessage::encode(message, Timestamp::now()),
-            )
-        };
-        if kind == ExchangeKind::Fanout {
-            let mut publish = redis::cmd("PUBLISH");
-            publish
-                .arg(inner.keys.channel(exchange, routing_key))
-                .arg(envelope().encode());
-            return inner.told(inner.link.command(publish).await);
-        }
-        let queues = inner.told(queues_of(inner, exchange, routing_key).await)?;
-        let outgoing = queues.iter().filter_map(|queue| {
-            Some(Outgoing {
-                queue: QueueName::new(queue).ok()?,
-                list: inner.keys.list(queue, message.priority),
-                text: envelope().encode(),
-            })
-        });
-        let outgoing: Vec<Outgoing> = outgoing.collect();
-        let count = outgoing.len() as u64;
-        inner.told(inner.push(outgoing).await)?;
-        Ok(count)
-    }
-}
+use super::store::Inner;
 
 /// The queues to which a routing key leads from an exchange; without one, the queue of its name.
+///
+/// What this program defines is bound first if it is not.
 pub(super) async fn queues_of(
     inner: &Inner,
     exchange: &str,
@@ -116,10 +20,23 @@ pub(super) async fn queues_of(
     if exchange.is_empty() {
         return Ok(vec![routing_key.to_owned()]);
     }
-    let [table, _] = inner.keys.bindings(exchange);
+    let [table, permanent] = inner.keys.bindings(exchange);
     let mut ask = redis::cmd("SMEMBERS");
-    ask.arg(table);
-    let bindings: Vec<String> = inner.link.command(ask).await?;
+    ask.arg(&table);
+    let mut bindings: Vec<String> = inner.link.command(ask).await?;
+    let defined = inner.options.topology.bound_to(exchange);
+    let defined = defined.filter(|(_, binding)| binding.exchange.kind != ExchangeKind::Fanout);
+    let defined = defined.map(|(queue, binding)| member(inner, queue, binding));
+    let missing: Vec<String> = defined.filter(|it| !bindings.contains(it)).collect();
+    if !missing.is_empty() {
+        let mut bind = redis::pipe();
+        bind.atomic();
+        for table in [table, permanent] {
+            bind.cmd("SADD").arg(table).arg(&missing).ignore();
+        }
+        inner.link.pipeline::<()>(bind).await?;
+        bindings.extend(missing);
+    }
     let leads = |binding: &String| {
         let [key, pattern, queue] = inner.keys.read_binding(binding)?;
         let fits = if pattern.is_empty() {
@@ -133,6 +50,39 @@ pub(super) async fn queues_of(
     queues.sort_unstable();
     queues.dedup();
     Ok(queues)
+}
+
+/// What binds a queue that is consumed: the exchanges, each with the member of its tables. A queue
+/// that is not defined otherwise is bound as Celery binds it, to an exchange of its own.
+pub(super) fn bindings_of(inner: &Inner, queue: &QueueName) -> Vec<(String, String)> {
+    let definition = inner.options.topology.queue(queue);
+    if let Some(definition) = definition.filter(|it| !it.bindings().is_empty()) {
+        return members(inner, queue, definition);
+    }
+    let name = queue.as_str();
+    vec![(name.to_owned(), inner.keys.binding(name, "", name))]
+}
+
+/// What binds a queue of this name as `definition` says: the exchanges, each with the member of its
+/// tables.
+pub(super) fn members(
+    inner: &Inner,
+    name: &QueueName,
+    definition: &Queue,
+) -> Vec<(String, String)> {
+    let bindings = definition.bindings().iter();
+    let members = bindings.map(|it| (it.exchange.name.clone(), member(inner, name, it)));
+    members.collect()
+}
+
+/// What stands in the tables of an exchange for a binding.
+fn member(inner: &Inner, queue: &QueueName, binding: &Binding) -> String {
+    let key = &binding.routing_key;
+    let pattern = match binding.exchange.kind {
+        ExchangeKind::Topic => pattern(key),
+        _ => String::new(),
+    };
+    inner.keys.binding(key, &pattern, queue.as_str())
 }
 
 /// The regular expression that kombu stores beside a binding's key.

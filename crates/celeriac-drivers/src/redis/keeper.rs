@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::exchange::bindings_of;
 use super::failure::Failure;
 use super::fetch::{Desk, register_anew};
-use super::keys::Keys;
+use super::keys::{Keys, is_private};
 use super::link::{Call, Link};
 use super::store::Inner;
 use super::{scripts, stale};
@@ -88,15 +89,16 @@ pub(super) async fn register(
     };
     let particulars = serde_json::to_string(&particulars).expect("all its keys are text");
     let mut call = Call::new(&scripts::REGISTER, inner.keys.script());
-    call.arg(owner)
-        .arg(lease_ms(subscription))
-        .arg(particulars)
-        .arg(subscription.queues.len());
-    for queue in &subscription.queues {
-        let queue = queue.as_str();
-        let [table, permanent] = inner.keys.bindings(queue);
-        let binding = inner.keys.binding(queue, "", queue);
-        call.arg(queue).arg(table).arg(permanent).arg(binding);
+    call.arg(owner).arg(lease_ms(subscription)).arg(particulars);
+    let queues = subscription.queues.iter();
+    let listed: Vec<_> = queues.filter(|queue| !is_private(queue.as_str())).collect();
+    call.arg(listed.len());
+    for queue in &listed {
+        call.arg(queue.as_str());
+    }
+    for (exchange, member) in listed.iter().flat_map(|queue| bindings_of(inner, queue)) {
+        let [table, permanent] = inner.keys.bindings(&exchange);
+        call.arg(table).arg(permanent).arg(member);
     }
     let last: String = inner.link.run(call).await?;
     Ok(last.parse().unwrap_or(0.0))

@@ -15,6 +15,22 @@ pub(super) const SEPARATOR: &str = "\u{6}\u{16}";
 /// Our own keys begin with this, after the prefix.
 const OWN: &str = "_celeriac.";
 
+/// What the queue of one consumer for what is broadcast begins with; kombu calls its own so too.
+const PRIVATE: &str = "bcast.";
+
+/// The queue of one consumer, among its others, for what is broadcast.
+pub(super) fn private(owner: &str, number: usize) -> String {
+    format!("{PRIVATE}{owner}.{number}")
+}
+
+/// Whether a queue is one consumer's, and of ours: kombu's have hyphens and no number.
+pub(super) fn is_private(queue: &str) -> bool {
+    let parts = queue
+        .strip_prefix(PRIVATE)
+        .and_then(|rest| rest.split_once('.'));
+    parts.is_some_and(|(owner, _)| owner.len() == 32 && !owner.contains('-'))
+}
+
 /// The keys of one store.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
@@ -99,6 +115,11 @@ impl Keys {
             .map(|table| format!("{}_kombu.{table}.{exchange}", self.prefix))
     }
 
+    /// The deadlines of the tables of exchanges that only passing queues are bound to.
+    pub(super) fn binding_deadlines(&self) -> String {
+        format!("{}_kombu.binding_deadlines", self.prefix)
+    }
+
     /// What binds a queue in such a table.
     pub(super) fn binding(&self, routing_key: &str, pattern: &str, queue: &str) -> String {
         [routing_key, pattern, queue].join(&self.separator)
@@ -118,6 +139,19 @@ impl Keys {
         } else {
             format!("{prefix}/{db}.{exchange}/{routing_key}")
         }
+    }
+
+    /// The patterns of all channels of a fanout exchange, whatever the routing key.
+    pub(super) fn channels(&self, exchange: &str) -> [String; 2] {
+        let mut channel = String::new();
+        for letter in self.channel(exchange, "").chars() {
+            if matches!(letter, '*' | '?' | '[' | ']' | '\\') {
+                channel.push('\\');
+            }
+            channel.push(letter);
+        }
+        let with_key = format!("{channel}/*");
+        [channel, with_key]
     }
 
     /// What the keys of a chord begin with, the header of which is this group.

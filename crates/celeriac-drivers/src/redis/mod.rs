@@ -38,6 +38,7 @@
 //!
 //! kombu's Redis transport and Celery's Redis result backend: keys, envelopes, restoring.
 
+mod broadcast;
 mod chords;
 mod claim;
 mod consumer;
@@ -65,7 +66,6 @@ mod watch;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-pub use exchange::ExchangeKind;
 pub use store::{RedisStore, open};
 
 /// A time at random between a tenth of `most` and the whole of it.

@@ -13,6 +13,7 @@ use super::keys::Keys;
 use super::link::Call;
 use super::outgoing::{self, Outgoing};
 use super::scripts;
+use super::store::Inner;
 
 /// How many settlements go into one script.
 const MOST: usize = 500;
@@ -128,21 +129,20 @@ impl EncodedVerdict {
 
 impl Ending {
     /// The ending of a delivery that is held under `tag` by `owner`.
-    pub(super) fn encode(
+    pub(super) async fn encode(
         settlement: Settlement,
         held: &super::hold::Held,
-        keys: &Keys,
-        serializer: ContentType,
-        limit_bytes: usize,
+        inner: &Inner,
     ) -> Result<Self, BrokerError> {
+        let follow_ups = outgoing::encode_all(inner, settlement.follow_ups).await?;
         Ok(Self {
             tag: held.tag.clone(),
             owner: held.owner.clone(),
             result: settlement
                 .result
                 .as_ref()
-                .map(|it| EncodedResult::new(it, keys, serializer)),
-            follow_ups: outgoing::encode_all(settlement.follow_ups, keys, limit_bytes)?,
+                .map(|it| EncodedResult::new(it, &inner.keys, inner.settings.result_serializer)),
+            follow_ups,
             verdict: EncodedVerdict::new(
                 settlement.verdict,
                 held.deliveries,
@@ -191,7 +191,9 @@ pub(super) fn call(endings: &[Ending], keys: &Keys) -> Call {
         };
         call.arg(ending.follow_ups.len());
         for message in &ending.follow_ups {
-            call.arg(&message.list).arg(&message.text);
+            call.arg(message.command())
+                .arg(&message.key)
+                .arg(&message.text);
         }
         match &ending.verdict {
             EncodedVerdict::Ack => call.arg("a"),

@@ -19,7 +19,7 @@ use super::consumer::RedisConsumer;
 use super::control::{self, Running};
 use super::ears::Ears;
 use super::failure::Failure;
-use super::keys::Keys;
+use super::keys::{self, Keys};
 use super::link::{Call, Dialer, Link, runtime};
 use super::outgoing::{self, Outgoing};
 use super::settings::Settings;
@@ -180,7 +180,7 @@ impl Inner {
         let new: HashSet<QueueName> = {
             let known = lock(&self.known);
             queues
-                .filter(|queue| !known.contains(*queue))
+                .filter(|queue| !known.contains(*queue) && !keys::is_private(queue.as_str()))
                 .cloned()
                 .collect()
         };
@@ -198,9 +198,8 @@ impl Inner {
     }
 
     async fn publish(&self, messages: Vec<(Destination, Message)>) -> Result<(), BrokerError> {
-        let limit_bytes = self.options.body_limit_bytes;
-        let messages = outgoing::encode_all(messages, &self.keys, limit_bytes)?;
-        self.know_queues(messages.iter().map(|message| &message.queue))
+        let messages = outgoing::encode_all(self, messages).await?;
+        self.know_queues(messages.iter().filter_map(|message| message.queue.as_ref()))
             .await?;
         self.told(self.push(messages).await)
     }
@@ -209,13 +208,19 @@ impl Inner {
     pub(super) async fn push(&self, messages: Vec<Outgoing>) -> Result<(), Failure> {
         let mut pushes: Vec<(String, redis::Cmd, usize)> = Vec::new();
         for message in messages {
+            // A channel takes one at a time.
+            let most = if message.queue.is_some() {
+                PUSHED_AT_ONCE
+            } else {
+                1
+            };
             let place = pushes
                 .iter()
-                .rposition(|(list, _, count)| *list == message.list && *count < PUSHED_AT_ONCE);
+                .rposition(|(key, _, count)| *key == message.key && *count < most);
             let place = place.unwrap_or_else(|| {
-                let mut push = redis::cmd("LPUSH");
-                push.arg(&message.list);
-                pushes.push((message.list, push, 0));
+                let mut push = redis::cmd(message.command());
+                push.arg(&message.key);
+                pushes.push((message.key.clone(), push, 0));
                 pushes.len() - 1
             });
             let (_, push, count) = &mut pushes[place];
@@ -256,8 +261,8 @@ impl Broker for RedisStore {
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Arc<dyn Consumer>, BrokerError>> {
         Box::pin(async move {
-            let registered = RedisConsumer::register(self.inner.clone(), subscription).await;
-            Ok(Arc::new(self.inner.told(registered)?) as Arc<dyn Consumer>)
+            let consumer = RedisConsumer::register(self.inner.clone(), subscription).await?;
+            Ok(Arc::new(consumer) as Arc<dyn Consumer>)
         })
     }
 

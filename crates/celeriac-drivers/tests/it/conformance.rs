@@ -12,6 +12,8 @@ celeriac_testkit::broker_conformance! { mod memory = super::connect_memory }
 celeriac_testkit::broker_conformance! { mod redis = crate::redis::connect }
 celeriac_testkit::broker_conformance! { mod sqlite = super::connect_sqlite }
 
+celeriac_testkit::routing_conformance! { mod redis_routing = crate::redis::connect }
+
 pub(crate) fn options() -> DriverOptions {
     DriverOptions {
         body_limit_bytes: 1 << 20,

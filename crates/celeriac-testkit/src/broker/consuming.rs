@@ -213,7 +213,7 @@ pub async fn suspects_are_held_a_few_at_a_time(fixture: &dyn Fixture) {
 /// Name, queues, process and what it holds; until it is closed.
 pub async fn consumers_are_listed_while_they_live(fixture: &dyn Fixture) {
     let (broker, other) = (fixture.open().await, fixture.open().await);
-    let (jobs, more) = (queue("jobs").into(), queue("more"));
+    let (jobs, more) = (queue("jobs"), queue("more"));
     publish(&broker, &jobs, vec![call("t", 1)]).await;
     let consumer = consume(&broker, "celeriac@here", &[&jobs, &more]).await;
     receive(&consumer, 1).await;

@@ -5,6 +5,7 @@ pub mod consuming;
 pub mod publishing;
 pub mod replies;
 pub mod results;
+pub mod routing;
 pub mod settling;
 
 use std::num::NonZeroUsize;

@@ -65,7 +65,7 @@ pub async fn urgent_messages_come_first(fixture: &dyn Fixture) {
 /// A more urgent message in another queue comes before those in the queue whose turn it is.
 pub async fn urgent_messages_come_first_across_queues(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
-    let (left, right) = (queue("left").into(), queue("right"));
+    let (left, right) = (queue("left"), queue("right"));
     for (number, (queue, urgency)) in [(&left, 1), (&right, 8), (&left, 5)]
         .into_iter()
         .enumerate()
@@ -86,7 +86,7 @@ pub async fn urgent_messages_come_first_across_queues(fixture: &dyn Fixture) {
 /// A full queue does not starve another of the same priority.
 pub async fn queues_take_turns(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
-    let (full, other) = (queue("full").into(), queue("other"));
+    let (full, other) = (queue("full"), queue("other"));
     publish(&broker, &full, (0..1000).map(|n| call("t", n)).collect()).await;
     publish(&broker, &other, (0..20).map(|n| call("t", n)).collect()).await;
     let consumer = consume(&broker, "c", &[&full, &other]).await;
@@ -247,7 +247,7 @@ pub async fn a_waiting_consumer_is_woken_by_another_handle(fixture: &dyn Fixture
 /// Ready, delayed, held and dead messages are counted, each in one place.
 pub async fn queue_depths_are_exact(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
-    let (jobs, empty) = (queue("jobs").into(), queue("empty"));
+    let (jobs, empty) = (queue("jobs"), queue("empty"));
     let mut batch: Vec<_> = (0..10).map(|n| call("t", n)).collect();
     // First, for a store that puts aside what waits when it meets it.
     for message in &mut batch[..3] {
@@ -279,7 +279,7 @@ pub async fn queue_depths_are_exact(fixture: &dyn Fixture) {
 /// Ready and delayed messages go, held ones and other queues stay.
 pub async fn purge_drops_what_nobody_holds(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
-    let (jobs, other) = (queue("jobs").into(), queue("other"));
+    let (jobs, other) = (queue("jobs"), queue("other"));
     let mut batch: Vec<_> = (0..5).map(|n| call("t", n)).collect();
     batch[4].headers.eta = Some(Timestamp::now() + Duration::from_secs(3600));
     publish(&broker, &jobs, batch).await;

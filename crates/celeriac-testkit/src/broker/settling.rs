@@ -66,7 +66,7 @@ pub async fn a_settled_delivery_cannot_be_settled_again(fixture: &dyn Fixture) {
 /// All three are there once the call returns, and the follow-up can be received.
 pub async fn follow_ups_and_result_come_with_the_ack(fixture: &dyn Fixture) {
     let broker = fixture.open().await;
-    let (jobs, next) = (queue("jobs").into(), queue("next"));
+    let (jobs, next) = (queue("jobs"), queue("next"));
     publish(&broker, &jobs, vec![call("first", 1)]).await;
     let consumer = consume(&broker, "c", &[&jobs, &next]).await;
     let got = receive(&consumer, 1).await;

@@ -176,7 +176,7 @@ impl Expansion<'_, '_> {
         }
         let sent = applied.to_message(self.with.now)?;
         let named = sent.target.destination().ok().flatten();
-        let destination = named.unwrap_or_else(|| (self.with.route)(&applied.task));
+        let destination = (self.with.route)(named, &applied.task);
         self.out.messages.push((destination, sent.message));
         Ok(())
     }

@@ -43,8 +43,8 @@ pub enum CanvasError {
     Value(#[from] PayloadError),
 }
 
-/// Where a task is sent whose signature does not say it.
-pub type Route<'a> = &'a dyn Fn(&str) -> Destination;
+/// Where a task is sent of this name, whose signature says this.
+pub type Route<'a> = &'a dyn Fn(Option<Destination>, &str) -> Destination;
 
 /// What is to be done after a call has ended.
 #[derive(Debug, Default)]

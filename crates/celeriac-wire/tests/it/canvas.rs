@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn celery(_: &str) -> Destination {
-    Destination::default()
+fn celery(named: Option<Destination>, _: &str) -> Destination {
+    named.unwrap_or_default()
 }
 
 fn capture(name: &str) -> Value {

@@ -142,7 +142,7 @@ impl Dispatcher {
 
     /// Adds what the workflow of a call says that follows its end.
     fn follow(&mut self, delivery: &Delivery, end: &StoredResult, settlement: &mut Settlement) {
-        let route = |task: &str| self.router.route(task);
+        let route = |named, task: &str| self.router.route(named, task);
         match canvas::follow(&delivery.message, end, &route, end.stored_at) {
             Ok(mut follow) => {
                 if let Some(result) = &mut settlement.result {

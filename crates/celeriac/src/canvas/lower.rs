@@ -127,7 +127,10 @@ impl Lowered {
             source: Box::new(error),
         })?;
         let named = sent.target.destination()?;
-        let destination = named.unwrap_or_else(|| self.routes.of(&call.task));
+        let destination = match named {
+            Some(named) => self.routes.topology().reach(named),
+            None => self.routes.of(&call.task),
+        };
         self.messages.push((destination, sent.message));
         Ok(())
     }

@@ -168,6 +168,19 @@ impl Channel {
         answer("exchange.declare", call).await
     }
 
+    /// Asks after an exchange that must be there.
+    pub(crate) async fn look_at_exchange(&self, exchange: &str) -> Result<(), LinkError> {
+        let options = ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let kind = ExchangeKind::Direct;
+        let call =
+            self.inner
+                .exchange_declare(name(exchange)?, kind, options, FieldTable::default());
+        answer("exchange.declare", call).await
+    }
+
     /// Binds a queue to an exchange.
     pub(crate) async fn bind_queue(
         &self,

@@ -2,7 +2,7 @@
 --
 -- ARGV: how many; for each its owner, then for each its tag; then for each, in turn:
 --   results  0, or 1 and key, payload, expiry in ms, whether it is final
---   messages how many, and for each its list and text
+--   messages how many, and for each the command, the key and its text
 --   verdict  "a", or "r" and count, time in ms or 0, task id, or "d" and reason, detail, queue,
 --            count
 -- Returns for each 1, or 0 if it is not the owner's any more.
@@ -24,8 +24,8 @@ local function prepare(ours)
     if ours then store_result(key, payload, expiry_ms, final) end
   end
   for _ = 1, tonumber(next_arg()) do
-    local list, text = next_arg(), next_arg()
-    if ours then redis.call('LPUSH', list, text) end
+    local command, key, text = next_arg(), next_arg(), next_arg()
+    if ours then redis.call(command, key, text) end
   end
 end
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use celeriac_core::{BoxFuture, Broker, BrokerUrl, Place, QueueName};
+use celeriac_core::{BoxFuture, Broker, BrokerUrl, Place, QueueName, Topology};
 use celeriac_drivers::DriverOptions;
 use celeriac_drivers::amqp::{self, AmqpBroker};
 use celeriac_testkit::Fixture;
@@ -74,8 +74,17 @@ impl Amqp {
 
     /// A handle, through a proxy of its own.
     pub(crate) async fn handle(&self) -> Arc<AmqpBroker> {
+        self.handle_of(Topology::default()).await
+    }
+
+    /// A handle of a program that defines these queues.
+    async fn handle_of(&self, topology: Topology) -> Arc<AmqpBroker> {
         let (proxy, through) = TcpProxy::before_url(&self.url()).await.unwrap();
-        let broker = amqp::open(&url(&through), &driver_options()).await.unwrap();
+        let options = DriverOptions {
+            topology: Arc::new(topology),
+            ..driver_options()
+        };
+        let broker = amqp::open(&url(&through), &options).await.unwrap();
         let broker = Arc::new(broker);
         self.opened.lock().unwrap().push((proxy, broker.clone()));
         broker
@@ -153,6 +162,10 @@ impl Drop for Amqp {
 impl Fixture for Amqp {
     fn open(&self) -> BoxFuture<'_, Arc<dyn Broker>> {
         Box::pin(async move { self.handle().await as Arc<dyn Broker> })
+    }
+
+    fn open_with(&self, topology: Topology) -> BoxFuture<'_, Arc<dyn Broker>> {
+        Box::pin(async move { self.handle_of(topology).await as Arc<dyn Broker> })
     }
 
     fn longest_queue_name(&self) -> usize {

@@ -9,6 +9,10 @@ celeriac_testkit::broker_conformance! {
     mod classic = super::fixture::connect_classic, results to the sender
 }
 
+celeriac_testkit::routing_conformance! { mod routing = super::fixture::connect_classic }
+
+celeriac_testkit::routing_conformance! { mod quorum_routing = super::fixture::connect_quorum }
+
 celeriac_testkit::broker_conformance! {
     mod quorum = super::fixture::connect_quorum, results to the sender
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    Broker, Consumer, Delivery, ResultState, Settled, Settlement, TaskId, Verdict,
+    Broker, Consumer, Delivery, Exchange, Queue, ResultState, Settled, Settlement, TaskId,
+    Topology, Verdict,
 };
-use celeriac_drivers::redis::{ExchangeKind, RedisStore};
-use celeriac_testkit::{call, message, queue, result, within};
+use celeriac_drivers::redis::RedisStore;
+use celeriac_testkit::{Fixture as _, call, message, queue, result, within};
 use redis::Commands;
 use serde_json::Value;
 
@@ -120,47 +121,67 @@ async fn a_consumers_queues_are_bound_as_python_binds_them() {
     }
 }
 
+/// The tables are those that Celery's own worker made for these queues.
 #[tokio::test]
-async fn an_exchange_leads_to_the_queues_that_are_bound_to_it() {
+async fn defined_queues_are_bound_as_python_binds_them() {
     let place = Store::new("keys", "");
-    let store = place.store().await;
-    let (jobs, other) = (queue("jobs").into(), queue("other"));
-    store
-        .bind(&jobs, "sales", ExchangeKind::Topic, "sale.*.eu")
-        .await
-        .unwrap();
-    store
-        .bind(&other, "sales", ExchangeKind::Topic, "#")
-        .await
-        .unwrap();
-    let message = call("t", 1);
-    let mut went = Vec::new();
-    for (exchange, kind, key) in [
-        ("sales", ExchangeKind::Topic, "sale.book.eu"),
-        ("sales", ExchangeKind::Topic, "sale.book.us"),
-        ("none", ExchangeKind::Direct, "x"),
-    ] {
-        let sent = store.publish_to_exchange(exchange, kind, key, &message);
-        went.push(sent.await.unwrap());
+    let world = Exchange::topic("world");
+    let topology = Topology::new([
+        Queue::new("news").bind(world, "news.#"),
+        Queue::new("dir").bind(Exchange::direct("dex"), "dkey"),
+        Queue::broadcast("bc"),
+    ]);
+    let store = place.open_with(topology.unwrap()).await;
+    let queues = ["news", "dir", "bc"].map(queue).to_vec();
+    let consumer = store.consume(Subscription::new("c", queues)).await.unwrap();
+    let mut client = place.client();
+    let mut members = |table: &str| -> Vec<String> { client.smembers(place.key(table)).unwrap() };
+    for table in ["_kombu.binding", "_kombu.binding_permanent"] {
+        let bound = members(&format!("{table}.world"));
+        assert_eq!(bound, ["news.#\u{6}\u{16}^news\\..*?$\u{6}\u{16}news"]);
+        let bound = members(&format!("{table}.dex"));
+        assert_eq!(bound, ["dkey\u{6}\u{16}\u{6}\u{16}dir"]);
     }
-    assert_eq!(went, [2, 1, 0]);
-    let consumer = consume(&store, "c").await;
-    receive(&consumer).await;
-    let depth = |name: &'static str| {
-        let store = store.clone();
-        async move {
-            let queues = store.queues().await.unwrap();
-            queues
-                .into_iter()
-                .find(|info| info.name.as_str() == name)
-                .unwrap()
-        }
+    let [own] = &members("_kombu.binding.bc")[..] else {
+        panic!("one consumer has one queue");
     };
-    assert_eq!(
-        (depth("jobs").await.ready, depth("jobs").await.held),
-        (0, 1)
+    assert!(
+        own.starts_with("celery\u{6}\u{16}\u{6}\u{16}bcast."),
+        "{own}"
     );
-    assert_eq!(depth("other").await.ready, 2);
+    assert!(members("_kombu.binding_permanent.bc").is_empty());
+    consumer.close().await.unwrap();
+    assert!(members("_kombu.binding.bc").is_empty());
+}
+
+/// Its queue would fill for ever: Celery's clients push into it as long as it is bound.
+#[tokio::test]
+async fn the_broadcasts_of_a_dead_consumer_are_forgotten_by_the_next() {
+    let place = Store::new("keys", "");
+    let mut client = place.client();
+    let (table, dead) = (
+        place.key("_kombu.binding.bc"),
+        "bcast.0123456789abcdef0123456789abcdef.0",
+    );
+    let pythons = "celery\u{6}\u{16}\u{6}\u{16}bcast.5c3c1a0e-95d9-4f8e-9d41-06cf5e13ff9c";
+    for member in [&format!("celery\u{6}\u{16}\u{6}\u{16}{dead}"), pythons] {
+        let _: () = client.sadd(&table, member).unwrap();
+    }
+    let _: () = client.lpush(place.key(dead), "never run").unwrap();
+    let topology = Topology::new([Queue::broadcast("bc")]).unwrap();
+    let store = place.open_with(topology).await;
+    let subscription = || Subscription::new("c", vec![queue("bc")]);
+    let _one = store.consume(subscription()).await.unwrap();
+    let _two = store.consume(subscription()).await.unwrap();
+    let mut bound: Vec<String> = client.smembers(&table).unwrap();
+    bound.retain(|member| !member.ends_with(dead));
+    assert_eq!(
+        bound.len(),
+        3,
+        "Python's queue and those of the living: {bound:?}"
+    );
+    let left: bool = client.exists(place.key(dead)).unwrap();
+    assert!(!left);
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ mod servers;
 
 use std::sync::Arc;
 
-use celeriac_core::{BoxFuture, Broker, BrokerUrl, Message, Place, QueueName, StoredResult};
+use celeriac_core::{
+    BoxFuture, Broker, BrokerUrl, Message, Place, QueueName, StoredResult, Topology,
+};
+use celeriac_drivers::DriverOptions;
 use celeriac_drivers::redis::{RedisStore, open};
 use celeriac_testkit::Fixture;
 use celeriac_wire::{Envelope, Properties, WireMessage, result};
@@ -121,6 +124,14 @@ pub(crate) fn broker_url(text: &str) -> BrokerUrl {
 impl Fixture for Store {
     fn open(&self) -> BoxFuture<'_, Arc<dyn Broker>> {
         Box::pin(async move { self.store().await as Arc<dyn Broker> })
+    }
+
+    fn open_with(&self, topology: Topology) -> BoxFuture<'_, Arc<dyn Broker>> {
+        let options = DriverOptions {
+            topology: Arc::new(topology),
+            ..crate::conformance::options()
+        };
+        Box::pin(async move { open(&self.url(), &options).await.unwrap() as Arc<dyn Broker> })
     }
 
     fn insert_raw<'a>(

@@ -4,21 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_core::canvas::Canvas as _;
-use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
-    Broker, BrokerUrl, Compression, ContentType, Destination, Limits, Message, Place, PlaceError,
-    Registry, Routes, ShutdownMode, Signature, Task, TaskId,
+    Broker, Destination, Limits, Message, Place, Registry, Routes, ShutdownMode, Signature, Task,
+    TaskId,
 };
-use celeriac_drivers::open_with_results;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use crate::broker_client::BrokerClient;
+use crate::builder::AppBuilder;
 use crate::call::Call;
 use crate::canvas::{Sendable, send_one};
 use crate::error::{Error, Result};
-use crate::format::BodyFormat;
 use crate::handle::Handle;
 use crate::launcher::Launcher;
 use crate::map::{Inputs, Map};
@@ -38,114 +36,11 @@ const BATCHES_UNDER_WAY: usize = 3;
 /// a pool ends and a broker is closed, shortly afterwards and on a thread of our own.
 #[derive(Debug, Clone)]
 pub struct App {
-    place: Place,
-    registry: Arc<Registry>,
-    body_limit_bytes: usize,
+    pub(crate) place: Place,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) body_limit_bytes: usize,
     pub(crate) launcher: Arc<Launcher>,
-    broker: Option<Arc<BrokerClient>>,
-}
-
-/// Opens an [`App`] with settings other than the default.
-#[derive(Debug, Clone)]
-pub struct AppBuilder {
-    body_limit_bytes: usize,
-    results: Option<String>,
-    routes: Routes,
-    format: BodyFormat,
-}
-
-impl Default for AppBuilder {
-    fn default() -> Self {
-        Self {
-            body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
-            results: None,
-            routes: Routes::new(),
-            format: BodyFormat::default(),
-        }
-    }
-}
-
-impl AppBuilder {
-    /// The largest encoded body of a call or result, 16 MiB by default.
-    #[must_use]
-    pub fn body_limit_bytes(mut self, limit: usize) -> Self {
-        self.body_limit_bytes = limit;
-        self
-    }
-
-    /// The store that keeps the results of a broker, by its URL; by default the broker itself.
-    ///
-    /// A pool hands results over itself and pays no heed to it.
-    #[must_use]
-    pub fn results(mut self, url: impl Into<String>) -> Self {
-        self.results = Some(url.into());
-        self
-    }
-
-    /// Where calls go on a broker that name no queue, of tasks that name none: all to `celery` unless
-    /// set.
-    #[must_use]
-    pub fn routes(mut self, routes: Routes) -> Self {
-        self.routes = routes;
-        self
-    }
-
-    /// What arguments are encoded in on a broker, unless a call says otherwise: JSON by default.
-    ///
-    /// A worker in Python must be set to accept it (`accept_content`). Results are always kept in
-    /// JSON. A pool chooses for itself.
-    #[must_use]
-    pub fn serializer(mut self, serializer: ContentType) -> Self {
-        self.format.serializer = serializer;
-        self
-    }
-
-    /// What bodies are compressed with, on brokers that share their queues with Celery, unless a call
-    /// says otherwise: nothing by default.
-    #[must_use]
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.format.compression = Some(compression);
-        self
-    }
-
-    /// Opens the place.
-    ///
-    /// # Errors
-    ///
-    /// As [`App::on`]; [`Error::Broker`] if this build cannot encode or compress as it was told;
-    /// [`Error::Place`] if the text for results is no URL of a broker.
-    pub async fn on<P>(self, place: P) -> Result<App>
-    where
-        P: TryInto<Place>,
-        Error: From<P::Error>,
-    {
-        let place = place.try_into()?;
-        let registry = Registry::collect()?;
-        registry.require_tasks()?;
-        let (launcher, broker) = match &place {
-            Place::Broker(url) => {
-                self.format.check(url)?;
-                let options = celeriac_drivers::DriverOptions {
-                    body_limit_bytes: self.body_limit_bytes,
-                    ..celeriac_drivers::DriverOptions::default()
-                };
-                let results: Result<Option<BrokerUrl>, PlaceError> =
-                    self.results.as_deref().map(str::parse).transpose();
-                let results = results.map_err(Error::Place)?;
-                let broker = open_with_results(url, results.as_ref(), &options).await?;
-                let client = BrokerClient::new(broker, Arc::new(self.routes), self.format)?;
-                (Launcher::new(client.clone()), Some(client))
-            }
-            pool => (Launcher::new(celeriac_executor::open(pool)?), None),
-        };
-        Ok(App {
-            place,
-            registry: Arc::new(registry),
-            body_limit_bytes: self.body_limit_bytes,
-            launcher,
-            broker,
-        })
-    }
+    pub(crate) broker: Option<Arc<BrokerClient>>,
 }
 
 impl App {

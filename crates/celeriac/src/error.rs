@@ -2,7 +2,7 @@
 
 use celeriac_core::{
     BoxError, BrokerError, DestinationError, PayloadError, Place, PlaceError, QueueNameError,
-    RegistryError, TaskError,
+    RegistryError, TaskError, TopologyError,
 };
 use celeriac_executor::ExecutorError;
 
@@ -30,6 +30,9 @@ pub enum Error {
     /// It is no place to send to: no name of a queue or an exchange.
     #[error(transparent)]
     Destination(#[from] DestinationError),
+    /// The queues cannot be defined so.
+    #[error(transparent)]
+    Queues(#[from] TopologyError),
     /// The arguments cannot be encoded, or are too large.
     #[error("the arguments of `{task}` cannot be sent")]
     Arguments {
@@ -79,6 +82,7 @@ impl Report for Error {
             Self::Executor(error) => error.exit_status(),
             Self::Broker(error) => error.exit_status(),
             Self::Destination(error) => error.exit_status(),
+            Self::Queues(_) => ExitStatus::Configuration,
             Self::Task(error) => error.exit_status(),
             Self::Session { .. } | Self::Chord { .. } => ExitStatus::Configuration,
             Self::Arguments { .. } | Self::Canvas { .. } | Self::Closed => ExitStatus::Unexpected,

@@ -44,6 +44,7 @@ pub mod report;
 
 mod app;
 mod broker_client;
+mod builder;
 mod call;
 mod chunker;
 mod decode;
@@ -63,16 +64,17 @@ pub use bytes::Bytes;
 /// The words and the ports, for those who write drivers and executors.
 pub use celeriac_core as core;
 pub use celeriac_core::{
-    AckProfile, Backoff, BoxError, Compression, ContentType, Context, ErrorKind, Interrupt,
-    Interrupted, Outcome, Place, Progress, QueueName, RateLimit, Registry, RegistryError,
-    ResultPolicy, Retry, RetryPolicy, Routes, ShutdownMode, Signature, Task, TaskDefinition,
-    TaskError, TaskId, TaskOptions,
+    AckProfile, Backoff, BoxError, Compression, ContentType, Context, Destination, ErrorKind,
+    Exchange, ExchangeKind, Interrupt, Interrupted, Outcome, Place, Progress, Queue, QueueName,
+    RateLimit, Registry, RegistryError, ResultPolicy, Retry, RetryPolicy, Routes, ShutdownMode,
+    Signature, Task, TaskDefinition, TaskError, TaskId, TaskOptions,
 };
 #[cfg(feature = "macros")]
 pub use celeriac_macros::{main, task};
 pub use celeriac_worker as worker;
 
-pub use crate::app::{App, AppBuilder};
+pub use crate::app::App;
+pub use crate::builder::AppBuilder;
 pub use crate::canvas::{Chain, Group, GroupHandle, Partial, Step, chord, group, remote};
 pub use crate::error::{Error, Result};
 pub use crate::handle::Handle;

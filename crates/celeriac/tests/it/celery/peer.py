@@ -14,27 +14,37 @@ app.conf.update(
 )
 
 
-@app.task(name="py.add")
+def task(name, **options):
+    """A task by two names: one of ours alone, and one that Rust has too."""
+
+    def register(function):
+        app.task(name="shared." + name, **options)(function)
+        return app.task(name="py." + name, **options)(function)
+
+    return register
+
+
+@task("add")
 def add(a, b):
     return a + b
 
 
-@app.task(name="py.sum")
+@task("sum")
 def total(numbers):
     return sum(numbers)
 
 
-@app.task(name="py.echo")
+@task("echo")
 def echo(value):
     return value
 
 
-@app.task(name="py.fail")
+@task("fail")
 def fail(order):
     raise ValueError("card refused", order)
 
 
-@app.task(name="py.flaky", bind=True, max_retries=5)
+@task("flaky", bind=True, max_retries=5)
 def flaky(self, good):
     attempt = self.request.retries + 1
     if attempt < good:

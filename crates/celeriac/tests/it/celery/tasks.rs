@@ -44,6 +44,10 @@ pub(super) fn panic() {
 
 #[celeriac::task(name = "rust.flaky", retries = 5, backoff = "fixed(50ms)")]
 pub(super) fn flaky(context: &Context, good: u32) -> Result<u32, String> {
+    flaky_in_rust(context, good)
+}
+
+fn flaky_in_rust(context: &Context, good: u32) -> Result<u32, String> {
     if context.attempt() < good {
         return Err(format!("attempt {} is too early", context.attempt()));
     }
@@ -64,11 +68,41 @@ pub(super) fn next_number() -> u64 {
     COUNTED.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Runs in either language, and says in which.
-#[celeriac::task(name = "shared.where")]
-pub(super) fn whereabouts(number: u64) -> (String, u64) {
-    thread::sleep(Duration::from_millis(10));
-    ("rust".to_owned(), number)
+/// Tasks that run in either language, whichever takes them first.
+pub(super) mod shared {
+    use super::{CardRefused, Context, Duration, Value, thread};
+
+    /// Says in which.
+    #[celeriac::task(name = "shared.where")]
+    pub(in crate::celery) fn whereabouts(number: u64) -> (String, u64) {
+        thread::sleep(Duration::from_millis(10));
+        ("rust".to_owned(), number)
+    }
+
+    #[celeriac::task(name = "shared.add")]
+    pub(in crate::celery) fn add(a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    #[celeriac::task(name = "shared.sum")]
+    pub(in crate::celery) fn sum(numbers: &[i64]) -> i64 {
+        numbers.iter().sum()
+    }
+
+    #[celeriac::task(name = "shared.echo")]
+    pub(in crate::celery) fn echo(value: Value) -> Value {
+        value
+    }
+
+    #[celeriac::task(name = "shared.fail")]
+    pub(in crate::celery) fn fail(order: u64) -> Result<(), CardRefused> {
+        Err(CardRefused(order))
+    }
+
+    #[celeriac::task(name = "shared.flaky", retries = 5, backoff = "fixed(50ms)")]
+    pub(in crate::celery) fn flaky(context: &Context, good: u32) -> Result<u32, String> {
+        super::flaky_in_rust(context, good)
+    }
 }
 
 /// Tasks of Python's: their names and types are all that a caller needs.

@@ -46,6 +46,16 @@ fn all(workspace: &Workspace) -> Vec<Step<'_>> {
             none_of(&found, &format!("{} crates", workspace.packages.len()))
         }),
         program("fmt", Program::cargo(["fmt", "--all", "--check"])),
+        // A workspace of its own; to compile it would take longer than all the rest.
+        program(
+            "fmt-peers",
+            Program::cargo([
+                "fmt",
+                "--check",
+                "--manifest-path",
+                "bench/peers/rust/Cargo.toml",
+            ]),
+        ),
         program(
             "clippy",
             Program::cargo([

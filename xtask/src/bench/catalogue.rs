@@ -38,6 +38,22 @@ const fn celery(ratio: f64) -> Peer {
     }
 }
 
+const fn crates(title: &'static str, side: &'static str, ratio: Option<f64>) -> Peer {
+    Peer {
+        title,
+        language: Language::Crates,
+        side,
+        ratio,
+    }
+}
+
+const BULLMQ: Peer = Peer {
+    title: "BullMQ, concurrency 20",
+    language: Language::Node,
+    side: "BullMQ",
+    ratio: Some(3.0),
+};
+
 /// Every measure, in the order of the table.
 pub(super) const MEASURES: &[Measure] = &[
     Measure {
@@ -164,7 +180,12 @@ pub(super) const MEASURES: &[Measure] = &[
         figure: Figure::PerSecond("tasks"),
         target: Some(Bound::AtLeast(40_000.0)),
         servers: true,
-        peers: &[celery(40.0)],
+        peers: &[
+            celery(40.0),
+            BULLMQ,
+            crates("apalis, batches of 100", "apalis", Some(3.0)),
+            crates("the same without locks", "apalis-unlocked", None),
+        ],
     },
     Measure {
         name: "redis-results",
@@ -204,7 +225,14 @@ pub(super) const MEASURES: &[Measure] = &[
         figure: Figure::PerSecond("tasks"),
         target: Some(Bound::AtLeast(30_000.0)),
         servers: true,
-        peers: &[celery(9.0)],
+        peers: &[
+            celery(9.0),
+            crates(
+                "rusty-celery, prefetch 100, early ack",
+                "rusty-celery",
+                Some(1.2),
+            ),
+        ],
     },
     Measure {
         name: "amqp-latency",
@@ -349,9 +377,10 @@ mod tests {
     }
 
     #[test]
-    fn who_is_compared_with_celery_has_servers() {
-        let celery = |peer: &Peer| peer.language == Language::Celery;
-        let mut compared = MEASURES.iter().filter(|m| m.peers.iter().any(celery));
+    fn who_is_compared_with_a_task_queue_has_servers() {
+        let queues = [Language::Celery, Language::Crates, Language::Node];
+        let queue = |peer: &Peer| queues.contains(&peer.language);
+        let mut compared = MEASURES.iter().filter(|m| m.peers.iter().any(queue));
         assert!(compared.all(|measure| measure.servers));
     }
 

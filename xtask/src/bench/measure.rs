@@ -59,4 +59,8 @@ pub(super) enum Language {
     Python,
     /// In `bench/peers/celery_side.py`, which needs Celery and the servers.
     Celery,
+    /// In `bench/peers/rust`, a workspace of its own.
+    Crates,
+    /// In `bench/peers/bullmq`, which needs node and npm.
+    Node,
 }

@@ -4,25 +4,24 @@
 //! in every round, ours and each peer's after one another, so that what else the machine does meets
 //! all of them alike.
 
+mod bullmq;
 mod catalogue;
 mod measure;
 mod sample;
 mod servers;
+mod sides;
 mod table;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use self::catalogue::MEASURES;
-use self::measure::{Figure, Language, Measure};
+use self::measure::{Figure, Measure, Peer};
 use self::sample::{Count, Samples};
-use self::servers::Servers;
+use self::sides::Sides;
 use self::table::Row;
 use crate::Result;
 use crate::interrupts::Interrupts;
-use crate::peers::{self, Variables};
-use crate::steps::Program;
 use crate::workspace::Workspace;
 
 /// Where `--markdown` puts the table.
@@ -53,7 +52,7 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let interrupts = Interrupts::watch()?;
-    let mut sides = Sides::build(workspace, &interrupts)?;
+    let mut sides = Sides::build(workspace, &interrupts, &measures)?;
     let mut rows = Vec::new();
     let mut failed = Vec::new();
     for measure in measures {
@@ -77,12 +76,16 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         fs::write(&path, document)?;
         println!("{DOCUMENT} is up to date");
     }
-    let missed = rows.iter().filter(|row| !row.met()).count();
-    println!("{} of {} targets met", rows.len() - missed, rows.len());
+    for left_out in &sides.left_out {
+        println!("left out: {left_out}");
+    }
+    let verdicts: Vec<_> = rows.iter().filter_map(Row::met).collect();
+    let met = verdicts.iter().filter(|met| **met).count();
+    println!("{met} of {} targets met", verdicts.len());
     if !failed.is_empty() {
         println!("not measured: {}", failed.join(", "));
     }
-    Ok(if missed == 0 && failed.is_empty() {
+    Ok(if met == verdicts.len() && failed.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -102,17 +105,17 @@ fn rows_of(measure: &Measure, sides: &Sides, rounds: u32) -> Result<Vec<Row>> {
     }
     let read = |output: String| Samples::read(&output).ok_or_else(|| no_report(measure, &output));
     let mut ours = Samples::default();
-    let mut theirs = vec![Samples::default(); measure.peers.len()];
+    let peers: Vec<&Peer> = measure.peers.iter().filter(|it| sides.has(it)).collect();
+    let mut theirs = vec![Samples::default(); peers.len()];
     for round in 1..=rounds {
         eprintln!("{}: round {round} of {rounds}", measure.name);
         ours.add(read(sides.ours(measure)?)?);
-        for (peer, samples) in measure.peers.iter().zip(&mut theirs) {
-            samples.add(read(sides.peer(measure, peer.language, peer.side)?)?);
+        for (peer, samples) in peers.iter().zip(&mut theirs) {
+            samples.add(read(sides.peer(measure, peer)?)?);
         }
     }
-    let alone =
-        (measure.target.is_some() || measure.peers.is_empty()).then(|| Row::alone(measure, &ours));
-    let beside = measure.peers.iter().zip(&theirs);
+    let alone = (measure.target.is_some() || peers.is_empty()).then(|| Row::alone(measure, &ours));
+    let beside = peers.iter().zip(&theirs);
     let beside = beside.map(|(peer, samples)| Row::beside(measure, &ours, peer, samples));
     Ok(alone.into_iter().chain(beside).collect())
 }
@@ -122,86 +125,6 @@ fn no_report(measure: &Measure, output: &str) -> String {
         "{} reported nothing that can be read: {output}",
         measure.name
     )
-}
-
-/// The programs that are measured, and what they need.
-struct Sides<'a> {
-    ours: PathBuf,
-    /// The folder of those in Python.
-    python: PathBuf,
-    servers: Servers<'a>,
-    interrupts: &'a Interrupts,
-}
-
-impl<'a> Sides<'a> {
-    /// Builds the bench program as users build theirs, for release.
-    fn build(workspace: &'a Workspace, interrupts: &'a Interrupts) -> Result<Self> {
-        let build = Program::cargo(["build", "--release", "--package", "celeriac-bench"]);
-        let mut command = build.command(&workspace.root);
-        let output = command
-            .arg("--message-format=json-render-diagnostics")
-            .stderr(Stdio::inherit())
-            .output()?;
-        if !output.status.success() {
-            return Err(format!("`{}` failed", build.shown()).into());
-        }
-        let messages = String::from_utf8(output.stdout)?;
-        let executable = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-            .next_back();
-        Ok(Self {
-            ours: executable.ok_or("cargo built no bench program")?,
-            python: workspace.root.join("bench/peers"),
-            servers: Servers::new(&workspace.target, interrupts),
-            interrupts,
-        })
-    }
-
-    fn ours(&self, measure: &Measure) -> Result<String> {
-        let mut command = Command::new(&self.ours);
-        self.report(
-            command.args([measure.name, "ours"]),
-            self.servers.emptied()?,
-        )
-    }
-
-    fn peer(&self, measure: &Measure, language: Language, side: &str) -> Result<String> {
-        let variables = self.servers.emptied()?;
-        let (program, script) = match language {
-            Language::Rust => (self.ours.as_os_str(), None),
-            Language::Python => ("python3".as_ref(), Some("pools.py")),
-            Language::Celery => {
-                let python = peers::told(&variables, peers::CELERY_57)?;
-                (python.as_ref(), Some("celery_side.py"))
-            }
-        };
-        let mut command = Command::new(program);
-        command.args(script.map(|script| self.python.join(script)));
-        self.report(command.args([measure.name, side]), variables.clone())
-    }
-
-    /// What `command` prints; what it complains of goes to the terminal.
-    fn report(&self, command: &mut Command, variables: Variables) -> Result<String> {
-        let child = command
-            .envs(variables)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .map_err(|error| format!("cannot run {command:?}: {error}"))?;
-        self.interrupts.pass_on_to(&child)?;
-        let output = child.wait_with_output()?;
-        if self.interrupts.came() {
-            return Err("interrupted".into());
-        }
-        if !output.status.success() {
-            let program = command.get_program().display();
-            return Err(format!("{program} ended with {}", output.status).into());
-        }
-        Ok(String::from_utf8(output.stdout)?)
-    }
 }
 
 /// One sentence on the machine and the tools of this run.
@@ -218,9 +141,10 @@ fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let unknown = || "unknown".to_owned();
     format!(
-        "Last run on {cores} cores of {}, {}, {}.",
+        "Last run on {cores} cores of {}, {}, {}, Node {}.",
         processor.unwrap_or_else(unknown),
         first_line("rustc").unwrap_or_else(unknown),
-        first_line("python3").unwrap_or_else(unknown)
+        first_line("python3").unwrap_or_else(unknown),
+        first_line("node").unwrap_or_else(unknown)
     )
 }

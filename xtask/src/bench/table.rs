@@ -15,7 +15,7 @@ const END: &str = "<!-- end of figures -->";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     cells: [String; 6],
-    met: bool,
+    met: Option<bool>,
 }
 
 impl Row {
@@ -27,7 +27,7 @@ impl Row {
             Bound::AtMost(value) => format!("≤ {}", shown(value, measure.figure)),
         });
         let figure = with_spread(ours, measure.figure);
-        let met = measure.target.is_none_or(met);
+        let met = measure.target.map(met);
         Self::new(measure, [figure, String::new(), String::new(), target], met)
     }
 
@@ -41,11 +41,7 @@ impl Row {
             peer.ratio
                 .map_or(String::new(), |least| format!("≥ {least} ×")),
         ];
-        Self::new(
-            measure,
-            cells,
-            peer.ratio.is_none_or(|least| ratio >= least),
-        )
+        Self::new(measure, cells, peer.ratio.map(|least| ratio >= least))
     }
 
     /// How often something went wrong.
@@ -56,21 +52,21 @@ impl Row {
             String::new(),
             format!("≤ {}", count.at_most),
         ];
-        Self::new(measure, cells, count.times <= count.at_most)
+        Self::new(measure, cells, Some(count.times <= count.at_most))
     }
 
-    fn new(measure: &Measure, cells: [String; 4], met: bool) -> Self {
+    fn new(measure: &Measure, cells: [String; 4], met: Option<bool>) -> Self {
         let [ours, peer, ratio, target] = cells;
-        let verdict = if met { "yes" } else { "NO" }.to_owned();
+        let verdict = met.map_or("", |met| if met { "yes" } else { "NO" });
         let name = format!("`{}`: {}", measure.name, measure.title);
         Self {
-            cells: [name, ours, peer, ratio, target, verdict],
+            cells: [name, ours, peer, ratio, target, verdict.to_owned()],
             met,
         }
     }
 
-    /// Whether the target is reached.
-    pub(super) fn met(&self) -> bool {
+    /// Whether the target is reached, if there is one.
+    pub(super) fn met(&self) -> Option<bool> {
         self.met
     }
 }
@@ -288,12 +284,23 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_without_a_target_is_neither_met_nor_missed() {
+        let peer = Peer {
+            ratio: None,
+            ..PEER
+        };
+        let row = Row::beside(&measure("a", 1.0), &samples(1.0), &peer, &samples(2.0));
+        assert_eq!(row.met(), None);
+        assert_eq!(row.cells[3..], ["2.00", "", ""]);
+    }
+
+    #[test]
     fn a_count_above_its_bound_is_not_met() {
         let count = Count {
             name: "lost".to_owned(),
             times: 1,
             at_most: 0,
         };
-        assert!(!Row::counted(&measure("a", 1.0), &count).met());
+        assert_eq!(Row::counted(&measure("a", 1.0), &count).met(), Some(false));
     }
 }

@@ -99,9 +99,9 @@ pub(crate) fn empty_redis(variables: &Variables) -> Result {
 
 /// What has to be held. Servers come first, for fields are dropped in order.
 struct Running {
-    _redis: redis::Redis,
+    _redis: [redis::Redis; 2],
     _rabbitmq: rabbitmq::RabbitMq,
-    _folders: [tempfile::TempDir; 2],
+    _folders: [tempfile::TempDir; 3],
 }
 
 impl Running {
@@ -111,18 +111,22 @@ impl Running {
         packages::ensure()?;
         progress("starting redis-server and rabbitmq-server");
         let folders = [
-            tempfile::Builder::new()
-                .prefix("celeriac-redis-")
-                .tempdir()?,
-            tempfile::Builder::new()
-                .prefix("celeriac-rabbitmq-")
-                .tempdir()?,
+            folder("celeriac-redis-")?,
+            folder("celeriac-redis-6.2-")?,
+            folder("celeriac-rabbitmq-")?,
         ];
-        let (mut redis, mut variables) = redis::start(folders[0].path())?;
-        let (mut rabbitmq, of_rabbitmq) = rabbitmq::start(folders[1].path())?;
+        let (redis, mut variables) =
+            redis::start("redis-server".as_ref(), redis::URL, folders[0].path())?;
+        let (mut rabbitmq, of_rabbitmq) = rabbitmq::start(folders[2].path())?;
         variables.extend(of_rabbitmq);
         variables.extend(python::environments(kept)?);
-        redis.wait()?;
+        let old = redis::program_62(told(&variables, CELERY_57)?, kept)?;
+        let (old, of_old) = redis::start(&old, redis::URL_62, folders[1].path())?;
+        variables.extend(of_old);
+        let mut redis = [redis, old];
+        for redis in &mut redis {
+            redis.wait()?;
+        }
         rabbitmq.wait()?;
         progress(&format!("ready in {:.1} s", begun.elapsed().as_secs_f64()));
         let running = Self {
@@ -132,6 +136,10 @@ impl Running {
         };
         Ok((running, variables))
     }
+}
+
+fn folder(prefix: &str) -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(prefix).tempdir()
 }
 
 /// Tells who waits what is being done.

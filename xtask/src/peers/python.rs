@@ -82,7 +82,7 @@ fn program(folder: &Path) -> PathBuf {
 }
 
 /// What `command` prints, if it succeeds.
-fn output(command: &mut Command) -> Result<String> {
+pub(super) fn output(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

@@ -10,6 +10,7 @@ use celeriac_testkit::Fixture;
 
 celeriac_testkit::broker_conformance! { mod memory = super::connect_memory }
 celeriac_testkit::broker_conformance! { mod redis = crate::redis::connect }
+celeriac_testkit::broker_conformance! { mod redis_62 = crate::redis::connect_62 }
 celeriac_testkit::broker_conformance! { mod sqlite = super::connect_sqlite }
 
 celeriac_testkit::routing_conformance! { mod redis_routing = crate::redis::connect }

@@ -3,6 +3,7 @@
 //! | variable | is |
 //! | --- | --- |
 //! | `CELERIAC_TEST_REDIS` | the URL of a Redis |
+//! | `CELERIAC_TEST_REDIS_62` | the URL of a Redis 6.2 |
 //! | `CELERIAC_TEST_AMQP` | the URL of a RabbitMQ |
 //! | `CELERIAC_TEST_RABBITMQCTL` | a program that is `rabbitmqctl` for it |
 //! | `CELERIAC_TEST_PYTHON_57`, `_55`, `_54` | a Python with Celery 5.7, 5.5, 5.4 |
@@ -30,6 +31,15 @@ pub use virtual_host::{VirtualHost, rabbitmqctl};
 /// If the test was started without it.
 pub fn redis_url() -> String {
     variable("CELERIAC_TEST_REDIS")
+}
+
+/// The URL of a Redis 6.2, the oldest that celeriac works with, that all tests share.
+///
+/// # Panics
+///
+/// If the test was started without it.
+pub fn redis_62_url() -> String {
+    variable("CELERIAC_TEST_REDIS_62")
 }
 
 /// The URL of a RabbitMQ that all tests share; its virtual host is `/`.

@@ -37,10 +37,18 @@ pub(crate) async fn connect(test: &str) -> Store {
     Store::new(test, "")
 }
 
+/// The same on the oldest server that we work with.
+pub(crate) async fn connect_62(test: &str) -> Store {
+    Store::on(celeriac_testkit::peers::redis_62_url(), test, "")
+}
+
 impl Store {
     /// A place of its own for a test, with further options.
     pub(crate) fn new(test: &str, options: &str) -> Self {
-        let server = server();
+        Self::on(server(), test, options)
+    }
+
+    fn on(server: String, test: &str, options: &str) -> Self {
         let prefix = format!("{test}:{}:", uuid::Uuid::new_v4().simple());
         Self {
             url: format!("{server}?global_keyprefix={prefix}&result_keyprefix={prefix}{options}"),

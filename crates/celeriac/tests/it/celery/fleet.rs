@@ -2,13 +2,17 @@
 
 use celeriac::worker::{Prefetch, RunningWorker, Worker, WorkerSettings};
 use celeriac::{App, QueueName};
-use celeriac_testkit::peers::{CeleryApp, CeleryVersion, VirtualHost, redis_url, unique};
+use celeriac_testkit::peers::{
+    CeleryApp, CeleryVersion, VirtualHost, redis_62_url, redis_url, unique,
+};
 
 /// Which broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Redis, which keeps the results too. 0 is its most urgent priority.
     Redis,
+    /// The same on the oldest server that we work with.
+    Redis62,
     /// RabbitMQ, with results in messages. 9 is its most urgent priority.
     Amqp,
     /// RabbitMQ, with results in Redis.
@@ -45,7 +49,12 @@ impl Fleet {
             Kind::RedisYaml => "yaml",
             _ => "json",
         };
-        let redis = (kind != Kind::Amqp).then(|| (redis_url(), unique("fleet")));
+        let redis = match kind {
+            Kind::Amqp => None,
+            Kind::Redis62 => Some(redis_62_url()),
+            _ => Some(redis_url()),
+        };
+        let redis = redis.map(|url| (url, unique("fleet")));
         // Celery puts `_` after the prefix of results.
         let ours_on_redis = redis.as_ref().map(|(url, prefix)| {
             format!(

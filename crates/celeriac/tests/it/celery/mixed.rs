@@ -18,6 +18,7 @@ const CALLS: u64 = 200;
 in_fleets! { workers_of_both_languages_share_a_queue:
     redis_celery_5_7 = Redis, V57;
     redis_celery_5_4 = Redis, V54;
+    redis_6_2_celery_5_7 = Redis62, V57;
     amqp_celery_5_7 = Amqp, V57;
 }
 

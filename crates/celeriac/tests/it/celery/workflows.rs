@@ -14,6 +14,7 @@ in_fleets! { workflows_cross_from_one_language_to_the_other:
     redis_celery_5_4 = Redis, V54;
     redis_celery_5_7_in_msgpack = RedisMsgpack, V57;
     redis_celery_5_7_in_yaml = RedisYaml, V57;
+    redis_6_2_celery_5_7 = Redis62, V57;
     amqp_celery_5_7 = Amqp, V57;
     amqp_celery_5_4 = Amqp, V54;
     amqp_and_redis_celery_5_7 = AmqpRedis, V57;

@@ -10,6 +10,7 @@ The worker imports this file for its task. As with ours, tasks are acknowledged 
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from celery import Celery
 from celery.result import ResultSet
@@ -33,7 +35,7 @@ IDLE_SECONDS = 0.02
 # How long a worker may take for what is asked of it.
 LIMIT_SECONDS = 120
 
-# The variable that tells a worker where to put its marks.
+# The variable that tells a worker the pipe for its marks.
 MARKS_FILE = "CELERIAC_BENCH_MARKS"
 
 # Broker and results are told by Celery's own variables, which a worker inherits.
@@ -48,6 +50,17 @@ def tick(marked: bool) -> None:
     if marked:
         with open(os.environ[MARKS_FILE], "ab", buffering=0) as file:
             file.write(b"%d\n" % time.time_ns())
+
+
+@contextlib.contextmanager
+def pipe_for_marks() -> Iterator[tuple[Path, BinaryIO]]:
+    """A pipe that tasks can open by its name, and its end to read from."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "marks")
+        os.mkfifo(path)
+        # Open for writing too, or a task could not open it, and reading would end with the first task.
+        with open(path, "r+b", buffering=0) as marks:
+            yield path, marks
 
 
 @contextlib.contextmanager
@@ -86,13 +99,12 @@ def drain(tasks: int, keep: bool) -> tuple[int, list[float]]:
     step = tasks // MARKS
     seconds = []
     for _ in range(REPETITIONS):
-        with tempfile.TemporaryDirectory() as folder:
-            marks = Path(folder, "marks")
+        with pipe_for_marks() as (path, marks):
             results = [
                 tick.apply_async((number % step == 0,), ignore_result=not keep)
                 for number in range(tasks)
             ]
-            with worker(marks):
+            with worker(path):
                 if keep:
                     ResultSet(results).get(timeout=LIMIT_SECONDS)
                     end = time.time_ns()
@@ -105,21 +117,22 @@ def drain(tasks: int, keep: bool) -> tuple[int, list[float]]:
     return (tasks if keep else tasks - step), seconds
 
 
-def wait_for_marks(file: Path) -> list[int]:
+def wait_for_marks(marks: BinaryIO) -> list[int]:
     """When the marked tasks ran, once all have."""
     end = time.monotonic() + LIMIT_SECONDS
-    while time.monotonic() < end:
-        times = file.read_text().split() if file.exists() else []
-        if len(times) == MARKS:
-            return [int(nanoseconds) for nanoseconds in times]
-        time.sleep(0.02)
-    sys.exit("the worker does not run what it should")
+    text = b""
+    while text.count(b"\n") < MARKS:
+        readable, _, _ = select.select([marks], [], [], max(0, end - time.monotonic()))
+        if not readable:
+            sys.exit("the worker does not run what it should")
+        text += marks.read(4096)
+    return [int(nanoseconds) for nanoseconds in text.split()]
 
 
 def latency() -> tuple[int, list[float]]:
     """One task at a time through a worker that has gone to sleep."""
     seconds = []
-    with tempfile.TemporaryDirectory() as folder, worker(Path(folder, "marks")):
+    with pipe_for_marks() as (path, _), worker(path):
         tick.delay(False).get(timeout=LIMIT_SECONDS)
         for _ in range(LATENCIES):
             time.sleep(IDLE_SECONDS)

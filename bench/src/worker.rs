@@ -4,12 +4,13 @@ use std::error::Error;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, fs, io, iter, thread};
+use std::time::Duration;
+use std::{env, fs, io, iter};
 
 use celeriac::worker::WorkerSettings;
 use celeriac::{App, Place, QueueName, Registry};
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, set_parent_process_death_signal};
 
 use crate::marks;
 
@@ -78,17 +79,14 @@ impl Worker {
 
     /// Returns when it has ended by itself, which has to be within `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<()> {
-        let end = Instant::now() + limit;
-        loop {
-            if let Some(status) = self.0.try_wait()? {
-                let failed = || io::Error::other(format!("the worker ended with {status}"));
-                return status.success().then_some(()).ok_or_else(failed);
-            }
-            if Instant::now() > end {
-                return Err(io::Error::other("the worker does not end"));
-            }
-            thread::sleep(Duration::from_millis(5));
+        let ended = pidfd_open(Pid::from_child(&self.0), PidfdFlags::empty())?;
+        let limit = limit.try_into().map_err(io::Error::other)?;
+        if poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&limit))? == 0 {
+            return Err(io::Error::other("the worker does not end"));
         }
+        let status = self.0.wait()?;
+        let failed = || io::Error::other(format!("the worker ended with {status}"));
+        status.success().then_some(()).ok_or_else(failed)
     }
 
     /// Ends it with SIGKILL: it gets no chance to clean up.

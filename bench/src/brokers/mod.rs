@@ -33,6 +33,7 @@ pub(crate) fn run(measure: &str) -> Result<Option<String>> {
         "redis-send" => send::in_bulk(&url(REDIS)?)?,
         "redis-send-1" => send::singly(&url(REDIS)?)?,
         "redis-latency" => through_idle_worker(&url(REDIS)?)?,
+        "amqp-send" => send::in_bulk(&url(AMQP)?)?,
         "amqp-drain" => drain::without_results(&url(AMQP)?)?,
         "amqp-latency" => through_idle_worker(&url(AMQP)?)?,
         "worker-start" => footprint::start(&url(REDIS)?)?,

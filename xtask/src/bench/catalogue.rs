@@ -235,6 +235,14 @@ pub(super) const MEASURES: &[Measure] = &[
         ],
     },
     Measure {
+        name: "amqp-send",
+        title: "empty tasks sent in bulk to RabbitMQ, each confirmed",
+        figure: Figure::PerSecond("tasks"),
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
         name: "amqp-latency",
         title: "one task through an idle worker of another process, on RabbitMQ",
         figure: Figure::Milliseconds,
@@ -364,6 +372,7 @@ mod tests {
         let found = names(&["worker", "amqp"]).unwrap();
         let both = [
             "amqp-drain",
+            "amqp-send",
             "amqp-latency",
             "worker-start",
             "worker-memory",

@@ -3,6 +3,7 @@
 mod bad_control;
 mod bad_input;
 mod bad_results;
+mod cuts;
 mod draft;
 mod error_lines;
 mod ground;

@@ -100,8 +100,8 @@ pub(crate) fn empty_redis(variables: &Variables) -> Result {
 /// What has to be held. Servers come first, for fields are dropped in order.
 struct Running {
     _redis: [redis::Redis; 2],
-    _rabbitmq: rabbitmq::RabbitMq,
-    _folders: [tempfile::TempDir; 3],
+    _rabbitmqs: [rabbitmq::RabbitMq; 2],
+    _folders: [tempfile::TempDir; 4],
 }
 
 impl Running {
@@ -114,11 +114,13 @@ impl Running {
             folder("celeriac-redis-")?,
             folder("celeriac-redis-6.2-")?,
             folder("celeriac-rabbitmq-")?,
+            folder("celeriac-rabbitmq-")?,
         ];
         let (redis, mut variables) =
             redis::start("redis-server".as_ref(), redis::URL, folders[0].path())?;
-        let (mut rabbitmq, of_rabbitmq) = rabbitmq::start(folders[2].path())?;
-        variables.extend(of_rabbitmq);
+        let (mut shared, of_shared) = rabbitmq::start(folders[2].path(), rabbitmq::SHARED)?;
+        let (mut spare, of_spare) = rabbitmq::start(folders[3].path(), rabbitmq::SPARE)?;
+        variables.extend(of_shared.into_iter().chain(of_spare));
         variables.extend(python::environments(kept)?);
         let old = redis::program_62(told(&variables, CELERY_57)?, kept)?;
         let (old, of_old) = redis::start(&old, redis::URL_62, folders[1].path())?;
@@ -127,11 +129,12 @@ impl Running {
         for redis in &mut redis {
             redis.wait()?;
         }
-        rabbitmq.wait()?;
+        shared.wait()?;
+        spare.wait()?;
         progress(&format!("ready in {:.1} s", begun.elapsed().as_secs_f64()));
         let running = Self {
             _redis: redis,
-            _rabbitmq: rabbitmq,
+            _rabbitmqs: [shared, spare],
             _folders: folders,
         };
         Ok((running, variables))

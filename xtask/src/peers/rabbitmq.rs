@@ -15,11 +15,17 @@ use super::packages::on_path;
 use super::server::{Server, free_port, says};
 use crate::Result;
 
-/// The variable that tells tests its URL.
-const URL: &str = "CELERIAC_TEST_AMQP";
+/// The variables that tell tests its URL and a program, which is `rabbitmqctl` for it.
+pub(crate) const SHARED: Told = ["CELERIAC_TEST_AMQP", "CELERIAC_TEST_RABBITMQCTL"];
 
-/// The variable that tells tests a program: `rabbitmqctl` for this server.
-const CONTROL: &str = "CELERIAC_TEST_RABBITMQCTL";
+/// The same of one that a single test may bring to a halt.
+pub(crate) const SPARE: Told = [
+    "CELERIAC_TEST_AMQP_SPARE",
+    "CELERIAC_TEST_RABBITMQCTL_SPARE",
+];
+
+/// How a server is told of.
+type Told = [&'static str; 2];
 
 /// Where Debian keeps the server itself; what it has on the path changes the user first.
 const DEBIAN: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -48,7 +54,7 @@ pub(crate) fn program() -> Option<PathBuf> {
 }
 
 /// Starts it in `folder`; it does not answer yet.
-pub(crate) fn start(folder: &Path) -> Result<(RabbitMq, Variables)> {
+pub(crate) fn start(folder: &Path, told: Told) -> Result<(RabbitMq, Variables)> {
     let program = program().ok_or("there is no rabbitmq-server")?;
     let node = Node::new(folder)?;
     let names = node.start_names()?;
@@ -57,8 +63,11 @@ pub(crate) fn start(folder: &Path) -> Result<(RabbitMq, Variables)> {
     let server = Server::start("rabbitmq-server", &command, folder)?;
     let control = node.write_control(&program.with_file_name("rabbitmqctl"))?;
     let variables = vec![
-        (URL, format!("amqp://guest:guest@127.0.0.1:{}//", node.port)),
-        (CONTROL, control),
+        (
+            told[0],
+            format!("amqp://guest:guest@127.0.0.1:{}//", node.port),
+        ),
+        (told[1], control),
     ];
     let running = RabbitMq {
         server,

@@ -6,6 +6,7 @@ mod amqp;
 mod conformance;
 mod damage;
 mod files;
+mod player;
 mod processes;
 mod redis;
 mod schemes;

@@ -1,18 +1,14 @@
 //! Several processes on one file, and what becomes of it when they die.
 //!
-//! Each test starts its own program again with the name of a part to play; the child finds the part
-//! at the top of the same test. What it says is a line that begins with `> `.
+//! A test's children play their parts at its top.
 
 #![allow(clippy::print_stdout, reason = "children tell their parent through it")]
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,66 +20,18 @@ use celeriac_drivers::DriverOptions;
 use celeriac_drivers::sqlite::{self, SqliteStore, check};
 use celeriac_testkit::{block_on, call, message, queue, result, within};
 
-const PART: &str = "CELERIAC_TEST_PART";
+use crate::player::{self, Player};
 
 /// The part this process is to play, and the file.
 fn part() -> Option<(String, PathBuf)> {
-    let value = std::env::var(PART).ok()?;
+    let value = player::part()?;
     let (part, path) = value.split_once(':')?;
     Some((part.to_owned(), path.into()))
 }
 
-/// A child process, killed when dropped.
-struct Player {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Player {
-    fn start(test: &str, part: &str, path: &Path) -> Self {
-        Self::start_as(test, part, path, None)
-    }
-
-    fn start_as(test: &str, part: &str, path: &Path, user: Option<u32>) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        if let Some(user) = user {
-            command.uid(user).gid(user);
-        }
-        let mut child = command
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env(PART, format!("{part}:{}", path.display()))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
-    }
-
-    /// The next thing it says; `None` once it is dead. A half line counts as not said.
-    fn says(&mut self) -> Option<String> {
-        loop {
-            let mut line = String::new();
-            if self.lines.read_line(&mut line).unwrap() == 0 || !line.ends_with('\n') {
-                return None;
-            }
-            if let Some((_, said)) = line.split_once("> ") {
-                return Some(said.trim_end().to_owned());
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &pid]).status();
-        assert!(sent.unwrap().success());
-    }
-}
-
-impl Drop for Player {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A child that plays `part` on a file.
+fn start(test: &str, part: &str, path: &Path) -> Player {
+    Player::start(test, &format!("{part}:{}", path.display()))
 }
 
 async fn open(path: &Path) -> Arc<SqliteStore> {
@@ -122,25 +70,36 @@ fn succeed(delivery: &Delivery) -> Settlement {
 
 const LONG: Duration = Duration::from_secs(600);
 
+/// Plays a consumer that takes three messages and keeps them until it is killed.
+fn play_holder(path: &Path) {
+    block_on(async {
+        let store = open(path).await;
+        let consumer = consume(&store, "child", LONG).await;
+        println!("> holds {}", receive(&consumer, 3).await.len());
+        std::future::pending::<()>().await;
+    });
+}
+
+/// A file with three messages, all of which a child holds.
+async fn three_held(test: &str) -> (tempfile::TempDir, Arc<SqliteStore>, Player) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    let store = open(&path).await;
+    let batch = (0..3).map(|n| (queue("jobs").into(), call("t", n)));
+    store.publish(batch.collect()).await.unwrap();
+    let mut child = start(test, "hold", &path);
+    assert_eq!(child.says().as_deref(), Some("holds 3"));
+    (directory, store, child)
+}
+
 #[test]
 fn a_killed_holders_messages_come_back_at_once() {
     if let Some((_, path)) = part() {
-        return block_on(async {
-            let store = open(&path).await;
-            let consumer = consume(&store, "child", LONG).await;
-            println!("> holds {}", receive(&consumer, 3).await.len());
-            std::future::pending::<()>().await;
-        });
+        return play_holder(&path);
     }
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("jobs.db");
     block_on(async {
-        let store = open(&path).await;
-        let batch = (0..3).map(|n| (queue("jobs").into(), call("t", n)));
-        store.publish(batch.collect()).await.unwrap();
         let test = "processes::a_killed_holders_messages_come_back_at_once";
-        let mut child = Player::start(test, "hold", &path);
-        assert_eq!(child.says().as_deref(), Some("holds 3"));
+        let (_directory, store, mut child) = three_held(test).await;
         let heir = consume(&store, "heir", LONG).await;
         let died = Instant::now();
         // Not waited for: a zombie is dead too.
@@ -160,22 +119,11 @@ fn a_killed_holders_messages_come_back_at_once() {
 #[test]
 fn a_new_consumer_takes_over_what_a_killed_one_held() {
     if let Some((_, path)) = part() {
-        return block_on(async {
-            let store = open(&path).await;
-            let consumer = consume(&store, "child", LONG).await;
-            println!("> holds {}", receive(&consumer, 3).await.len());
-            std::future::pending::<()>().await;
-        });
+        return play_holder(&path);
     }
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("jobs.db");
     block_on(async {
-        let store = open(&path).await;
-        let batch = (0..3).map(|n| (queue("jobs").into(), call("t", n)));
-        store.publish(batch.collect()).await.unwrap();
         let test = "processes::a_new_consumer_takes_over_what_a_killed_one_held";
-        let mut child = Player::start(test, "hold", &path);
-        assert_eq!(child.says().as_deref(), Some("holds 3"));
+        let (_directory, store, mut child) = three_held(test).await;
         child.child.kill().unwrap();
         child.child.wait().unwrap();
         let _heir = consume(&store, "heir", LONG).await;
@@ -211,7 +159,7 @@ fn a_frozen_holder_finds_its_lease_lost() {
             .await
             .unwrap();
         let test = "processes::a_frozen_holder_finds_its_lease_lost";
-        let mut child = Player::start(test, "hold", &path);
+        let mut child = start(test, "hold", &path);
         assert_eq!(child.says().as_deref(), Some("holds"));
         let heir = consume(&store, "heir", LONG).await;
         child.signal("-STOP");
@@ -262,8 +210,8 @@ fn nothing_acknowledged_is_lost_when_processes_are_killed() {
     let test = "processes::nothing_acknowledged_is_lost_when_processes_are_killed";
     let (mut sent, mut settled) = (HashSet::new(), Vec::new());
     for round in 0..KILLS {
-        let mut producer = Player::start(test, "produce", &path);
-        let mut consumer = Player::start(test, "consume", &path);
+        let mut producer = start(test, "produce", &path);
+        let mut consumer = start(test, "consume", &path);
         // Killed after so many acknowledgements: at any point of what comes next.
         for _ in 0..20 + round * 7 % 50 {
             sent.insert(producer.says().unwrap());
@@ -337,11 +285,9 @@ fn many_processes_share_one_file_without_errors() {
     let test = "processes::many_processes_share_one_file_without_errors";
     block_on(async {
         let store = open(&path).await;
-        let mut consumers: Vec<_> = (0..3)
-            .map(|_| Player::start(test, "consume", &path))
-            .collect();
+        let mut consumers: Vec<_> = (0..3).map(|_| start(test, "consume", &path)).collect();
         let mut producers: Vec<_> = (0..PRODUCERS)
-            .map(|_| Player::start(test, "produce", &path))
+            .map(|_| start(test, "produce", &path))
             .collect();
         for producer in &mut producers {
             assert_eq!(producer.says().as_deref(), Some("done"));
@@ -390,7 +336,7 @@ fn a_file_without_permission_is_refused_with_the_remedy() {
     }
     for (mode, part) in [(0o400, "it is read-only"), (0o000, "it cannot be opened")] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let mut child = Player::start_as(test, "open", &path, nobody);
+        let mut child = Player::start_as(test, &format!("open:{}", path.display()), nobody);
         let said = child.says().unwrap();
         assert!(said.contains(part), "{said}");
         assert!(said.contains("give this user"), "{said}");

@@ -6,6 +6,7 @@
 //! | `CELERIAC_TEST_REDIS_62` | the URL of a Redis 6.2 |
 //! | `CELERIAC_TEST_AMQP` | the URL of a RabbitMQ |
 //! | `CELERIAC_TEST_RABBITMQCTL` | a program that is `rabbitmqctl` for it |
+//! | `CELERIAC_TEST_AMQP_SPARE`, `CELERIAC_TEST_RABBITMQCTL_SPARE` | the same of another RabbitMQ |
 //! | `CELERIAC_TEST_PYTHON_57`, `_55`, `_54` | a Python with Celery 5.7, 5.5, 5.4 |
 //!
 //! All tests share the servers, so each keeps to a part that nobody else uses: on Redis a key
@@ -22,7 +23,7 @@ pub use celery::{CeleryApp, CeleryScript, CeleryVersion, CeleryWorker};
 pub use child::OwnedChild;
 pub use proxy::{Fault, TcpProxy};
 pub use redis_server::RedisServer;
-pub use virtual_host::{VirtualHost, rabbitmqctl};
+pub use virtual_host::{VirtualHost, rabbitmqctl, spare_rabbitmqctl};
 
 /// The URL of a Redis that all tests share.
 ///
@@ -49,6 +50,15 @@ pub fn redis_62_url() -> String {
 /// If the test was started without it.
 pub fn amqp_url() -> String {
     variable("CELERIAC_TEST_AMQP")
+}
+
+/// The URL of a RabbitMQ that a single test may bring to a halt, its virtual host `/`.
+///
+/// # Panics
+///
+/// If the test was started without it.
+pub fn spare_amqp_url() -> String {
+    variable("CELERIAC_TEST_AMQP_SPARE")
 }
 
 /// A word that no other test uses: for prefixes and names.

@@ -4,6 +4,9 @@ use std::process::Command;
 
 use super::{amqp_url, unique, variable};
 
+/// The variable that tells the `rabbitmqctl` of the shared server.
+const SHARED: &str = "CELERIAC_TEST_RABBITMQCTL";
+
 /// A virtual host of the shared RabbitMQ, deleted with all it holds when this is dropped.
 ///
 /// Two virtual hosts have nothing in common, not even exchanges such as `celery.pidbox`.
@@ -60,7 +63,7 @@ impl VirtualHost {
 impl Drop for VirtualHost {
     fn drop(&mut self) {
         // What is left of it ends with the server. A panic here could end the whole process.
-        let _ = run(&["delete_vhost", &self.name]);
+        let _ = run(SHARED, &["delete_vhost", &self.name]);
     }
 }
 
@@ -70,13 +73,27 @@ impl Drop for VirtualHost {
 ///
 /// If it fails.
 pub fn rabbitmqctl(arguments: &[&str]) {
-    if let Err(printed) = run(arguments) {
+    control(SHARED, arguments);
+}
+
+/// The same for the RabbitMQ that a single test may bring to a halt.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn spare_rabbitmqctl(arguments: &[&str]) {
+    control("CELERIAC_TEST_RABBITMQCTL_SPARE", arguments);
+}
+
+fn control(program: &str, arguments: &[&str]) {
+    if let Err(printed) = run(program, arguments) {
         panic!("rabbitmqctl {} failed:\n{printed}", arguments.join(" "));
     }
 }
 
-fn run(arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new(variable("CELERIAC_TEST_RABBITMQCTL"))
+/// Runs the program that a variable names.
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(variable(program))
         .args(arguments)
         .output()
         .map_err(|error| error.to_string())?;

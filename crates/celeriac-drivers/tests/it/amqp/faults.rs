@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,11 +11,12 @@ use std::time::{Duration, Instant};
 use celeriac_core::broker::Subscription;
 use celeriac_core::{Broker, Consumer, Delivery, Settled, Settlement, TaskId, Verdict};
 use celeriac_drivers::amqp;
-use celeriac_testkit::peers::Fault;
+use celeriac_testkit::peers::{Fault, spare_rabbitmqctl};
 use celeriac_testkit::{Fixture as _, block_on, call, queue, within};
 use lapin::options::QueueDeleteOptions;
 
 use super::fixture::{Amqp, driver_options, url};
+use crate::player::{self, Player};
 
 fn ack(delivery: &Delivery) -> Settlement {
     Settlement {
@@ -156,36 +156,22 @@ fn every_follow_up_of_an_acknowledged_call_is_there_though_connections_are_cut()
     });
 }
 
-const HOLDER: &str = "CELERIAC_TEST_HOLDER";
-
-/// Not a test by itself: the process that the next one kills.
-#[test]
-#[ignore = "it is the child of another test"]
-fn holder() {
-    let Ok(text) = std::env::var(HOLDER) else {
-        return;
-    };
-    block_on(async {
-        let broker = amqp::open(&url(&text), &driver_options()).await.unwrap();
-        let consumer = consume(&Arc::new(broker), "holder").await;
-        loop {
-            receive(&consumer, 50).await;
-        }
-    });
-}
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// Plays a consumer that settles nothing.
+async fn play_holder(server: &str) {
+    let broker = amqp::open(&url(server), &driver_options()).await.unwrap();
+    let consumer = consume(&Arc::new(broker), "holder").await;
+    loop {
+        receive(&consumer, 50).await;
     }
 }
 
 #[test]
 fn what_a_killed_process_held_comes_back_at_once_and_counted() {
     const CALLS: usize = 40;
+    const TEST: &str = "amqp::faults::what_a_killed_process_held_comes_back_at_once_and_counted";
+    if let Some(server) = player::part() {
+        return block_on(play_holder(&server));
+    }
     block_on(async {
         let amqp = Amqp::with("");
         let broker = amqp.handle().await;
@@ -193,11 +179,7 @@ fn what_a_killed_process_held_comes_back_at_once_and_counted() {
             .map(|n| (queue("jobs").into(), call("t", n)))
             .collect();
         broker.publish(calls).await.unwrap();
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command
-            .args(["--exact", "amqp::faults::holder", "--ignored"])
-            .env(HOLDER, amqp.url());
-        let holder = Killed(command.spawn().unwrap());
+        let holder = Player::start(TEST, &amqp.url());
         let held = async {
             loop {
                 let consumers = broker.consumers().await.unwrap();
@@ -223,44 +205,36 @@ fn what_a_killed_process_held_comes_back_at_once_and_counted() {
     });
 }
 
-const TAKER: &str = "CELERIAC_TEST_TAKER";
-
-/// Not a test by itself: the process that the next one kills again and again. It writes down what it
-/// has run, and then settles it.
-#[test]
-#[ignore = "it is the child of another test"]
-fn taker() {
-    let Ok(text) = std::env::var(TAKER) else {
-        return;
+/// Plays a worker that writes down what it has run, and then settles it.
+async fn play_taker(part: &str) {
+    let (server, path) = part.split_once(' ').unwrap();
+    let broker = amqp::open(&url(server), &driver_options()).await.unwrap();
+    let subscription = Subscription {
+        delivery_limit: NonZeroU32::new(1000).unwrap(),
+        ..Subscription::new("taker", vec![queue("jobs")])
     };
-    let (server, path) = text.split_once(' ').unwrap();
-    block_on(async {
-        let broker = amqp::open(&url(server), &driver_options()).await.unwrap();
-        let subscription = Subscription {
-            delivery_limit: NonZeroU32::new(1000).unwrap(),
-            ..Subscription::new("taker", vec![queue("jobs")])
-        };
-        let consumer = broker.consume(subscription).await.unwrap();
-        let mut file = OpenOptions::new().append(true).open(path).unwrap();
-        loop {
-            let got = receive(&consumer, 10).await;
-            for delivery in &got {
-                // One write each: what is killed must not leave half a line.
-                let line = format!("{}\n", delivery.message.headers.id);
-                file.write_all(line.as_bytes()).unwrap();
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            consumer
-                .settle(got.iter().map(ack).collect())
-                .await
-                .unwrap();
+    let consumer = broker.consume(subscription).await.unwrap();
+    let mut file = OpenOptions::new().append(true).open(path).unwrap();
+    loop {
+        let got = receive(&consumer, 10).await;
+        for delivery in &got {
+            // One write each: what is killed must not leave half a line.
+            let line = format!("{}\n", delivery.message.headers.id);
+            file.write_all(line.as_bytes()).unwrap();
         }
-    });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let settling = consumer.settle(got.iter().map(ack).collect());
+        settling.await.unwrap();
+    }
 }
 
 #[test]
 fn killing_the_worker_ten_times_loses_no_call() {
     const CALLS: usize = 3000;
+    const TEST: &str = "amqp::faults::killing_the_worker_ten_times_loses_no_call";
+    if let Some(part) = player::part() {
+        return block_on(play_taker(&part));
+    }
     block_on(async {
         let amqp = Amqp::with("");
         let broker = amqp.handle().await;
@@ -273,13 +247,8 @@ fn killing_the_worker_ten_times_loses_no_call() {
             .collect();
         broker.publish(calls).await.unwrap();
         let run = tempfile::NamedTempFile::new().unwrap();
-        let start = || {
-            let mut command = Command::new(std::env::current_exe().unwrap());
-            command
-                .args(["--exact", "amqp::faults::taker", "--ignored"])
-                .env(TAKER, format!("{} {}", amqp.url(), run.path().display()));
-            Killed(command.spawn().unwrap())
-        };
+        let part = format!("{} {}", amqp.url(), run.path().display());
+        let start = || Player::start(TEST, &part);
         let count = || std::fs::read_to_string(run.path()).unwrap().lines().count();
         for kill in 0..10_u64 {
             let (before, taker) = (count(), start());
@@ -399,19 +368,10 @@ fn a_call_that_outlasts_the_servers_patience_is_kept_by_its_consumer() {
     });
 }
 
-/// The program that is `rabbitmqctl` for the server of this test.
-fn control(arguments: &[&str]) {
-    let program = std::env::var("CELERIAC_TEST_RABBITMQCTL");
-    let program = program.expect("this test needs CELERIAC_TEST_RABBITMQCTL");
-    let status = Command::new(program).args(arguments).status().unwrap();
-    assert!(status.success());
-}
-
 #[test]
-#[ignore = "it stops every sender of the shared server for some seconds"]
 fn a_server_without_memory_makes_senders_wait_and_then_tells_them() {
     block_on(async {
-        let amqp = Amqp::with("");
+        let amqp = Amqp::spare("");
         let impatient = amqp.handle_with("&publish_timeout=1").await;
         let patient = amqp.handle().await;
         let one = |n| vec![(queue("jobs").into(), call("t", n))];
@@ -419,7 +379,7 @@ fn a_server_without_memory_makes_senders_wait_and_then_tells_them() {
             broker.publish(one(0)).await.unwrap();
         }
         let consumer = consume(&patient, "c").await;
-        control(&["set_vm_memory_high_watermark", "0.0001"]);
+        spare_rabbitmqctl(&["set_vm_memory_high_watermark", "0.0001"]);
         // The first one tells the server that we send; from then on it tells us that it takes none.
         let refused = async {
             loop {
@@ -437,7 +397,7 @@ fn a_server_without_memory_makes_senders_wait_and_then_tells_them() {
         let waiting = tokio::spawn(async move { patient.publish(one(2)).await });
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(!waiting.is_finished());
-        control(&["set_vm_memory_high_watermark", "0.4"]);
+        spare_rabbitmqctl(&["set_vm_memory_high_watermark", "0.4"]);
         within(waiting).await.unwrap().unwrap();
     });
 }

@@ -6,7 +6,7 @@ use celeriac_core::{BoxFuture, Broker, BrokerUrl, Place, QueueName, Topology};
 use celeriac_drivers::DriverOptions;
 use celeriac_drivers::amqp::{self, AmqpBroker};
 use celeriac_testkit::Fixture;
-use celeriac_testkit::peers::{Fault, TcpProxy, amqp_url, unique};
+use celeriac_testkit::peers::{Fault, TcpProxy, amqp_url, spare_amqp_url, unique};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 /// Queues with a prefix of their own; deleted when this is dropped.
 pub(crate) struct Amqp {
+    server: String,
     prefix: String,
     options: String,
     opened: Mutex<Vec<(TcpProxy, Arc<AmqpBroker>)>>,
@@ -44,10 +45,20 @@ pub(crate) fn driver_options() -> DriverOptions {
 impl Amqp {
     /// With these options in the URL, each after a `&`.
     pub(crate) fn with(options: &str) -> Self {
+        Self::on(amqp_url(), options)
+    }
+
+    /// The same on the server that one test at a time may disturb.
+    pub(crate) fn spare(options: &str) -> Self {
+        Self::on(spare_amqp_url(), options)
+    }
+
+    fn on(server: String, options: &str) -> Self {
         let id = unique("");
         // The first part of an id of ours is the time, so the last is what tells them apart.
         let prefix = format!("t{}-", &id[id.len() - 12..]);
         Self {
+            server,
             options: format!(
                 "?queue_name_prefix={prefix}&control_exchange={prefix}celery&queue_expires=600\
                  &delayed_queue_type=classic{options}"
@@ -59,7 +70,7 @@ impl Amqp {
 
     /// The URL of this part of the server.
     pub(crate) fn url(&self) -> String {
-        format!("{}{}", amqp_url(), self.options)
+        format!("{}{}", self.server, self.options)
     }
 
     /// What the name of every queue begins with.
@@ -92,8 +103,7 @@ impl Amqp {
 
     /// A client that is none of ours.
     pub(crate) async fn stranger(&self) -> lapin::Channel {
-        let server = amqp_url();
-        let uri = format!("{}/%2f", server.trim_end_matches('/'));
+        let uri = format!("{}/%2f", self.server.trim_end_matches('/'));
         let connection = Connection::connect(&uri, ConnectionProperties::default());
         connection.await.unwrap().create_channel().await.unwrap()
     }

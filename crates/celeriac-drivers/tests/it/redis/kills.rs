@@ -1,11 +1,9 @@
-//! Workers that are killed. The test starts its own program again to play the part of one.
+//! Workers that are killed, whose part a child plays.
 
 #![allow(clippy::print_stdout, reason = "a child tells its parent through it")]
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::num::NonZeroUsize;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use celeriac_core::Broker;
@@ -16,9 +14,7 @@ use celeriac_testkit::{message, queue, within};
 use super::keys::ack;
 use super::{Store, broker_url};
 use crate::conformance::options;
-
-/// The URL of the store that a child is to consume from.
-const PART: &str = "CELERIAC_TEST_REDIS_PART";
+use crate::player::{self, Player};
 
 /// A lease that the test can wait for.
 const LEASE: Duration = Duration::from_secs(2);
@@ -53,50 +49,12 @@ async fn play(url: &str) {
     }
 }
 
-struct Player {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Player {
-    fn start(url: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "redis::kills::a_killed_worker_loses_nothing"])
-            .args(["--nocapture", "--test-threads=1"])
-            .env(PART, url)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
-    }
-
-    /// The next thing it says, if it lives.
-    fn says(&mut self) -> Option<String> {
-        loop {
-            let mut line = String::new();
-            if self.lines.read_line(&mut line).unwrap() == 0 || !line.ends_with('\n') {
-                return None;
-            }
-            if let Some((_, said)) = line.split_once("> ") {
-                return Some(said.trim_end().to_owned());
-            }
-        }
-    }
-}
-
-impl Drop for Player {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_worker_loses_nothing() {
     const MESSAGES: usize = 3000;
     const KILLS: usize = 10;
-    if let Ok(url) = std::env::var(PART) {
+    const TEST: &str = "redis::kills::a_killed_worker_loses_nothing";
+    if let Some(url) = player::part() {
         return play(&url).await;
     }
     let place = Store::new("kills", "");
@@ -116,7 +74,7 @@ async fn a_killed_worker_loses_nothing() {
     for kill in 0..KILLS {
         let url = place.url.clone();
         let (said, count) = tokio::task::spawn_blocking(move || {
-            let mut player = Player::start(&url);
+            let mut player = Player::start(TEST, &url);
             assert_eq!(player.says().as_deref(), Some("ready"));
             let mut said = Vec::new();
             // Somewhere between a claim and its settlement, or just after it.

@@ -114,6 +114,7 @@ macro_rules! broker_conformance {
                 suspects_are_held_a_few_at_a_time
                 a_revoked_call_is_news_and_marked
                 a_revoked_call_does_not_wait_for_its_time
+                what_waits_for_its_time_takes_no_room
                 a_dropped_call_for_revocations_loses_nothing
             ],
             $($results => [$($of_results)*]),*

@@ -30,6 +30,9 @@ use crate::headers;
 /// How many waiting messages go back in one step when the last consumer leaves.
 const UNPARKED_AT_ONCE: usize = 1000;
 
+/// How many messages are claimed at once, at most, where all that come are to wait for their time.
+const FARTHEST: usize = 500;
+
 /// A consumer of some queues of one store.
 pub(super) struct RedisConsumer {
     inner: Arc<Inner>,
@@ -48,6 +51,8 @@ struct Receiving {
     unfit: Vec<Settlement>,
     /// What is to wait for its time.
     early: Vec<Delivery>,
+    /// How many are claimed at least, as what came last was all early; 0 if it was not.
+    reach: usize,
 }
 
 impl RedisConsumer {
@@ -95,7 +100,22 @@ impl RedisConsumer {
     }
 
     /// Reads what was fetched, and sorts it.
-    fn arrived(&self, receiving: &mut Receiving, fetched: Fetched) {
+    fn arrived(&self, receiving: &mut Receiving, fetched: Fetched, credit: usize) {
+        let claimed = fetched.messages.len();
+        self.sort(receiving, fetched);
+        let reached = std::mem::take(&mut receiving.reach) > 0;
+        if claimed > 0 && receiving.early.len() == claimed {
+            // What waits takes no slot of the worker, so its credit is no measure for them.
+            receiving.reach = FARTHEST.min(claimed * 4);
+        }
+        while reached && receiving.ready.len() > credit {
+            // The last goes to the front of its queue first.
+            let surplus = receiving.ready.pop_back();
+            receiving.unfit.extend(surplus.map(|it| given_back(it.tag)));
+        }
+    }
+
+    fn sort(&self, receiving: &mut Receiving, fetched: Fetched) {
         let limit = self.desk.subscription.most_deliveries().get();
         for (number, claimed) in fetched.messages {
             let message = read(&claimed, self.inner.options.body_limit_bytes);
@@ -276,6 +296,19 @@ fn read(claimed: &Claimed, limit_bytes: usize) -> Result<Message, String> {
     Ok(message)
 }
 
+/// The end of a delivery that was more than the worker asked for.
+fn given_back(tag: i64) -> Settlement {
+    Settlement {
+        tag,
+        verdict: Verdict::Requeue {
+            eta: None,
+            counted: false,
+        },
+        result: None,
+        follow_ups: Vec::new(),
+    }
+}
+
 /// The end of a message that was delivered too often, and of the waiting of its callers.
 fn exhausted(number: i64, deliveries: u32, message: Option<Message>) -> Settlement {
     let error = TaskError::delivery_limit(deliveries);
@@ -315,12 +348,14 @@ impl Consumer for RedisConsumer {
                     let count = credit.min(receiving.ready.len());
                     return Ok(receiving.ready.drain(..count).collect());
                 }
-                let asked = receiving.asked.get_or_insert_with(|| self.ask(credit));
+                let most = credit.max(receiving.reach);
+                let asked = receiving.asked.get_or_insert_with(|| self.ask(most));
                 let fetched = asked.await;
                 receiving.asked = None;
                 let fetched = fetched
                     .unwrap_or_else(|_| Err(Failure::misfit("its task panicked", "report it")));
-                self.arrived(receiving, fetched.map_err(|it| it.at(&self.inner.address))?);
+                let fetched = fetched.map_err(|it| it.at(&self.inner.address))?;
+                self.arrived(receiving, fetched, credit);
             }
         })
     }

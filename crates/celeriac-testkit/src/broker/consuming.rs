@@ -26,6 +26,30 @@ pub async fn credit_is_never_exceeded(fixture: &dyn Fixture) {
     }
 }
 
+/// However many messages wait before them, no more are held of those that are ready.
+pub async fn what_waits_for_its_time_takes_no_room(fixture: &dyn Fixture) {
+    const WAITING: usize = 300;
+    const READY: usize = 50;
+    let broker = fixture.open().await;
+    let jobs = queue("jobs");
+    let far = Some(Timestamp::now() + Duration::from_secs(3600));
+    let mut batch: Vec<_> = (0..WAITING + READY).map(|n| call("t", n)).collect();
+    for delayed in &mut batch[..WAITING] {
+        delayed.headers.eta = far;
+    }
+    publish(&broker, &jobs, batch).await;
+    let consumer = consume(&broker, "c", &[&jobs]).await;
+    let got = receive(&consumer, 2).await;
+    assert_eq!(numbers(&got), [WAITING, WAITING + 1]);
+    let depth = depth(&broker, &jobs).await;
+    let counts = (depth.delayed, depth.held, depth.ready);
+    assert_eq!(counts, (WAITING as u64, 2, READY as u64 - 2));
+    let other = fixture.open().await;
+    let heir = consume(&other, "heir", &[&jobs]).await;
+    let rest = receive_all(&heir, READY - 2).await;
+    assert_eq!(numbers(&rest), (WAITING + 2..WAITING + READY).collect::<Vec<_>>());
+}
+
 /// Whatever the interleaving, each message goes to one of them.
 pub async fn two_consumers_never_share_a_message(fixture: &dyn Fixture) {
     const MESSAGES: usize = 2000;

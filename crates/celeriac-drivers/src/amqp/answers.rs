@@ -236,11 +236,7 @@ impl Link {
     }
 
     /// Takes up what has arrived, together with `first`.
-    async fn take_up(
-        &mut self,
-        answers: &Answers,
-        first: Option<Incoming>,
-    ) -> Result<(), LinkError> {
+    fn take_up(&mut self, answers: &Answers, first: Option<Incoming>) -> Result<(), LinkError> {
         let mut last = None;
         let mut next = first;
         loop {
@@ -256,7 +252,7 @@ impl Link {
         }
         if let Some(tag) = last {
             answers.news.send_replace(());
-            self.channel.start_acks(vec![(tag, true)]).await?;
+            self.channel.acknowledge(&[(tag, true)])?;
         }
         Ok(())
     }
@@ -276,7 +272,7 @@ async fn listen(
     loop {
         let step = tokio::select! {
             arrival = link.stream.next() => match (arrival, answers.upgrade()) {
-                (Some(Ok(incoming)), Some(answers)) => link.take_up(&answers, Some(incoming)).await,
+                (Some(Ok(incoming)), Some(answers)) => link.take_up(&answers, Some(incoming)),
                 (Some(Err(error)), _) => Err(error),
                 (None, _) => Err(cancelled()),
                 (_, None) => break,
@@ -284,7 +280,7 @@ async fn listen(
             order = inbox.recv() => match (order, answers.upgrade()) {
                 (Some(done), Some(answers)) => {
                     let caught_up = match link.channel.look_at(&link.queue).await {
-                        Ok(_) => link.take_up(&answers, None).await,
+                        Ok(_) => link.take_up(&answers, None),
                         Err(error) => Err(error),
                     };
                     if caught_up.is_ok() {

@@ -220,7 +220,7 @@ impl AmqpBroker {
             .consume(&answers, "answers", 0, no_ack, &Map::new())
             .await?;
         if let Some(question) = control::question(&settings.control(), &answers) {
-            channel.tell(question).await?;
+            channel.tell(&question)?;
         }
         let mut reports = Vec::new();
         let all = async {

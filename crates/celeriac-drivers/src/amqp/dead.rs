@@ -154,9 +154,9 @@ pub(crate) async fn browse(
     if !letters.is_empty() {
         hub.send(letters).await?;
     }
-    channel.start_acks(taken).await.map_err(refused)?;
+    channel.acknowledge(&taken).map_err(refused)?;
     if last.is_some() {
-        channel.give_back_all().await.map_err(refused)?;
+        channel.give_back_all().map_err(refused)?;
         // The answer comes after they are back.
         channel.look_at(&name).await.map_err(refused)?;
     }

@@ -13,7 +13,7 @@ use super::control::{Lane, Report};
 use super::hub::Hub;
 use super::session::{End, Session};
 use super::shelf::Shelf;
-use super::transport::{Channel, LinkError};
+use super::transport::Channel;
 
 /// The shortest and the longest wait before connecting again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -118,29 +118,33 @@ impl Intake {
     /// Acknowledges deliveries, unless the channel that brought them is gone.
     ///
     /// What is acknowledged first is sent first, whoever else does so at the same time.
-    pub(crate) fn start_acks(&self, tags: Vec<u64>) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn acknowledge(&self, tags: Vec<u64>) {
         let mut shelf = self.shelf();
         let acks = shelf.acks(tags);
-        let sending = self.channel().map(|channel| channel.start_acks(acks));
-        drop(shelf);
-        sent(sending)
+        self.send_acks(&acks);
+    }
+
+    /// To be called with the shelf in hand. If the channel fails it is gone, and the session finds
+    /// out by itself.
+    fn send_acks(&self, acks: &[(u64, bool)]) {
+        if let Some(channel) = self.channel()
+            && let Err(error) = channel.acknowledge(acks)
+        {
+            tracing::debug!(%error, "an acknowledgement was not sent");
+        }
     }
 
     /// Ends what the worker holds under these numbers, and says which were still its own.
-    pub(crate) fn finish(
-        &self,
-        tags: &[i64],
-    ) -> (Vec<bool>, impl Future<Output = ()> + Send + use<>) {
+    pub(crate) fn finish(&self, tags: &[i64]) -> Vec<bool> {
         let mut shelf = self.shelf();
         let handed: Vec<_> = tags.iter().map(|tag| shelf.settled(*tag)).collect();
         for tag in tags {
             shelf.let_go(*tag);
         }
         let acks = shelf.acks(handed.iter().flatten().map(|handed| handed.tag));
-        let sending = self.channel().map(|channel| channel.start_acks(acks));
+        self.send_acks(&acks);
         drop(shelf);
-        let ours = handed.iter().map(Option::is_some).collect();
-        (ours, sent(sending))
+        handed.iter().map(Option::is_some).collect()
     }
 
     /// Whoever waits goes on waiting: most connections are back in a moment.
@@ -150,16 +154,6 @@ impl Intake {
         // A worker that is waiting says again what it could take.
         self.demand.send_replace(0);
         self.news.send_replace(());
-    }
-}
-
-/// Waits until acknowledgements are sent. If their channel fails it is gone, and the session finds
-/// out by itself.
-async fn sent(sending: Option<impl Future<Output = Result<(), LinkError>>>) {
-    if let Some(sending) = sending
-        && let Err(error) = sending.await
-    {
-        tracing::debug!(%error, "an acknowledgement was not sent");
     }
 }
 

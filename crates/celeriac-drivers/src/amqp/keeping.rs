@@ -100,6 +100,6 @@ impl Session {
         drop(shelf);
         // The one it stands for; or itself, if the call ended meanwhile.
         let done = renumbered.unwrap_or(incoming.tag);
-        tokio::spawn(self.intake.start_acks(vec![done]));
+        self.intake.acknowledge(vec![done]);
     }
 }

@@ -175,7 +175,7 @@ impl Session {
                 Some(arrival) = self.streams.next(), if !self.streams.is_empty() => {
                     self.take_up(arrival).await
                 }
-                broadcast = self.broadcasts.next() => self.hear(broadcast).await,
+                broadcast = self.broadcasts.next() => self.hear(broadcast),
                 Ok(()) = self.demand.changed() => self.adjust().await,
                 () = tokio::time::sleep_until(timer) => self.on_timer().await,
                 order = orders.recv() => {
@@ -353,7 +353,7 @@ impl Session {
             Ok(()) => {
                 self.is_stuck = false;
                 let tags: Vec<_> = self.asides.drain(..).map(|aside| aside.tag).collect();
-                self.intake.start_acks(tags).await;
+                self.intake.acknowledge(tags);
             }
             Err(error) => {
                 // Told once, for it is tried every moment.
@@ -387,7 +387,7 @@ impl Session {
             // Quorum queues may deliver to a subscription after they have ended it.
             let astray = self.intake.shelf().gone_astray();
             for tag in astray {
-                self.channel.give_back(tag).await?;
+                self.channel.give_back(tag)?;
             }
         }
         Ok(())
@@ -445,10 +445,7 @@ impl Session {
     }
 
     /// Does what was broadcast.
-    async fn hear(
-        &mut self,
-        broadcast: Option<Result<Incoming, LinkError>>,
-    ) -> Result<(), LinkError> {
+    fn hear(&mut self, broadcast: Option<Result<Incoming, LinkError>>) -> Result<(), LinkError> {
         let broadcast =
             broadcast.unwrap_or_else(|| Err(LinkError::Lost("nothing can be heard".into())))?;
         match control::hear(&broadcast.body, &self.intake.subscription.consumer) {
@@ -469,7 +466,7 @@ impl Session {
             Heard::Asked(answers) => {
                 let report = self.intake.report();
                 match control::answer(&answers, &report) {
-                    Some(answer) => self.telling.tell(answer).await,
+                    Some(answer) => self.telling.tell(&answer),
                     None => Ok(()),
                 }
             }
@@ -525,8 +522,7 @@ impl Session {
                 return;
             }
             self.intake
-                .start_acks(batch.iter().map(|(tag, ..)| *tag).collect())
-                .await;
+                .acknowledge(batch.iter().map(|(tag, ..)| *tag).collect());
         }
     }
 }

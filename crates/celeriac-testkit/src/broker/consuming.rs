@@ -47,7 +47,10 @@ pub async fn what_waits_for_its_time_takes_no_room(fixture: &dyn Fixture) {
     let other = fixture.open().await;
     let heir = consume(&other, "heir", &[&jobs]).await;
     let rest = receive_all(&heir, READY - 2).await;
-    assert_eq!(numbers(&rest), (WAITING + 2..WAITING + READY).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(&rest),
+        (WAITING + 2..WAITING + READY).collect::<Vec<_>>()
+    );
 }
 
 /// Whatever the interleaving, each message goes to one of them.

@@ -1,22 +1,22 @@
 //! A channel: declarations, publishing, consuming, acknowledging.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
-    BasicPublishOptions, BasicQosOptions, ExchangeBindOptions, ExchangeDeclareOptions,
-    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
-    QueuePurgeOptions,
-};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{Confirmation, ExchangeKind};
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::confirms::Confirms;
+use super::connection::Handle;
+use super::frame::put_short;
+use super::lane::Arrival;
+use super::method::{self, Id, id};
+use super::pump::Shared;
 use super::{LinkError, Properties, table};
 
 /// How long the server may take for one answer.
@@ -24,8 +24,20 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// A channel of a connection. Clones share it; the last one to go closes it.
 #[derive(Debug, Clone)]
-pub(crate) struct Channel {
-    pub(super) inner: lapin::Channel,
+pub(crate) struct Channel(Arc<Ours>);
+
+/// What the clones of a channel share.
+#[derive(Debug)]
+struct Ours {
+    connection: Arc<Handle>,
+    number: u16,
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        self.connection.0.switchboard().leave(self.number);
+        self.connection.0.send();
+    }
 }
 
 /// What a queue is declared with, besides its arguments.
@@ -45,17 +57,6 @@ pub(crate) struct Counts {
     pub(crate) consumers: u64,
 }
 
-/// A message to be published.
-#[derive(Debug, Clone)]
-pub(crate) struct Outgoing {
-    pub(crate) exchange: String,
-    pub(crate) routing_key: String,
-    /// Whether it is an error if no queue takes it.
-    pub(crate) mandatory: bool,
-    pub(crate) properties: Properties,
-    pub(crate) body: Bytes,
-}
-
 /// A message that was delivered.
 #[derive(Debug)]
 pub(crate) struct Incoming {
@@ -65,46 +66,87 @@ pub(crate) struct Incoming {
     pub(crate) body: Bytes,
 }
 
-/// A call that has begun: the first step, in which it is queued for sending, is done.
-type Started<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// Takes the first step of `future`, so that what is started first is sent first.
-fn start<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Started<T> {
-    let mut future = Box::pin(future);
-    match future
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-    {
-        Poll::Ready(value) => Box::pin(std::future::ready(value)),
-        Poll::Pending => future,
+pub(super) fn check(names: &[&str]) -> Result<(), LinkError> {
+    match names.iter().find(|name| name.len() > 255) {
+        Some(name) => Err(LinkError::Unsayable(format!(
+            "a name has more than 255 bytes: {name}"
+        ))),
+        None => Ok(()),
     }
 }
 
-async fn answer<T>(
-    what: &'static str,
-    call: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, LinkError> {
-    let answered = timeout(ANSWER, call).await;
-    Ok(answered.map_err(|_| LinkError::TimedOut(what))??)
+fn table_of(map: &Map<String, Value>) -> Result<Vec<u8>, LinkError> {
+    let mut table = Vec::new();
+    table::put_sized(&mut table, |out| table::put_entries(out, map))
+        .map_err(LinkError::Unsayable)?;
+    Ok(table)
 }
 
-fn name(text: &str) -> Result<ShortString, LinkError> {
-    ShortString::try_new(text)
-        .map_err(|_| LinkError::Unsayable(format!("a name has more than 255 bytes: {text}")))
-}
-
-fn arguments(map: &Map<String, Value>) -> Result<FieldTable, LinkError> {
-    table::to_table(map).map_err(LinkError::Unsayable)
+/// Flags in their order, the first in the lowest bit.
+pub(super) fn bits(flags: &[bool]) -> u8 {
+    let numbered = flags.iter().enumerate();
+    numbered.fold(0, |bits, (place, flag)| bits | u8::from(*flag) << place)
 }
 
 impl Channel {
-    pub(super) fn new(inner: lapin::Channel) -> Self {
-        Self { inner }
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0.connection.0
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.0.number
+    }
+
+    pub(super) async fn open(connection: Arc<Handle>) -> Result<Self, LinkError> {
+        let number = connection.0.switchboard().add_lane()?;
+        let channel = Self(Arc::new(Ours { connection, number }));
+        let opening = channel.ask("channel.open", id::CHANNEL_OPEN, |out| out.push(0));
+        opening.await?;
+        Ok(channel)
+    }
+
+    /// Asks the server something, whose arguments `write` adds after the two bytes of older versions
+    /// that most questions begin with.
+    async fn ask(
+        &self,
+        what: &'static str,
+        question: Id,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<[u32; 2], LinkError> {
+        let shared = self.shared();
+        let told = {
+            let mut switchboard = shared.switchboard();
+            let most_bytes = switchboard.frame_bytes;
+            let (lane, out) = switchboard.lane(self.number())?;
+            let start = out.len();
+            method::put(out, self.number(), question, write);
+            if out.len() - start > most_bytes {
+                out.truncate(start);
+                let text = "names and arguments are larger than the server takes";
+                return Err(LinkError::Unsayable(text.to_owned()));
+            }
+            lane.ask(question)
+        };
+        shared.send();
+        let answered = timeout(ANSWER, told).await;
+        let told = answered.map_err(|_| LinkError::TimedOut(what))?;
+        told.unwrap_or_else(|_| Err(LinkError::Lost("the connection has ended".to_owned())))
     }
 
     /// Whether it still stands, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
-        self.inner.status().connected()
+        let shared = self.shared();
+        shared.switchboard().lane(self.number()).is_ok()
+    }
+
+    /// Has the server confirm what is published here.
+    pub(super) async fn confirm(&self) -> Result<(), LinkError> {
+        self.ask("confirm.select", id::SELECT, |out| out.push(0))
+            .await?;
+        let mut switchboard = self.shared().switchboard();
+        let (lane, _) = switchboard.lane(self.number())?;
+        lane.confirms = Some(Confirms::default());
+        Ok(())
     }
 
     /// Declares a queue.
@@ -112,37 +154,35 @@ impl Channel {
         &self,
         queue: &str,
         flags: QueueFlags,
-        args: &Map<String, Value>,
+        arguments: &Map<String, Value>,
     ) -> Result<Counts, LinkError> {
-        let options = QueueDeclareOptions {
-            durable: flags.durable,
-            exclusive: flags.exclusive,
-            auto_delete: flags.auto_delete,
-            ..QueueDeclareOptions::default()
-        };
-        self.declare(queue, options, arguments(args)?).await
+        let flags = [false, flags.durable, flags.exclusive, flags.auto_delete];
+        self.declare(queue, bits(&flags), arguments).await
     }
 
     /// Asks after a queue that must be there.
     pub(crate) async fn look_at(&self, queue: &str) -> Result<Counts, LinkError> {
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        self.declare(queue, options, FieldTable::default()).await
+        self.declare(queue, bits(&[true]), &Map::new()).await
     }
 
     async fn declare(
         &self,
         queue: &str,
-        options: QueueDeclareOptions,
-        args: FieldTable,
+        flags: u8,
+        arguments: &Map<String, Value>,
     ) -> Result<Counts, LinkError> {
-        let call = self.inner.queue_declare(name(queue)?, options, args);
-        let declared = answer("queue.declare", call).await?;
+        check(&[queue])?;
+        let table = table_of(arguments)?;
+        let asking = self.ask("queue.declare", id::QUEUE_DECLARE, |out| {
+            out.extend([0, 0]);
+            put_short(out, queue);
+            out.push(flags);
+            out.extend(table);
+        });
+        let [ready, consumers] = asking.await?;
         Ok(Counts {
-            ready: declared.message_count().into(),
-            consumers: declared.consumer_count().into(),
+            ready: ready.into(),
+            consumers: consumers.into(),
         })
     }
 
@@ -153,32 +193,30 @@ impl Channel {
         kind: &str,
         durable: bool,
     ) -> Result<(), LinkError> {
-        let kind = match kind {
-            "topic" => ExchangeKind::Topic,
-            "fanout" => ExchangeKind::Fanout,
-            _ => ExchangeKind::Direct,
-        };
-        let options = ExchangeDeclareOptions {
-            durable,
-            ..ExchangeDeclareOptions::default()
-        };
-        let call =
-            self.inner
-                .exchange_declare(name(exchange)?, kind, options, FieldTable::default());
-        answer("exchange.declare", call).await
+        self.name_exchange(exchange, kind, &[false, durable]).await
     }
 
     /// Asks after an exchange that must be there.
     pub(crate) async fn look_at_exchange(&self, exchange: &str) -> Result<(), LinkError> {
-        let options = ExchangeDeclareOptions {
-            passive: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let kind = ExchangeKind::Direct;
-        let call =
-            self.inner
-                .exchange_declare(name(exchange)?, kind, options, FieldTable::default());
-        answer("exchange.declare", call).await
+        // Of what kind it is does not matter then.
+        self.name_exchange(exchange, "direct", &[true]).await
+    }
+
+    async fn name_exchange(
+        &self,
+        exchange: &str,
+        kind: &str,
+        flags: &[bool],
+    ) -> Result<(), LinkError> {
+        check(&[exchange, kind])?;
+        let asking = self.ask("exchange.declare", id::EXCHANGE_DECLARE, |out| {
+            out.extend([0, 0]);
+            put_short(out, exchange);
+            put_short(out, kind);
+            out.push(bits(flags));
+            out.extend([0; 4]);
+        });
+        asking.await.map(drop)
     }
 
     /// Binds a queue to an exchange.
@@ -188,14 +226,8 @@ impl Channel {
         exchange: &str,
         routing_key: &str,
     ) -> Result<(), LinkError> {
-        let call = self.inner.queue_bind(
-            name(queue)?,
-            name(exchange)?,
-            name(routing_key)?,
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        );
-        answer("queue.bind", call).await
+        self.bind("queue.bind", id::QUEUE_BIND, [queue, exchange, routing_key])
+            .await
     }
 
     /// Binds an exchange to another one, from which it gets what fits the key.
@@ -205,38 +237,51 @@ impl Channel {
         from: &str,
         routing_key: &str,
     ) -> Result<(), LinkError> {
-        let call = self.inner.exchange_bind(
-            name(to)?,
-            name(from)?,
-            name(routing_key)?,
-            ExchangeBindOptions::default(),
-            FieldTable::default(),
-        );
-        answer("exchange.bind", call).await
+        self.bind("exchange.bind", id::EXCHANGE_BIND, [to, from, routing_key])
+            .await
+    }
+
+    async fn bind(&self, what: &'static str, id: Id, names: [&str; 3]) -> Result<(), LinkError> {
+        check(&names)?;
+        let asking = self.ask(what, id, |out| {
+            out.extend([0, 0]);
+            for name in names {
+                put_short(out, name);
+            }
+            // An answer is wanted, and there are no arguments.
+            out.extend([0; 5]);
+        });
+        asking.await.map(drop)
     }
 
     /// Drops what is ready in a queue, and says how many messages that were.
     pub(crate) async fn purge(&self, queue: &str) -> Result<u64, LinkError> {
-        let call = self
-            .inner
-            .queue_purge(name(queue)?, QueuePurgeOptions::default());
-        Ok(answer("queue.purge", call).await?.into())
+        let purging = self.ask_of("queue.purge", id::QUEUE_PURGE, queue);
+        let [count, _] = purging.await?;
+        Ok(count.into())
     }
 
     /// Deletes a queue with what is in it.
     pub(crate) async fn delete_queue(&self, queue: &str) -> Result<(), LinkError> {
-        let call = self
-            .inner
-            .queue_delete(name(queue)?, QueueDeleteOptions::default());
-        answer("queue.delete", call).await.map(|_| ())
+        let deleting = self.ask_of("queue.delete", id::QUEUE_DELETE, queue);
+        deleting.await.map(drop)
     }
 
     /// Deletes an exchange.
     pub(crate) async fn delete_exchange(&self, exchange: &str) -> Result<(), LinkError> {
-        let call = self
-            .inner
-            .exchange_delete(name(exchange)?, ExchangeDeleteOptions::default());
-        answer("exchange.delete", call).await
+        let deleting = self.ask_of("exchange.delete", id::EXCHANGE_DELETE, exchange);
+        deleting.await.map(drop)
+    }
+
+    /// Asks for something that takes a name and no flags.
+    async fn ask_of(&self, what: &'static str, id: Id, name: &str) -> Result<[u32; 2], LinkError> {
+        check(&[name])?;
+        let asking = self.ask(what, id, |out| {
+            out.extend([0, 0]);
+            put_short(out, name);
+            out.push(0);
+        });
+        asking.await
     }
 
     /// Consumes from a queue. At most `prefetch` deliveries are unacknowledged at a time; 0 means
@@ -247,129 +292,75 @@ impl Channel {
         tag: &str,
         prefetch: u16,
         options: Consume,
-        args: &Map<String, Value>,
+        arguments: &Map<String, Value>,
     ) -> Result<Stream, LinkError> {
-        let qos = self.inner.basic_qos(prefetch, BasicQosOptions::default());
-        answer("basic.qos", qos).await?;
-        let options = BasicConsumeOptions {
-            no_ack: options.no_ack,
-            exclusive: options.exclusive,
-            ..BasicConsumeOptions::default()
+        check(&[queue, tag])?;
+        let table = table_of(arguments)?;
+        let limiting = self.ask("basic.qos", id::QOS, |out| {
+            out.extend([0; 4]);
+            out.extend(prefetch.to_be_bytes());
+            out.push(0);
+        });
+        limiting.await?;
+        let deliveries = {
+            let mut switchboard = self.shared().switchboard();
+            let (lane, _) = switchboard.lane(self.number())?;
+            lane.listen(tag)
         };
-        let call = self
-            .inner
-            .basic_consume(name(queue)?, name(tag)?, options, arguments(args)?);
-        Ok(Stream(answer("basic.consume", call).await?))
+        let consuming = self.ask("basic.consume", id::CONSUME, |out| {
+            out.extend([0, 0]);
+            put_short(out, queue);
+            put_short(out, tag);
+            out.push(bits(&[false, options.no_ack, options.exclusive]));
+            out.extend(table);
+        });
+        consuming.await?;
+        Ok(Stream(deliveries))
     }
 
     /// Stops consuming. What was delivered before stays unacknowledged.
     pub(crate) async fn cancel(&self, tag: &str) -> Result<(), LinkError> {
-        let call = self
-            .inner
-            .basic_cancel(name(tag)?, BasicCancelOptions::default());
-        answer("basic.cancel", call).await
+        check(&[tag])?;
+        let cancelling = self.ask("basic.cancel", id::CANCEL, |out| {
+            put_short(out, tag);
+            out.push(0);
+        });
+        cancelling.await.map(drop)
     }
 
-    /// Begins to acknowledge deliveries, each with all before it if so marked. What is begun first
-    /// is sent first, even if nobody awaits it.
-    pub(crate) fn start_acks(
-        &self,
-        acks: Vec<(u64, bool)>,
-    ) -> impl Future<Output = Result<(), LinkError>> + use<> {
-        let sending: Vec<_> = acks
-            .into_iter()
-            .map(|(tag, multiple)| {
-                let channel = self.inner.clone();
-                start(async move { channel.basic_ack(tag, BasicAckOptions { multiple }).await })
-            })
-            .collect();
-        async move {
-            for sent in sending {
-                sent.await?;
-            }
-            Ok(())
+    /// Says something that has no answer.
+    fn say(&self, write: impl FnOnce(&mut Vec<u8>, u16)) -> Result<(), LinkError> {
+        let shared = self.shared();
+        let mut switchboard = shared.switchboard();
+        let (_, out) = switchboard.lane(self.number())?;
+        write(out, self.number());
+        drop(switchboard);
+        shared.send();
+        Ok(())
+    }
+
+    /// Acknowledges deliveries, each with all before it if so marked. What is acknowledged first is
+    /// sent first.
+    pub(crate) fn acknowledge(&self, acks: &[(u64, bool)]) -> Result<(), LinkError> {
+        if acks.is_empty() {
+            return Ok(());
         }
+        self.say(|out, channel| {
+            for (tag, multiple) in acks {
+                method::put_ack(out, channel, *tag, *multiple);
+            }
+        })
     }
 
     /// Gives a delivery back to its queue.
-    pub(crate) async fn give_back(&self, tag: u64) -> Result<(), LinkError> {
-        let options = BasicNackOptions {
-            multiple: false,
-            requeue: true,
-        };
-        Ok(self.inner.basic_nack(tag, options).await?)
+    pub(crate) fn give_back(&self, tag: u64) -> Result<(), LinkError> {
+        self.say(|out, channel| method::put_nack(out, channel, tag, false))
     }
 
     /// Gives all unsettled deliveries of this channel back to their queues.
-    pub(crate) async fn give_back_all(&self) -> Result<(), LinkError> {
-        let options = BasicNackOptions {
-            multiple: true,
-            requeue: true,
-        };
+    pub(crate) fn give_back_all(&self) -> Result<(), LinkError> {
         // The number 0 stands for all of them.
-        Ok(self.inner.basic_nack(0, options).await?)
-    }
-
-    /// Publishes messages one after the other, and resolves when the server has answered to each:
-    /// with those that it did not take. The channel must be one that confirms.
-    pub(crate) async fn publish(&self, messages: Vec<Outgoing>) -> Result<Vec<Refusal>, LinkError> {
-        let mut sending = Vec::with_capacity(messages.len());
-        for message in messages {
-            let channel = self.inner.clone();
-            let (exchange, key) = (name(&message.exchange)?, name(&message.routing_key)?);
-            sending.push(start(async move {
-                let options = BasicPublishOptions {
-                    mandatory: message.mandatory,
-                    immediate: false,
-                };
-                let properties = message.properties.0;
-                channel
-                    .basic_publish(exchange, key, options, &message.body, properties)
-                    .await
-            }));
-        }
-        let mut confirming = Vec::with_capacity(sending.len());
-        for sent in sending {
-            confirming.push(sent.await?);
-        }
-        let mut refusals = Vec::new();
-        for (index, confirmed) in confirming.into_iter().enumerate() {
-            refusals.extend(refusal(index, &confirmed.await?));
-        }
-        Ok(refusals)
-    }
-
-    /// Publishes a message without waiting for a confirmation.
-    pub(crate) async fn tell(&self, message: Outgoing) -> Result<(), LinkError> {
-        let (exchange, key) = (name(&message.exchange)?, name(&message.routing_key)?);
-        let options = BasicPublishOptions::default();
-        let properties = message.properties.0;
-        self.inner
-            .basic_publish(exchange, key, options, &message.body, properties)
-            .await?;
-        Ok(())
-    }
-}
-
-/// What became of a message that the server did not take.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// No queue is there for the message with this number.
-    Unrouted(usize),
-    /// Its queue refused one.
-    Nacked(String),
-}
-
-fn refusal(index: usize, confirmation: &Confirmation) -> Option<Refusal> {
-    match confirmation {
-        Confirmation::Ack(None) => None,
-        Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Some(Refusal::Unrouted(index)),
-        Confirmation::Nack(None) => Some(Refusal::Nacked(
-            "the server refused a message, its queue is full or cannot store it".to_owned(),
-        )),
-        Confirmation::NotRequested => Some(Refusal::Nacked(
-            "the server does not confirm on this channel".to_owned(),
-        )),
+        self.say(|out, channel| method::put_nack(out, channel, 0, true))
     }
 }
 
@@ -383,24 +374,17 @@ pub(crate) struct Consume {
 
 /// The deliveries of one consumer.
 #[derive(Debug)]
-pub(crate) struct Stream(lapin::Consumer);
+pub(crate) struct Stream(mpsc::UnboundedReceiver<Arrival>);
 
 impl futures_util::Stream for Stream {
     type Item = Result<Incoming, LinkError>;
 
     /// Ends when the consumer was cancelled, by us or by the server.
+    ///
+    /// What has arrived is ready: who takes all there is must not be told that there is no more
+    /// because tokio wants it to let others run.
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = Pin::new(&mut self.0).poll_next(context);
-        polled.map(|next| {
-            next.map(|delivery| {
-                let delivery = delivery?;
-                Ok(Incoming {
-                    tag: delivery.delivery_tag,
-                    redelivered: delivery.redelivered,
-                    properties: Properties(delivery.properties),
-                    body: delivery.data.into(),
-                })
-            })
-        })
+        let receiving = poll_fn(|context| self.0.poll_recv(context));
+        pin!(tokio::task::unconstrained(receiving)).poll(context)
     }
 }

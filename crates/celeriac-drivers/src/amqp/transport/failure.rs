@@ -1,6 +1,4 @@
-//! Why something could not be said or was not granted.
-
-use lapin::ErrorKind;
+//! What can go wrong on the line.
 
 /// Why the server did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -41,17 +39,18 @@ impl LinkError {
     pub(crate) fn is_code(&self, wanted: u16) -> bool {
         matches!(self, Self::Refused { code, .. } if *code == wanted)
     }
+
+    /// The error of whatever is asked later on something that ended with this one.
+    pub(super) fn afterwards(&self) -> Self {
+        match self {
+            Self::Lost(_) => self.clone(),
+            other => Self::Lost(other.to_string()),
+        }
+    }
 }
 
-impl From<lapin::Error> for LinkError {
-    fn from(error: lapin::Error) -> Self {
-        match error.kind() {
-            ErrorKind::ProtocolError(refused) => Self::Refused {
-                code: refused.get_id(),
-                text: refused.get_message().to_string(),
-            },
-            ErrorKind::SerialisationError(_) => Self::Unsayable(error.to_string()),
-            _ => Self::Lost(error.to_string()),
-        }
+impl From<std::io::Error> for LinkError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Lost(error.to_string())
     }
 }

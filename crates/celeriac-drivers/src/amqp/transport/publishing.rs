@@ -1,0 +1,112 @@
+//! Publishing on a channel.
+
+use bytes::Bytes;
+
+use super::channel::{bits, check};
+use super::frame::{self, put_short};
+use super::method::{self, id};
+use super::{Channel, LinkError, Properties};
+
+/// The class of messages, and a weight that means nothing.
+const CONTENT: [u8; 4] = [0, 60, 0, 0];
+
+/// A message to be published.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) exchange: String,
+    pub(crate) routing_key: String,
+    /// Whether it is an error if no queue takes it.
+    pub(crate) mandatory: bool,
+    pub(crate) properties: Properties,
+    pub(crate) body: Bytes,
+}
+
+/// What became of a message that the server did not take.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// No queue is there for the message with this number.
+    Unrouted(usize),
+    /// Its queue refused one.
+    Nacked(String),
+}
+
+impl Channel {
+    /// Publishes messages one after the other, and resolves when the server has answered to each:
+    /// with those that it did not take. The channel must be one that confirms.
+    pub(crate) async fn publish(&self, messages: Vec<Outgoing>) -> Result<Vec<Refusal>, LinkError> {
+        messages.iter().try_for_each(Outgoing::check)?;
+        let shared = self.shared();
+        let told = {
+            let mut switchboard = shared.switchboard();
+            let most_bytes = switchboard.frame_bytes;
+            let (lane, out) = switchboard.lane(self.number())?;
+            let confirms = lane.confirms.as_mut().ok_or_else(|| {
+                LinkError::NotTaken("the server does not confirm on this channel".to_owned())
+            })?;
+            put_all(out, self.number(), &messages, most_bytes)?;
+            confirms.publish(messages)
+        };
+        shared.send();
+        let told = told.await;
+        told.unwrap_or_else(|_| Err(LinkError::Lost("the connection has ended".to_owned())))
+    }
+
+    /// Publishes a message without waiting for a confirmation.
+    pub(crate) fn tell(&self, message: &Outgoing) -> Result<(), LinkError> {
+        message.check()?;
+        let shared = self.shared();
+        let mut switchboard = shared.switchboard();
+        let most_bytes = switchboard.frame_bytes;
+        let (lane, out) = switchboard.lane(self.number())?;
+        put_all(
+            out,
+            self.number(),
+            std::slice::from_ref(message),
+            most_bytes,
+        )?;
+        if let Some(confirms) = &mut lane.confirms {
+            confirms.skip();
+        }
+        drop(switchboard);
+        shared.send();
+        Ok(())
+    }
+}
+
+impl Outgoing {
+    fn check(&self) -> Result<(), LinkError> {
+        check(&[&self.exchange, &self.routing_key])
+    }
+}
+
+/// Adds all messages, or none and why.
+fn put_all(
+    out: &mut Vec<u8>,
+    channel: u16,
+    messages: &[Outgoing],
+    most_bytes: usize,
+) -> Result<(), LinkError> {
+    let room = most_bytes - frame::OVERHEAD;
+    let fits = |message: &Outgoing| message.properties.bytes().len() + CONTENT.len() + 8 <= room;
+    if !messages.iter().all(fits) {
+        let text = "the headers of a message are larger than the server takes";
+        return Err(LinkError::Unsayable(text.to_owned()));
+    }
+    for message in messages {
+        method::put(out, channel, id::PUBLISH, |out| {
+            out.extend([0, 0]);
+            put_short(out, &message.exchange);
+            put_short(out, &message.routing_key);
+            out.push(bits(&[message.mandatory]));
+        });
+        frame::put(out, frame::HEADER, channel, |out| {
+            out.extend(CONTENT);
+            out.extend((message.body.len() as u64).to_be_bytes());
+            out.extend(message.properties.bytes());
+        });
+        for part in message.body.chunks(room) {
+            frame::put(out, frame::BODY, channel, |out| out.extend(part));
+        }
+    }
+    Ok(())
+}

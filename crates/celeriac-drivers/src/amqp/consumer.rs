@@ -197,6 +197,9 @@ async fn settle(
         intake.hub.send(letters).await?;
     }
     let ours = intake.finish(&tags);
+    if let Some(channel) = intake.channel() {
+        channel.sent().await;
+    }
     // One suspect less may let another one through.
     intake.news.send_replace(());
     let how = |ours| {

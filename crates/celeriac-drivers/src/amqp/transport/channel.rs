@@ -352,6 +352,11 @@ impl Channel {
         })
     }
 
+    /// Waits until all that was said before on this connection is sent, or never will be.
+    pub(crate) async fn sent(&self) {
+        self.shared().sent().await;
+    }
+
     /// Gives a delivery back to its queue.
     pub(crate) fn give_back(&self, tag: u64) -> Result<(), LinkError> {
         self.say(|out, channel| method::put_nack(out, channel, tag, false))

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) blocked: watch::Sender<bool>,
     /// Whether the connection has ended.
     pub(super) over: watch::Sender<bool>,
+    /// How often what had gathered was sent.
+    sent: watch::Sender<u64>,
     /// Until when it may take to end politely.
     hurry: watch::Sender<Option<Instant>>,
 }
@@ -41,6 +43,7 @@ impl Shared {
             send: Notify::new(),
             blocked: watch::Sender::new(false),
             over: watch::Sender::new(false),
+            sent: watch::Sender::new(0),
             hurry: watch::Sender::new(None),
         }
     }
@@ -54,6 +57,20 @@ impl Shared {
     /// Has what was said sent.
     pub(super) fn send(&self) {
         self.send.notify_one();
+    }
+
+    /// Waits until all that was said before is sent, or never will be.
+    pub(super) async fn sent(&self) {
+        let (mut sent, mut over) = (self.sent.subscribe(), self.over.subscribe());
+        let mine = {
+            let switchboard = self.switchboard();
+            switchboard.gathered + u64::from(!switchboard.outgoing.is_empty())
+        };
+        tokio::select! {
+            biased;
+            _ = sent.wait_for(|sent| *sent >= mine) => {}
+            _ = over.wait_for(|over| *over) => {}
+        }
     }
 
     /// The connection is to end within `limit`, whether the server answers or not.
@@ -70,6 +87,7 @@ pub(super) struct Pump {
     incoming: BytesMut,
     outgoing: Vec<u8>,
     sent: usize,
+    gathered: u64,
     most_bytes: usize,
     heartbeat: Option<Duration>,
     last_sent: Instant,
@@ -88,6 +106,7 @@ impl Pump {
             incoming: agreed.incoming,
             outgoing: Vec::new(),
             sent: 0,
+            gathered: 0,
             most_bytes: agreed.frame_bytes,
             heartbeat: heartbeat_s.map(|seconds| Duration::from_secs(seconds.into())),
             last_sent: now,
@@ -136,6 +155,7 @@ impl Pump {
                     self.last_sent = Instant::now();
                     if self.sent == self.outgoing.len() {
                         self.writing.flush().await?;
+                        shared.sent.send_replace(self.gathered);
                     }
                 }
                 () = shared.send.notified(), if !is_sending => {}
@@ -154,7 +174,10 @@ impl Pump {
             self.sent = 0;
             self.outgoing.clear();
             self.outgoing.shrink_to(READ_BYTES);
-            std::mem::swap(&mut self.outgoing, &mut self.shared.switchboard().outgoing);
+            let mut switchboard = self.shared.switchboard();
+            std::mem::swap(&mut self.outgoing, &mut switchboard.outgoing);
+            switchboard.gathered += u64::from(!self.outgoing.is_empty());
+            self.gathered = switchboard.gathered;
         }
     }
 

@@ -18,6 +18,8 @@ pub(super) type End = LinkError;
 pub(super) struct Switchboard {
     /// What is to be sent.
     pub(super) outgoing: Vec<u8>,
+    /// How often that was taken over to be sent.
+    pub(super) gathered: u64,
     lanes: HashMap<u16, Lane>,
     /// The number that was given to a channel last.
     last: u16,
@@ -39,6 +41,7 @@ impl Switchboard {
     pub(super) fn new(most_channels: u16, frame_bytes: usize) -> Self {
         Self {
             outgoing: Vec::new(),
+            gathered: 0,
             lanes: HashMap::new(),
             last: 0,
             most_channels,

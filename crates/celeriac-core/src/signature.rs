@@ -12,6 +12,7 @@ use crate::compression::Compression;
 use crate::destination::{Destination, DestinationError, ExchangeKey};
 use crate::id::TaskId;
 use crate::payload::ContentType;
+use crate::publish_retry::PublishRetry;
 use crate::task::Task;
 
 /// How one call is sent; what is not set is the task's own option.
@@ -40,6 +41,9 @@ pub struct CallOptions {
     pub ignore_result: Option<bool>,
     /// What a broker's message has its arguments in.
     pub serializer: Option<ContentType>,
+    /// How often sending it is tried again, against the app's own rule; boxed, because most calls say
+    /// nothing of it.
+    pub publish_retry: Option<Box<PublishRetry>>,
     /// What its message says besides; boxed, because most messages say nothing.
     pub marks: Option<Box<Marks>>,
 }

@@ -274,8 +274,10 @@ impl App {
     ) -> Result<Handle<T::Output>> {
         let mut batch = Batch::default();
         self.push(&mut batch, broker, &signature, Timestamp::now())?;
-        let mut calls = batch.publish(broker).await?;
-        let call = calls.pop().expect("one was pushed");
+        let messages = std::mem::take(&mut batch.messages);
+        let policy = signature.options.publish_retry.as_deref();
+        broker.publish_again(messages, policy).await?;
+        let call = batch.follow(broker).pop().expect("one was pushed");
         Ok(Handle::new(call, Some(broker.clone())))
     }
 
@@ -379,12 +381,17 @@ impl<V> Default for Batch<V> {
 
 impl<V: Send + 'static> Batch<V> {
     /// Stores the messages, and has the outcomes brought to the calls.
-    async fn publish(self, broker: &BrokerClient) -> Result<Vec<Arc<Call<V>>>> {
-        broker.publish(self.messages).await?;
+    async fn publish(mut self, broker: &BrokerClient) -> Result<Vec<Arc<Call<V>>>> {
+        broker.publish(std::mem::take(&mut self.messages)).await?;
+        Ok(self.follow(broker))
+    }
+
+    /// Has the outcomes brought to the calls, once the messages are stored.
+    fn follow(self, broker: &BrokerClient) -> Vec<Arc<Call<V>>> {
         for (call, ignored) in self.calls.iter().zip(self.ignored) {
             let (id, control) = (call.id.clone(), call.control.clone());
             broker.follow(id, call.reply(1), 0, control, ignored);
         }
-        Ok(self.calls)
+        self.calls
     }
 }

@@ -14,14 +14,14 @@ use celeriac_core::chunk::push_outcome;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, CallOptions, ChordStore, ContentType, Control, Destination,
-    ErrorKind, Executor, Invocation, Message, Outcome, OutcomeChunk, Payload, Reply, ResultBackend,
-    ResultState, Routes, ShutdownMode, StoredResult, TaskError, TaskId, Work,
+    ErrorKind, Executor, Invocation, Message, Outcome, OutcomeChunk, Payload, PublishRetry, Reply,
+    ResultBackend, ResultState, Routes, ShutdownMode, StoredResult, TaskError, TaskId, Work,
 };
 use celeriac_executor::drive::reactor;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::BodyFormat;
 
 /// How long to wait before asking a broker again that was away.
@@ -38,6 +38,7 @@ pub(crate) struct BrokerClient {
     unpublished: watch::Sender<usize>,
     routes: Arc<Routes>,
     format: BodyFormat,
+    publish_retry: PublishRetry,
 }
 
 /// A call whose result somebody waits for.
@@ -54,6 +55,7 @@ impl BrokerClient {
         broker: Arc<dyn Broker>,
         routes: Arc<Routes>,
         format: BodyFormat,
+        publish_retry: PublishRetry,
     ) -> Result<Arc<Self>> {
         let results = broker.results().ok_or_else(|| BrokerError::Unsupported {
             address: format!("{broker:?}"),
@@ -68,6 +70,7 @@ impl BrokerClient {
             unpublished: watch::Sender::new(0),
             routes: routes.clone(),
             format,
+            publish_retry,
         });
         reactor().spawn(
             Follower {
@@ -97,6 +100,39 @@ impl BrokerClient {
     /// What counts the parts of chords, if anything does.
     pub(crate) fn chords(&self) -> Option<Arc<dyn ChordStore>> {
         self.broker.results()?.chords()
+    }
+
+    /// Stores messages as [`publish`](Self::publish) does, and tries again if they are not taken for a
+    /// reason that may pass: as `policy` says, or else the app.
+    pub(crate) async fn publish_again(
+        &self,
+        messages: Vec<(Destination, Message)>,
+        policy: Option<&PublishRetry>,
+    ) -> Result<()> {
+        let policy = policy.unwrap_or(&self.publish_retry);
+        let mut attempts = 1;
+        while let Some(wait) = policy.wait(attempts) {
+            match self.broker.publish(messages.clone()).await {
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        retry_in = ?wait,
+                        "the broker took nothing, will try again"
+                    );
+                }
+                published => return Ok(published?),
+            }
+            // Whoever calls need not be on a runtime that can sleep.
+            let sleeping = reactor().spawn(tokio::time::sleep(wait));
+            let _ = sleeping.await;
+            attempts += 1;
+        }
+        match self.broker.publish(messages).await {
+            Err(source) if attempts > 1 && source.is_transient() => {
+                Err(Error::Unsent { attempts, source })
+            }
+            published => Ok(published?),
+        }
     }
 
     /// Stores messages, and resolves when they are durable.

@@ -30,6 +30,14 @@ pub enum Error {
     /// It is no place to send to: no name of a queue or an exchange.
     #[error(transparent)]
     Destination(#[from] DestinationError),
+    /// The broker did not take it, however often it was asked to.
+    #[error("it could not be sent in {attempts} attempts")]
+    Unsent {
+        /// How often it was tried.
+        attempts: u32,
+        /// Why it failed the last time.
+        source: BrokerError,
+    },
     /// The queues cannot be defined so.
     #[error(transparent)]
     Queues(#[from] TopologyError),
@@ -80,18 +88,19 @@ impl Report for Error {
             Self::Place(error) => error.exit_status(),
             Self::Registry(error) => error.exit_status(),
             Self::Executor(error) => error.exit_status(),
-            Self::Broker(error) => error.exit_status(),
+            Self::Broker(error) | Self::Unsent { source: error, .. } => error.exit_status(),
             Self::Destination(error) => error.exit_status(),
-            Self::Queues(_) => ExitStatus::Configuration,
             Self::Task(error) => error.exit_status(),
-            Self::Session { .. } | Self::Chord { .. } => ExitStatus::Configuration,
+            Self::Queues(_) | Self::Session { .. } | Self::Chord { .. } => {
+                ExitStatus::Configuration
+            }
             Self::Arguments { .. } | Self::Canvas { .. } | Self::Closed => ExitStatus::Unexpected,
         }
     }
 
     fn help(&self) -> Option<String> {
         match self {
-            Self::Broker(error) => error.help(),
+            Self::Broker(error) | Self::Unsent { source: error, .. } => error.help(),
             Self::Chord { .. } => Some(
                 "keep results where parts are counted: `App::builder().results(\"redis://HOST\")`, \
                  and the same for the workers"

@@ -65,12 +65,13 @@ pub use bytes::Bytes;
 pub use celeriac_core as core;
 pub use celeriac_core::{
     AckProfile, Backoff, BoxError, Compression, ContentType, Context, Destination, ErrorKind,
-    Exchange, ExchangeKind, Interrupt, Interrupted, Outcome, Place, Progress, Queue, QueueName,
-    RateLimit, Registry, RegistryError, ResultPolicy, Retry, RetryPolicy, Routes, ShutdownMode,
-    Signature, Task, TaskDefinition, TaskError, TaskId, TaskOptions,
+    Exchange, ExchangeKind, Interrupt, Interrupted, Outcome, Place, Progress, PublishRetry, Queue,
+    QueueName, RateLimit, Registry, RegistryError, ResultPolicy, Retry, RetryPolicy, Routes,
+    ShutdownMode, Signature, Task, TaskDefinition, TaskError, TaskId, TaskOptions,
 };
 #[cfg(feature = "macros")]
 pub use celeriac_macros::{main, task};
+pub use celeriac_wire::{Decimal, Tagged};
 pub use celeriac_worker as worker;
 
 pub use crate::app::App;

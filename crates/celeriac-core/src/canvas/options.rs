@@ -30,6 +30,13 @@ macro_rules! call_options {
             self
         }
 
+        /// Tries so often to send it again if the broker does not take it, instead of as often as the
+        /// app says; for a step in a canvas the app's word counts, and on a pool nothing is sent.
+        pub fn publish_retry(mut self, policy: $crate::PublishRetry) -> Self {
+            self.options_mut().publish_retry = Some(Box::new(policy));
+            self
+        }
+
         /// Lets it start no sooner than `delay` from sending; behind another step, from that one's
         /// end.
         pub fn countdown(mut self, delay: std::time::Duration) -> Self {

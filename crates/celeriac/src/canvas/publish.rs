@@ -56,7 +56,7 @@ where
         lowered.add(chain, place.unwrap_or_default(), now)?;
     }
     open_chords(broker, &lowered.chords).await?;
-    broker.publish(lowered.messages).await?;
+    broker.publish_again(lowered.messages, None).await?;
     let handles = calls.into_iter().map(|(call, ignored, lineage)| {
         let (id, control) = (call.id.clone(), call.control.clone());
         broker.follow(id, call.reply(1), 0, control, ignored);

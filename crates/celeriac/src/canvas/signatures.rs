@@ -90,6 +90,7 @@ fn options(call: &FrozenCall) -> Fields {
         id: _,
         queue,
         exchange,
+        publish_retry: _,
         countdown,
         eta,
         expires,

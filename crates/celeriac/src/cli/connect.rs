@@ -26,7 +26,11 @@ pub(super) async fn open_existing(url: &BrokerUrl) -> Result<Arc<dyn Broker>, Fa
 async fn open_with(global: &GlobalArgs, create: bool) -> Result<Arc<dyn Broker>, Failure> {
     let results = global.results.as_deref().map(str::parse).transpose()?;
     let url = url(global)?;
-    Ok(celeriac_drivers::open_with_results(&url, results.as_ref(), &options(create)).await?)
+    let options = DriverOptions {
+        topology: global.topology.clone(),
+        ..options(create)
+    };
+    Ok(celeriac_drivers::open_with_results(&url, results.as_ref(), &options).await?)
 }
 
 fn options(create: bool) -> DriverOptions {
@@ -64,7 +68,9 @@ pub(super) fn results(broker: &dyn Broker) -> Result<Arc<dyn ResultBackend>, Fai
 
 /// The routes that `--route` and `--default-queue` make.
 pub(super) fn routes(global: &GlobalArgs) -> Result<Routes, Failure> {
-    let routes = Routes::new().default_queue(global.default_queue.clone());
+    let routes = Routes::new()
+        .default_queue(global.default_queue.clone())
+        .through(global.topology.clone());
     let mut rules = global.routes.iter();
     rules
         .try_fold(routes, |routes, rule| routes.with(rule))

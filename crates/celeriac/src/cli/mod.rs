@@ -37,8 +37,9 @@ mod worker;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use celeriac_core::QueueName;
+use celeriac_core::{Queue, QueueName, Topology};
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Builder;
 
@@ -104,6 +105,9 @@ struct GlobalArgs {
     json: bool,
     #[command(flatten)]
     logs: LogArgs,
+    /// The queues that the program defines.
+    #[arg(skip)]
+    topology: Arc<Topology>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -144,20 +148,75 @@ pub fn main() -> ExitCode {
 
 /// Runs a command line, whose first word is the name of the program.
 pub fn run(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
-    let cli = match Cli::try_parse_from(words) {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Nothing can be done about a closed terminal; the code says the rest.
-            let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
+    Program::default().run(words)
+}
+
+/// The command line of a program that defines queues, as an app does with
+/// [`queues`](crate::AppBuilder::queues).
+///
+/// `worker -Q` takes the names of such queues too, `-X` leaves some of them out, and a worker that is
+/// told neither takes from all of them and from the default queue.
+///
+/// ```no_run
+/// use celeriac::cli::Program;
+/// use celeriac::{Exchange, Queue};
+///
+/// fn main() -> std::process::ExitCode {
+///     let news = Queue::new("news").bind(Exchange::topic("world"), "news.#");
+///     Program::default().queues([news, Queue::broadcast("reload")]).main()
+/// }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Program {
+    queues: Vec<Queue>,
+}
+
+impl Program {
+    /// Defines queues.
+    #[must_use]
+    pub fn queues(mut self, queues: impl IntoIterator<Item = Queue>) -> Self {
+        self.queues.extend(queues);
+        self
+    }
+
+    /// Runs the command line that the process was given.
+    pub fn main(self) -> ExitCode {
+        self.run(std::env::args_os())
+    }
+
+    /// Runs a command line, whose first word is the name of the program.
+    pub fn run(self, words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+        match (read(words), Topology::new(self.queues)) {
+            (Err(exit), _) => exit.into(),
+            (Ok(mut cli), Ok(topology)) => {
+                cli.global.topology = Arc::new(topology);
+                told(execute(cli))
             }
-            .into();
+            (Ok(_), Err(error)) => {
+                let failure = Failure::new(Exit::Configuration, error.to_string());
+                told(Err(
+                    failure.help("correct the queues that the program defines")
+                ))
+            }
         }
-    };
-    match execute(cli) {
+    }
+}
+
+/// The command line of these words; or the exit, if what was asked for was printed already.
+fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, Exit> {
+    Cli::try_parse_from(words).map_err(|error| {
+        // Nothing can be done about a closed terminal; the code says the rest.
+        let _ = error.print();
+        if error.use_stderr() {
+            Exit::Usage
+        } else {
+            Exit::Done
+        }
+    })
+}
+
+fn told(done: Result<Exit, Failure>) -> ExitCode {
+    match done {
         Ok(exit) => exit.into(),
         Err(failure) => failure.report(&mut io::stderr().lock()).into(),
     }

@@ -63,10 +63,15 @@ pub(super) struct WorkerArgs {
 }
 
 impl WorkerArgs {
-    fn settings(&self, registry: &Registry, routes: Routes) -> Result<WorkerSettings, Failure> {
+    fn settings(
+        &self,
+        registry: &Registry,
+        global: &GlobalArgs,
+    ) -> Result<WorkerSettings, Failure> {
+        let routes = connect::routes(global)?;
         let mut settings = WorkerSettings::default();
         settings.name = worker_name(&self.hostname);
-        settings.queues = self.queues(registry, &routes)?;
+        settings.queues = self.queues(registry, &routes, &global.default_queue)?;
         settings.routes = routes;
         settings.prefetch.multiplier = self.prefetch_multiplier;
         settings.delivery_limit = self.delivery_limit;
@@ -76,12 +81,21 @@ impl WorkerArgs {
         Ok(settings)
     }
 
-    fn queues(&self, registry: &Registry, routes: &Routes) -> Result<Vec<QueueName>, Failure> {
+    fn queues(
+        &self,
+        registry: &Registry,
+        routes: &Routes,
+        default: &QueueName,
+    ) -> Result<Vec<QueueName>, Failure> {
         if !self.queues.is_empty() {
             return Ok(self.queues.clone());
         }
         if self.exclude_queues.is_empty() {
-            return Ok(routes.of("").queue().cloned().into_iter().collect());
+            let mut queues: Vec<_> = routes.topology().names().cloned().collect();
+            if !queues.contains(default) {
+                queues.insert(0, default.clone());
+            }
+            return Ok(queues);
         }
         let mut queues = routes.queues_of(registry)?;
         queues.retain(|queue| !self.exclude_queues.contains(queue));
@@ -96,7 +110,7 @@ impl WorkerArgs {
 pub(super) async fn run(args: WorkerArgs, global: &GlobalArgs) -> Result<Exit, Failure> {
     let registry = Registry::collect()?;
     registry.require_tasks()?;
-    let settings = args.settings(&registry, connect::routes(global)?)?;
+    let settings = args.settings(&registry, global)?;
     let place = args.pool.place()?;
     let limits = args.pool.limits(&place)?;
     let url = connect::url(global)?;

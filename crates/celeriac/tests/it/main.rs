@@ -17,6 +17,7 @@ mod macros;
 mod places;
 mod results;
 mod runners;
+mod sending;
 mod session;
 mod strict;
 mod support;

@@ -5,6 +5,7 @@
 mod fleet;
 mod mixed;
 mod python_to_rust;
+mod routing;
 mod rust_to_python;
 mod tasks;
 mod workflows;

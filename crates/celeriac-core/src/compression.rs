@@ -1,7 +1,9 @@
 //! How a body may be compressed on its way.
 
+use serde::{Deserialize, Serialize};
+
 /// How a body is compressed after it was encoded; the work is done where bytes become messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Compression {
     /// RFC 1950, which kombu calls both gzip and zlib.

@@ -7,8 +7,10 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::canvas::{Canvas, Encoding, Nothing, Replacement};
 use crate::id::TaskId;
-use crate::outcome::ErrorKind;
+use crate::outcome::{ErrorKind, TaskError};
+use crate::payload::{ContentType, DEFAULT_BODY_LIMIT_BYTES};
 
 /// Why a running task should stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -203,6 +205,7 @@ pub struct Context {
     attempt: u32,
     soft_deadline: Option<Instant>,
     control: Arc<Control>,
+    content_type: ContentType,
 }
 
 impl Context {
@@ -218,7 +221,16 @@ impl Context {
             attempt,
             soft_deadline,
             control,
+            content_type: ContentType::Msgpack,
         }
+    }
+
+    /// The context of a call whose arguments are encoded in `content_type`; MessagePack if nobody
+    /// says it.
+    #[must_use]
+    pub fn encoded_in(mut self, content_type: ContentType) -> Self {
+        self.content_type = content_type;
+        self
     }
 
     /// The context of the `index`-th call of the same chunk.
@@ -282,6 +294,45 @@ impl Context {
             total,
             message: message.into(),
         });
+    }
+
+    /// Ends this call by putting `canvas` in its place; return what this returns.
+    ///
+    /// What `canvas` returns is what this call returns: under its id, to whoever waits for it, to the
+    /// next step of its chain and to its chord. What is linked to this call follows the last call of
+    /// `canvas`. The attempts of this call end here; those of `canvas` have rules of their own.
+    ///
+    /// On a broker each call can be replaced, and on a pool each but those of a map.
+    ///
+    /// ```
+    /// # use celeriac_core::canvas::{Canvas, Nothing};
+    /// # use celeriac_core::{Context, TaskError};
+    /// # type Pages = celeriac_core::canvas::Chain<u64, Nothing>;
+    /// fn count(context: &Context, pages: Pages) -> Result<u64, TaskError> {
+    ///     context.replace(pages)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Always: the [`TaskError`] that carries `canvas`, or says that its arguments have no form.
+    pub fn replace<C>(&self, canvas: C) -> Result<C::Value, TaskError>
+    where
+        C: Canvas<Takes = Nothing>,
+    {
+        let encoding = Encoding {
+            content_type: self.content_type,
+            limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
+            serializer: None,
+            compression: None,
+        };
+        Err(match encoding.freeze(canvas.into_node()) {
+            Ok(chain) => TaskError::replaced(Replacement {
+                content_type: self.content_type,
+                chain,
+            }),
+            Err(error) => TaskError::from_error(error),
+        })
     }
 
     /// The connection to the sender.

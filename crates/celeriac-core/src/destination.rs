@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::queue::{MAX_NAME_BYTES, QueueName, QueueNameError};
 
 /// Where a message goes: into a queue, or to an exchange that knows the queues for a routing key.
@@ -26,7 +28,7 @@ pub enum Destination {
 }
 
 /// An exchange, and the key by which it finds queues.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExchangeKey {
     /// The name of the exchange.
     pub exchange: String,

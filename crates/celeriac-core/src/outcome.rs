@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::BoxError;
+use crate::canvas::Replacement;
 use crate::context::{Interrupt, Interrupted};
 
 /// The value a task returned, or why there is none.
@@ -44,6 +45,8 @@ struct Particulars {
     advice: RetryAdvice,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     raised: Option<Raised>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replacement: Option<Box<Replacement>>,
 }
 
 /// What another language says of an error beyond its type and message.
@@ -89,6 +92,8 @@ pub enum ErrorKind {
     NoResult,
     /// The broker or result backend could not be reached.
     Unavailable,
+    /// The task was replaced by other calls. Seen only where nobody carries these out.
+    Replaced,
 }
 
 impl ErrorKind {
@@ -108,6 +113,7 @@ impl ErrorKind {
             Self::DeliveryLimit => "delivery_limit",
             Self::NoResult => "no_result",
             Self::Unavailable => "unavailable",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -204,6 +210,7 @@ impl TaskError {
             causes: Vec::new(),
             advice: RetryAdvice::Policy,
             raised: None,
+            replacement: None,
         }))
     }
 
@@ -296,6 +303,28 @@ impl TaskError {
     pub fn delivery_limit(deliveries: u32) -> Self {
         let text = format!("it was delivered {deliveries} times without ever being finished");
         Self::new(ErrorKind::DeliveryLimit, text)
+    }
+
+    /// The task is to be replaced; what [`Context::replace`](crate::Context::replace) returns.
+    pub fn replaced(by: Replacement) -> Self {
+        let text = "it was replaced by other calls, which nobody carries out where it was called";
+        let mut error = Self::new(ErrorKind::Replaced, text);
+        error.0.replacement = Some(Box::new(by));
+        error
+    }
+
+    /// What the task is to be replaced by, if it is.
+    pub fn replacement(&self) -> Option<&Replacement> {
+        self.0.replacement.as_deref()
+    }
+
+    /// The same error without what would replace the task, for whoever cannot carry that out.
+    #[must_use]
+    pub fn without_replacement(mut self) -> Self {
+        if self.0.replacement.take().is_some() {
+            self.0.kind = ErrorKind::Failed;
+        }
+        self
     }
 
     /// The task was cancelled.

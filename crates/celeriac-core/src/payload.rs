@@ -3,8 +3,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::tree::Tree;
 
@@ -13,7 +13,7 @@ use crate::tree::Tree;
 /// Rust tasks read JSON and MessagePack, and YAML if that feature is built. All are self-describing,
 /// so a type that works in one works in the others. The rest are known by name, so that a body passes through unread to somebody who
 /// understands it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ContentType {
     /// JSON, the wire format of brokers.

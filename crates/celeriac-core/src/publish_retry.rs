@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How often, and after which waits, a publish is tried again that failed for a reason that may pass.
 ///
 /// The first wait is `first`, each one after it `step` longer, and none longer than `longest`. A broker
@@ -16,7 +18,7 @@ use std::time::Duration;
 /// # Sources
 ///
 /// Celery's `task_publish_retry_policy`, and its values for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishRetry {
     /// How often at most; with 0 never.
     pub retries: u32,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::canvas::node::Links;
@@ -16,7 +17,7 @@ use crate::publish_retry::PublishRetry;
 use crate::task::Task;
 
 /// How one call is sent; what is not set is the task's own option.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallOptions {
     /// The id to send it under, instead of a new one.
     pub id: Option<TaskId>,
@@ -63,7 +64,7 @@ impl CallOptions {
 }
 
 /// What a message tells those who only look at it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Marks {
     /// Headers of the sender's own, beside Celery's; not under one of its names.
     pub headers: Map<String, Value>,

@@ -133,6 +133,7 @@ pub(crate) fn begin(invocation: &Invocation) -> Option<Context> {
         attempt,
         limits,
         control,
+        work,
         reply,
         ..
     } = invocation;
@@ -142,12 +143,11 @@ pub(crate) fn begin(invocation: &Invocation) -> Option<Context> {
     }
     reply.started();
     let deadline = limits.first().map(|limit| Instant::now() + limit);
-    Some(Context::new(
-        id.clone(),
-        *attempt,
-        deadline,
-        control.clone(),
-    ))
+    let context = Context::new(id.clone(), *attempt, deadline, control.clone());
+    Some(match work {
+        Work::Encoded(chunk) => context.encoded_in(chunk.content_type()),
+        Work::Local(_) | Work::Shared(_) => context,
+    })
 }
 
 /// Runs the calls of a plain function one after another.

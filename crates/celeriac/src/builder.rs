@@ -135,6 +135,7 @@ impl AppBuilder {
         let topology = Arc::new(Topology::new(self.queues)?);
         let registry = Registry::collect()?;
         registry.require_tasks()?;
+        let registry = Arc::new(registry);
         let (launcher, broker) = match &place {
             Place::Broker(url) => {
                 self.format.check(url)?;
@@ -149,13 +150,19 @@ impl AppBuilder {
                 let broker = open_with_results(url, results.as_ref(), &options).await?;
                 let routes = Arc::new(self.routes.through(topology));
                 let client = BrokerClient::new(broker, routes, self.format, self.publish_retry)?;
-                (Launcher::new(client.clone()), Some(client))
+                (
+                    Launcher::new(client.clone(), registry.clone()),
+                    Some(client),
+                )
             }
-            pool => (Launcher::new(celeriac_executor::open(pool)?), None),
+            pool => (
+                Launcher::new(celeriac_executor::open(pool)?, registry.clone()),
+                None,
+            ),
         };
         Ok(App {
             place,
-            registry: Arc::new(registry),
+            registry,
             body_limit_bytes: self.body_limit_bytes,
             launcher,
             broker,

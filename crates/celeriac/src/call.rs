@@ -18,6 +18,7 @@ use celeriac_core::{
 use celeriac_executor::drive::reactor;
 use serde::de::DeserializeOwned;
 
+use crate::canvas::take_over;
 use crate::decode::decode_shared;
 use crate::launcher::Launcher;
 use crate::slot::Slot;
@@ -36,6 +37,25 @@ pub(crate) struct Call<V> {
     decode: Decode<V>,
     /// What attempts to come need, kept only if there may be any.
     again: Option<Again>,
+    /// Where other calls would run in its place, kept only if its task could say so.
+    home: Option<Home>,
+}
+
+/// Where a call runs.
+#[derive(Clone)]
+pub(crate) struct Home {
+    pub(crate) launcher: Arc<Launcher>,
+    /// How many calls it replaces one inside the other.
+    pub(crate) nesting: u32,
+}
+
+impl Home {
+    fn of(launcher: &Arc<Launcher>) -> Self {
+        Self {
+            launcher: launcher.clone(),
+            nesting: 0,
+        }
+    }
 }
 
 /// What another attempt of a call needs.
@@ -75,19 +95,18 @@ impl<V: DeserializeOwned + Send + 'static> Call<V> {
     ) -> Result<Arc<Self>, PayloadError> {
         let encoding = launcher.executor.content_type();
         if encoding.is_none() && T::DEFINITION.options.retry.retries == 0 {
-            let call = Self::new(id, limits, decode_shared::<V>, None);
-            let slot = call.clone();
+            let home = T::DEFINITION.wants_context.then(|| Home::of(launcher));
+            let call = Self::new(id, limits, decode_shared::<V>, None, home);
+            let ended = call.clone();
             let work = Work::Local(Box::new(move |context| {
-                call_typed::<T>(args, context).map(move |outcome| {
-                    slot.slot.fill(outcome);
-                })
+                call_typed::<T>(args, context).map(move |outcome| ended.settle(1, outcome))
             }));
             call.attempt(launcher, T::DEFINITION, 1, work, delay);
             return Ok(call);
         }
         let chunk = encode::<T>(encoding.unwrap_or(ContentType::Msgpack), &args, limit_bytes)?;
         Ok(Self::launch_encoded(
-            launcher,
+            &Home::of(launcher),
             T::DEFINITION,
             id,
             chunk,
@@ -99,14 +118,14 @@ impl<V: DeserializeOwned + Send + 'static> Call<V> {
 
     /// A call that somebody else runs: its outcome is brought by a [`Reply`] made of it.
     pub(crate) fn elsewhere(id: TaskId) -> Arc<Self> {
-        Self::new(id, Limits::NONE, decode_shared::<V>, None)
+        Self::new(id, Limits::NONE, decode_shared::<V>, None, None)
     }
 }
 
 impl Call<Payload> {
     /// Starts a call on a pool whose value stays encoded.
     pub(crate) fn launch_raw(
-        launcher: &Arc<Launcher>,
+        home: &Home,
         task: &'static TaskDefinition,
         id: TaskId,
         body: &Payload,
@@ -114,25 +133,23 @@ impl Call<Payload> {
         delay: Duration,
     ) -> Arc<Self> {
         let chunk = Chunk::single(body);
-        Self::launch_encoded(
-            launcher,
-            task,
-            id,
-            chunk,
-            limits,
-            delay,
-            |outcomes, value| {
-                Ok(Payload {
-                    content_type: outcomes.content_type(),
-                    bytes: outcomes.bytes().slice_ref(value),
-                })
-            },
-        )
+        Self::launch_encoded(home, task, id, chunk, limits, delay, |outcomes, value| {
+            Ok(Payload {
+                content_type: outcomes.content_type(),
+                bytes: outcomes.bytes().slice_ref(value),
+            })
+        })
     }
 }
 
 impl<V: Send + 'static> Call<V> {
-    fn new(id: TaskId, limits: Limits, decode: Decode<V>, again: Option<Again>) -> Arc<Self> {
+    fn new(
+        id: TaskId,
+        limits: Limits,
+        decode: Decode<V>,
+        again: Option<Again>,
+        home: Option<Home>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             slot: Slot::new(),
@@ -141,11 +158,12 @@ impl<V: Send + 'static> Call<V> {
             limits,
             decode,
             again,
+            home,
         })
     }
 
     fn launch_encoded(
-        launcher: &Arc<Launcher>,
+        home: &Home,
         task: &'static TaskDefinition,
         id: TaskId,
         chunk: Chunk,
@@ -153,12 +171,15 @@ impl<V: Send + 'static> Call<V> {
         delay: Duration,
         decode: Decode<V>,
     ) -> Arc<Self> {
+        let launcher = &home.launcher;
         let again = (task.options.retry.retries > 0).then(|| Again {
             launcher: launcher.clone(),
             task,
             arguments: chunk.clone(),
         });
-        let call = Self::new(id, limits, decode, again);
+        // A call without a context has no say in what becomes of it.
+        let own = task.wants_context.then(|| home.clone());
+        let call = Self::new(id, limits, decode, again, own);
         call.attempt(launcher, task, 1, Work::Encoded(chunk), delay);
         call
     }
@@ -259,7 +280,41 @@ impl<V: Send + 'static> Call<V> {
             let work = Work::Encoded(again.arguments.clone());
             return self.attempt(&again.launcher, again.task, number + 1, work, delay);
         }
-        self.slot.fill(outcome);
+        match (outcome, &self.home) {
+            (Err(error), Some(home)) if error.replacement().is_some() => {
+                self.replace(home, &error);
+            }
+            (outcome, _) => {
+                self.slot.fill(outcome);
+            }
+        }
+    }
+
+    /// Has other calls run in the place of this one, and takes their outcome for its own.
+    fn replace(self: &Arc<Self>, home: &Home, error: &TaskError) {
+        let Some(mut replacement) = error.replacement().cloned() else {
+            return;
+        };
+        replacement.chain.last_mut().id = self.id.clone();
+        let call = self.clone();
+        let nesting = home.nesting + 1;
+        let control = self.control.clone();
+        take_over(
+            &home.launcher,
+            replacement,
+            nesting,
+            control,
+            move |outcome| {
+                let outcome = outcome.and_then(|value| {
+                    let mut outcomes = OutcomeChunk::builder(value.content_type, 0);
+                    outcomes.push(&Ok(value.bytes.to_vec()));
+                    let outcomes = outcomes.finish(Duration::ZERO);
+                    let value = outcomes.iter().next().expect("it was just put there")?;
+                    (call.decode)(&outcomes, value)
+                });
+                call.slot.fill(outcome);
+            },
+        );
     }
 }
 

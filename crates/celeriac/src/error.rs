@@ -1,5 +1,6 @@
 //! Why an app could not do what was asked, before any task's own outcome.
 
+use celeriac_core::canvas::FreezeError;
 use celeriac_core::{
     BoxError, BrokerError, DestinationError, PayloadError, Place, PlaceError, QueueNameError,
     RegistryError, TaskError, TopologyError,
@@ -80,6 +81,15 @@ pub enum Error {
     /// The app was shut down.
     #[error("the app was shut down")]
     Closed,
+}
+
+impl From<FreezeError> for Error {
+    fn from(error: FreezeError) -> Self {
+        Self::Arguments {
+            task: error.task,
+            source: error.source,
+        }
+    }
 }
 
 impl Report for Error {

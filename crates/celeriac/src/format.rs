@@ -49,16 +49,4 @@ impl BodyFormat {
                 .or_insert_with(|| compression.as_str().into());
         }
     }
-
-    /// Says it among the options of a call that say nothing else. JSON, which everybody sends, need
-    /// not be said.
-    pub(crate) fn fill(self, options: &mut CallOptions) {
-        if self.serializer != ContentType::Json {
-            options.serializer.get_or_insert(self.serializer);
-        }
-        if let Some(compression) = self.compression {
-            let marks = options.marks.get_or_insert_default();
-            marks.compression.get_or_insert(compression);
-        }
-    }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use celeriac_core::policy::Pacer;
-use celeriac_core::{Executor, Invocation, ShutdownMode, TaskError};
+use celeriac_core::{Executor, Invocation, Registry, ShutdownMode, TaskError};
 use celeriac_executor::drive::reactor;
 use tokio::sync::watch;
 
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Launcher {
     pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) registry: Arc<Registry>,
     pacers: Mutex<HashMap<&'static str, Pacer>>,
     delayed: watch::Sender<usize>,
     closing: watch::Sender<Option<ShutdownMode>>,
@@ -36,9 +37,10 @@ impl Drop for Underway {
 }
 
 impl Launcher {
-    pub(crate) fn new(executor: Arc<dyn Executor>) -> Arc<Self> {
+    pub(crate) fn new(executor: Arc<dyn Executor>, registry: Arc<Registry>) -> Arc<Self> {
         Arc::new(Self {
             executor,
+            registry,
             pacers: Mutex::default(),
             delayed: watch::Sender::new(0),
             closing: watch::Sender::new(None),

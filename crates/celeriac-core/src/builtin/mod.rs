@@ -171,10 +171,11 @@ fn mapped(
             let mut values = Vec::with_capacity(bodies.len());
             for body in bodies {
                 context.check().map_err(TaskError::from_error)?;
-                values.push(match (task.call)(content_type, &body, &context) {
-                    Run::Ready(outcome) => outcome?,
-                    Run::Pending(future) => future.await?,
-                });
+                let outcome = match (task.call)(content_type, &body, &context) {
+                    Run::Ready(outcome) => outcome,
+                    Run::Pending(future) => future.await,
+                };
+                values.push(outcome.map_err(TaskError::without_replacement)?);
             }
             Ok(canvas::list(content_type, values.iter().map(Vec::as_slice)))
         });
@@ -187,7 +188,7 @@ fn mapped(
         }
         match (task.call)(content_type, &body, context) {
             Run::Ready(Ok(value)) => values.push(value),
-            Run::Ready(error) => return Run::Ready(error),
+            Run::Ready(Err(error)) => return Run::Ready(Err(error.without_replacement())),
             Run::Pending(_) => unreachable!("its definition says that it is no async task"),
         }
     }

@@ -16,6 +16,7 @@
 //! into messages.
 
 mod chain;
+mod frozen;
 mod group;
 mod mapped;
 pub(crate) mod node;
@@ -26,6 +27,7 @@ mod step;
 mod takes;
 
 pub use chain::Chain;
+pub use frozen::{Chord, Encoding, FreezeError, FrozenCall, FrozenChain, Link, Replacement};
 pub use group::{Group, chord, group};
 pub use mapped::{chunks, map, starmap};
 pub use node::{Arguments, Node, UntypedCall};

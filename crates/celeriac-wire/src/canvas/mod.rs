@@ -10,6 +10,8 @@
 //! that Celery leaves undone: the steps behind one that was revoked are ended too.
 
 mod expand;
+mod frozen;
+mod replace;
 
 use celeriac_core::message::later;
 use celeriac_core::outcome::Raised;
@@ -24,6 +26,8 @@ use crate::body::{Body, BodyError};
 use crate::fields::Fields;
 use crate::signature::{Composite, Signature, SignatureError};
 use expand::{Expansion, Place};
+pub use frozen::Signatures;
+pub use replace::replace;
 
 /// How long the failure of a step is kept that never ran: a day.
 const KEEP_FAILURE: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);

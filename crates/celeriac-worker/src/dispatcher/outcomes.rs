@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use celeriac_core::canvas::Replacement;
 use celeriac_core::chord::KEEP_CHORD;
 use celeriac_core::decide::{final_state, interim};
 use celeriac_core::message::later;
@@ -121,10 +122,18 @@ impl Dispatcher {
     fn decide(
         &mut self,
         delivery: &Delivery,
-        outcome: Outcome<Payload>,
+        mut outcome: Outcome<Payload>,
         limit: NonZeroU32,
         busy: Option<Duration>,
     ) -> Settlement {
+        if let Err(error) = &outcome
+            && let Some(replacement) = error.replacement()
+        {
+            match self.replace(delivery, replacement, busy) {
+                Ok(settlement) => return settlement,
+                Err(error) => outcome = Err(error),
+            }
+        }
         let task = self.registry.get(&delivery.message.headers.task).ok();
         let options = task.map_or(&TaskOptions::DEFAULT, |task| &task.options);
         let now = Timestamp::now();
@@ -138,6 +147,26 @@ impl Dispatcher {
             self.follow(delivery, &end, &mut settlement);
         }
         settlement
+    }
+
+    /// Sends what a call is replaced with. It leaves no result: what takes its place will.
+    fn replace(
+        &mut self,
+        delivery: &Delivery,
+        replacement: &Replacement,
+        busy: Option<Duration>,
+    ) -> Result<Settlement, TaskError> {
+        let route = |named, task: &str| self.router.route(named, task);
+        let replaced = canvas::replace(&delivery.message, replacement, &route, Timestamp::now());
+        let mut follow = replaced.map_err(|error| {
+            let reason = format!("what it was replaced with cannot be sent: {error}");
+            TaskError::new(ErrorKind::BadResult, reason)
+        })?;
+        let mut settlement = plain(delivery.tag, Verdict::Ack);
+        self.tell(delivery, None, &settlement, busy);
+        settlement.follow_ups.append(&mut follow.messages);
+        self.settler.follow(follow);
+        Ok(settlement)
     }
 
     /// Adds what the workflow of a call says that follows its end.

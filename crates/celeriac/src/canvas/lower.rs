@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
+use celeriac_core::canvas::{Chord, FrozenChain, Link};
 use celeriac_core::{Destination, Message, Routes, TaskId, Tree};
 use celeriac_wire::Signature;
+use celeriac_wire::canvas::Signatures;
 use jiff::Timestamp;
 
-use super::frozen::{Chord, FrozenChain, Link};
-use super::signatures::{Signatures, number};
 use crate::error::{Error, Result};
 
 /// What is to be done to send canvases.
@@ -59,7 +59,10 @@ impl Lowered {
     pub(super) fn new(routes: Arc<Routes>, reply_to: Option<String>) -> Self {
         Self {
             routes,
-            signatures: Signatures { reply_to },
+            signatures: Signatures {
+                reply_to,
+                ..Signatures::default()
+            },
             ..Self::default()
         }
     }
@@ -134,6 +137,10 @@ impl Lowered {
         self.messages.push((destination, sent.message));
         Ok(())
     }
+}
+
+fn number(number: &impl ToString) -> Tree {
+    Tree::Number(number.to_string().into())
 }
 
 #[cfg(test)]

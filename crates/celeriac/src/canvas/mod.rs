@@ -41,6 +41,35 @@
 //! # Ok::<(), celeriac::Error>(()) }).unwrap();
 //! ```
 //!
+//! # Replacement
+//!
+//! A task that has a [`Context`](crate::Context) may end by putting a canvas in its place:
+//!
+//! ```
+//! use celeriac::prelude::*;
+//! use celeriac::{chord, group};
+//!
+//! #[celeriac::task]
+//! fn square(n: u64) -> u64 {
+//!     n * n
+//! }
+//!
+//! #[celeriac::task]
+//! fn sum(numbers: &[u64]) -> u64 {
+//!     numbers.iter().sum()
+//! }
+//!
+//! #[celeriac::task]
+//! fn sum_of_squares(context: &Context, n: u64) -> Result<u64, TaskError> {
+//!     context.replace(chord(group((0..n).map(square::call)), sum::partial()))
+//! }
+//!
+//! # celeriac::blocking::block_on(async {
+//! let app = App::on("threads=2").await?;
+//! assert_eq!(app.send(sum_of_squares::call(4)).await?.get().await?, 14);
+//! # Ok::<(), celeriac::Error>(()) }).unwrap();
+//! ```
+//!
 //! # Failure
 //!
 //! A step that fails ends its chain: the handle has that step's error. If a part of a group in a
@@ -48,15 +77,14 @@
 //! What is linked to a call ([`Signature::link`](crate::Signature::link)) changes nothing.
 
 mod drive;
-mod frozen;
 mod group;
 mod lower;
 mod pool;
 mod publish;
 mod send;
-mod signatures;
 
 pub use celeriac_core::canvas::*;
 pub use group::GroupHandle;
+pub(crate) use pool::take_over;
 pub use send::Sendable;
 pub(crate) use send::send_one;

@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::canvas::body;
+use celeriac_core::canvas::{Chord, Encoding, FrozenCall, FrozenChain, Link, Replacement, body};
+use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::{
     BoxFuture, ContentType, Control, ErrorKind, Limits, Outcome, Payload, Registry, TaskError,
     TaskId,
@@ -18,10 +19,12 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::drive::drive;
-use super::frozen::{Chord, Encoding, FrozenCall, FrozenChain, Link};
-use crate::call::Call;
+use crate::call::{Call, Home};
 use crate::decode::decode;
 use crate::launcher::{Launcher, Underway};
+
+/// So many calls may be replaced one inside the other: each stands on the stack when the last ends.
+const MOST_NESTED: u32 = 32;
 
 /// Where a canvas runs, and who can stop it.
 #[derive(Clone)]
@@ -30,6 +33,8 @@ pub(super) struct Flow {
     pub(super) registry: Arc<Registry>,
     pub(super) encoding: Encoding,
     control: Arc<Control>,
+    /// How many calls it replaces one inside the other.
+    nesting: u32,
     /// Counts it among what a shutdown waits for.
     _underway: Arc<Underway>,
 }
@@ -40,7 +45,8 @@ pub(super) fn encoding(launcher: &Launcher, limit_bytes: usize) -> Encoding {
     Encoding {
         content_type: content_type.unwrap_or(ContentType::Msgpack),
         limit_bytes,
-        format: None,
+        serializer: None,
+        compression: None,
     }
 }
 
@@ -59,6 +65,7 @@ pub(super) fn start<V: DeserializeOwned + Send + 'static>(
         registry: registry.clone(),
         encoding,
         control: call.control.clone(),
+        nesting: 0,
         _underway: Arc::new(launcher.enter()),
     };
     let end = call.clone();
@@ -68,6 +75,36 @@ pub(super) fn start<V: DeserializeOwned + Send + 'static>(
         end.slot.fill(outcome);
     });
     call
+}
+
+/// Runs `replacement` in the place of a call that ended with it; `end` is given its outcome.
+///
+/// `nesting` says how many calls it replaces one inside the other.
+pub(crate) fn take_over(
+    launcher: &Arc<Launcher>,
+    replacement: Replacement,
+    nesting: u32,
+    control: Arc<Control>,
+    end: impl FnOnce(Outcome<Payload>) + Send + 'static,
+) {
+    if nesting > MOST_NESTED {
+        let reason = format!("it was replaced {MOST_NESTED} times one inside the other");
+        return end(Err(TaskError::failed("ReplacedTooOften", reason)));
+    }
+    let flow = Flow {
+        launcher: launcher.clone(),
+        registry: launcher.registry.clone(),
+        encoding: Encoding {
+            content_type: replacement.content_type,
+            ..encoding(launcher, DEFAULT_BODY_LIMIT_BYTES)
+        },
+        control,
+        nesting,
+        _underway: Arc::new(launcher.enter()),
+    };
+    drive(async move {
+        end(flow.chain(replacement.chain, None).await);
+    });
 }
 
 impl Flow {
@@ -128,7 +165,7 @@ impl Flow {
         if self.launcher.refuses_queued() {
             return Err(TaskError::shutdown());
         }
-        let task = match call.definition {
+        let task = match call.definition() {
             Some(definition) => definition,
             None => self
                 .registry
@@ -148,7 +185,11 @@ impl Flow {
             }
             None => options.countdown.unwrap_or_default(),
         };
-        let running = Call::launch_raw(&self.launcher, task, call.id.clone(), &body, limits, delay);
+        let home = Home {
+            launcher: self.launcher.clone(),
+            nesting: self.nesting,
+        };
+        let running = Call::launch_raw(&home, task, call.id.clone(), &body, limits, delay);
         if let Some(expires) = options.expires.or(task.options.expires) {
             running.expire_after(expires);
         }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use celeriac_core::canvas::{Encoding, FrozenChain};
 use celeriac_core::{ContentType, TaskId};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
-use super::frozen::{Encoding, FrozenChain};
 use super::lower::{Lowered, Place};
 use super::send::lineage;
 use crate::app::App;
@@ -21,7 +21,9 @@ pub(super) fn encoding(limit_bytes: usize, format: BodyFormat) -> Encoding {
     Encoding {
         content_type: ContentType::Json,
         limit_bytes,
-        format: Some(format),
+        // JSON, which everybody sends, need not be said.
+        serializer: Some(format.serializer).filter(|one| *one != ContentType::Json),
+        compression: format.compression,
     }
 }
 

@@ -1,10 +1,9 @@
 //! What an app can send, and what each gives back.
 
-use celeriac_core::canvas::{Canvas, Chain, Group, Node, Nothing, Step};
+use celeriac_core::canvas::{Canvas, Chain, FrozenChain, Group, Node, Nothing, Step};
 use celeriac_core::{Signature, Task, TaskId};
 use serde::de::DeserializeOwned;
 
-use super::frozen::FrozenChain;
 use super::{GroupHandle, pool, publish};
 use crate::app::App;
 use crate::error::Result;
@@ -83,7 +82,7 @@ where
         None => pool::encoding(&app.launcher, app.body_limit_bytes()),
     };
     let frozen = nodes.into_iter().map(|node| encoding.freeze(node));
-    let chains = frozen.collect::<Result<Vec<_>>>()?;
+    let chains = frozen.collect::<Result<Vec<_>, _>>()?;
     if let Some(broker) = app.broker_client() {
         return publish::send(app, broker, chains, group).await;
     }

@@ -89,7 +89,7 @@ impl Order {
             .or(self.hard)
             .and_then(|limit| Instant::now().checked_add(limit));
         let id = self.id.nth(self.first + index as usize);
-        Context::new(id, self.attempt, deadline, control)
+        Context::new(id, self.attempt, deadline, control).encoded_in(self.content_type)
     }
 }
 

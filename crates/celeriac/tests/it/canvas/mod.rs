@@ -4,6 +4,7 @@ mod chains;
 mod ends;
 mod groups;
 mod links;
+mod replaced;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -177,6 +178,15 @@ crate::support::suite! {
         what_is_linked_runs_beside_the_chain;
         what_is_linked_to_a_chain_runs_once;
     }
+    replaced {
+        a_replaced_call_returns_what_takes_its_place;
+        a_call_is_replaced_again_and_again_within_reason;
+        what_follows_a_call_follows_what_replaces_it;
+        a_group_may_take_the_place_of_a_call;
+        what_replaces_a_part_counts_for_its_chord;
+        a_failed_replacement_fails_the_call_it_replaced;
+        calls_of_a_map_are_replaced_by_workers_only;
+    }
     steps {
         options_hold_for_the_steps_they_are_set_on;
         a_task_known_by_name_stands_among_typed_ones;
@@ -209,6 +219,11 @@ crate::support::suite! {
     }
     links {
         what_is_linked_runs_beside_the_chain;
+    }
+    replaced {
+        a_replaced_call_returns_what_takes_its_place;
+        what_follows_a_call_follows_what_replaces_it;
+        a_failed_replacement_fails_the_call_it_replaced;
     }
     steps {
         options_hold_for_the_steps_they_are_set_on;

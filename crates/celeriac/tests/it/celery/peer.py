@@ -3,6 +3,8 @@ import datetime
 import threading
 import time
 
+from celery import chain
+
 app.conf.update(
     accept_content=["json", "msgpack", "yaml"],
     broker_connection_retry_on_startup=True,
@@ -32,6 +34,14 @@ def add(a, b):
 @task("sum")
 def total(numbers):
     return sum(numbers)
+
+
+@app.task(name="py.detour", bind=True)
+def detour(self, n):
+    """Puts a step of each language in its place."""
+    steps = [app.signature("rust.add", args=[n, 1], queue="steps_in_rust")]
+    steps.append(app.signature("py.add", args=[1], queue="steps_in_python"))
+    raise self.replace(chain(steps))
 
 
 @task("echo")

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use celeriac::Context;
+use celeriac::{Context, TaskError};
 use serde_json::Value;
 
 #[celeriac::task(name = "rust.add")]
@@ -105,6 +105,13 @@ pub(super) mod shared {
     }
 }
 
+/// Puts a step of each language in its place.
+#[celeriac::task(name = "rust.detour")]
+pub(super) fn detour(context: &Context, n: i64) -> Result<i64, TaskError> {
+    let first = py::add::call(n, 1).queue("steps_in_python");
+    context.replace(first.then(add::partial(1).queue("steps_in_rust")))
+}
+
 /// Tasks of Python's: their names and types are all that a caller needs.
 pub(super) mod py {
     use serde_json::Value;
@@ -114,6 +121,11 @@ pub(super) mod py {
     #[celeriac::task(name = "py.add")]
     pub(in crate::celery) fn add(a: i64, b: i64) -> i64 {
         unreachable!("{ELSEWHERE}: {a} + {b}")
+    }
+
+    #[celeriac::task(name = "py.detour")]
+    pub(in crate::celery) fn detour(n: i64) -> i64 {
+        unreachable!("{ELSEWHERE}: {n}")
     }
 
     #[celeriac::task(name = "py.echo")]

@@ -30,7 +30,11 @@ broken.parent = None
 answer = {
     "chain": outcome(steps.apply_async()),
     "broken": outcome(broken),
+    # Not at the end: Celery answers what replaces a call of its own to its worker, over rpc.
+    "detour": outcome(chain(rust("rust.detour", 1), python("py.detour"), python("py.add", 10)).apply_async()),
     "chunks": chunked.apply_async().get(timeout=30),
 }
 if CHORDS:
+    detours = [rust("rust.detour", 1), python("py.detour", 2), chain(python("py.add", 1, 2), rust("rust.detour"))]
+    answer["detours"] = outcome(chord(detours, rust("rust.sum")).apply_async())
     answer["chord"] = outcome(chord(parts, rust("rust.sum")).apply_async())

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::fleet::{Fleet, Kind};
 use super::in_fleets;
-use super::tasks::{add, echo, fail, py, sum};
+use super::tasks::{add, detour, echo, fail, py, sum};
 
 in_fleets! { workflows_cross_from_one_language_to_the_other:
     redis_celery_5_7 = Redis, V57;
@@ -35,6 +35,12 @@ async fn workflows_cross_from_one_language_to_the_other(fleet: &Fleet) {
         .then(add::partial(100).queue(RUST))
         .then(py::add::partial(1000).queue(PYTHON));
     assert_eq!(app.send(chain).await.unwrap().get().await, Ok(1113));
+
+    let detours = detour::call(1)
+        .queue(RUST)
+        .then(py::detour::partial().queue(PYTHON))
+        .then(detour::partial().queue(RUST));
+    assert_eq!(app.send(detours).await.unwrap().get().await, Ok(7));
 
     let parts = group![
         add::call(1, 2)
@@ -81,8 +87,11 @@ fn python_sends_them_too(fleet: &Fleet, chords: bool) {
     assert_eq!(answer["broken"]["error"], "CardRefused", "{answer:#}");
     assert_eq!(answer["broken"]["state"], "FAILURE");
     assert_eq!(answer["chunks"], json!([[0, 2], [4, 6]]));
-    let chord = chords.then(|| json!({"value": 12}));
-    assert_eq!(answer.get("chord"), chord.as_ref());
+    assert_eq!(answer["detour"], json!({"value": 15}));
+    if chords {
+        assert_eq!(answer["chord"], json!({"value": 12}));
+        assert_eq!(answer["detours"], json!({"value": 3 + 4 + 5}));
+    }
 }
 
 async fn chords_cross(fleet: &Fleet) {

@@ -7,78 +7,129 @@
 
 use std::borrow::Cow;
 
-use celeriac_core::canvas::{Node, UntypedCall, list, prepend};
-use celeriac_core::{
-    CallOptions, ContentType, Payload, PayloadError, ResultPolicy, TaskDefinition, TaskId,
-    TaskOptions,
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{Error, Result};
-use crate::format::BodyFormat;
+use super::{Node, UntypedCall, list, prepend};
+use crate::compression::Compression;
+use crate::id::TaskId;
+use crate::payload::{ContentType, Payload, PayloadError};
+use crate::policy::ResultPolicy;
+use crate::registry;
+use crate::signature::CallOptions;
+use crate::task::{TaskDefinition, TaskOptions};
 
-/// How calls are encoded here.
+/// How the calls of a canvas are encoded.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Encoding {
-    pub(super) content_type: ContentType,
-    pub(super) limit_bytes: usize,
-    /// What messages are in, if there will be messages.
-    pub(super) format: Option<BodyFormat>,
+pub struct Encoding {
+    /// What arguments are encoded in.
+    pub content_type: ContentType,
+    /// The most that the arguments of one call may take.
+    pub limit_bytes: usize,
+    /// What messages are in of calls that say nothing else.
+    pub serializer: Option<ContentType>,
+    /// How messages are compressed of calls that say nothing else.
+    pub compression: Option<Compression>,
 }
 
+/// Why a canvas cannot be frozen.
+#[derive(Debug, thiserror::Error)]
+#[error("the arguments of `{task}` cannot be sent")]
+pub struct FreezeError {
+    /// The task of the call in question.
+    pub task: String,
+    /// What is wrong with its arguments.
+    pub source: PayloadError,
+}
+
+type Result<T, E = FreezeError> = std::result::Result<T, E>;
+
 /// One call with its id.
-#[derive(Debug)]
-pub(super) struct FrozenCall {
-    pub(super) id: TaskId,
-    pub(super) task: Cow<'static, str>,
-    pub(super) definition: Option<&'static TaskDefinition>,
-    pub(super) takes_value: bool,
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FrozenCall {
+    /// The id it will be sent under.
+    pub id: TaskId,
+    /// The name of its task.
+    pub task: Cow<'static, str>,
+    definition: Known,
+    /// Whether the value before it becomes its first argument.
+    pub takes_value: bool,
     /// An encoded list.
-    pub(super) args: Vec<u8>,
+    pub args: Vec<u8>,
     /// An encoded map.
-    pub(super) named: Vec<u8>,
-    pub(super) options: CallOptions,
-    pub(super) callbacks: Vec<FrozenChain>,
-    pub(super) errbacks: Vec<FrozenChain>,
+    pub named: Vec<u8>,
+    /// How it is sent.
+    pub options: CallOptions,
+    /// What runs beside the chain once it has succeeded.
+    pub callbacks: Vec<FrozenChain>,
+    /// What runs once it has failed.
+    pub errbacks: Vec<FrozenChain>,
 }
 
 /// One member of a chain.
-#[derive(Debug)]
-pub(super) enum Link {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Link {
+    /// One call.
     Call(FrozenCall),
+    /// Calls beside each other, and one with their values.
     Chord(Chord),
 }
 
 /// Chains beside each other, at least one, and the call that gets the list of their values.
-#[derive(Debug)]
-pub(super) struct Chord {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Chord {
     /// The id of the group.
-    pub(super) group: TaskId,
-    pub(super) header: Vec<FrozenChain>,
-    pub(super) body: FrozenCall,
+    pub group: TaskId,
+    /// The parts.
+    pub header: Vec<FrozenChain>,
+    /// What takes the list of their values.
+    pub body: FrozenCall,
 }
 
 /// Links one after another, at least one.
-#[derive(Debug)]
-pub(super) struct FrozenChain(pub(super) Vec<Link>);
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FrozenChain(pub Vec<Link>);
+
+/// A canvas that takes the place of the call that returned it. Two are the same if their calls are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Replacement {
+    /// What its arguments are encoded in.
+    pub content_type: ContentType,
+    /// Its calls.
+    pub chain: FrozenChain,
+}
+
+impl PartialEq for Replacement {
+    fn eq(&self, other: &Self) -> bool {
+        self.chain.ids() == other.chain.ids()
+    }
+}
+
+impl Eq for Replacement {}
 
 impl FrozenCall {
     /// Whether it leaves no result.
-    pub(super) fn ignores_result(&self) -> bool {
+    pub fn ignores_result(&self) -> bool {
         let own = matches!(self.own_options().results, ResultPolicy::Ignore);
         self.options.ignore_result.unwrap_or(own)
     }
 
+    /// The task itself, if this program has it and called it by more than its name.
+    pub fn definition(&self) -> Option<&'static TaskDefinition> {
+        self.definition.0
+    }
+
     /// The task's own options, if they are known here.
-    pub(super) fn own_options(&self) -> &'static TaskOptions {
+    pub fn own_options(&self) -> &'static TaskOptions {
         static DEFAULT: TaskOptions = TaskOptions::DEFAULT;
         self.definition
+            .0
             .map_or(&DEFAULT, |definition| &definition.options)
     }
 }
 
 impl Link {
     /// The call whose value is the link's.
-    pub(super) fn last(&self) -> &FrozenCall {
+    pub fn last(&self) -> &FrozenCall {
         match self {
             Self::Call(call) | Self::Chord(Chord { body: call, .. }) => call,
         }
@@ -99,12 +150,19 @@ impl Link {
 
 impl FrozenChain {
     /// The call whose value is the chain's.
-    pub(super) fn last(&self) -> &FrozenCall {
+    pub fn last(&self) -> &FrozenCall {
         self.0.last().expect("a chain has a link").last()
     }
 
+    /// The call whose value is the chain's, to change it.
+    pub fn last_mut(&mut self) -> &mut FrozenCall {
+        match self.0.last_mut().expect("a chain has a link") {
+            Link::Call(call) | Link::Chord(Chord { body: call, .. }) => call,
+        }
+    }
+
     /// The ids of all calls, in the order in which they may start.
-    pub(super) fn ids(&self) -> Vec<TaskId> {
+    pub fn ids(&self) -> Vec<TaskId> {
         let mut ids = Vec::new();
         for link in &self.0 {
             link.each_id(&mut |id| ids.push(id.clone()));
@@ -113,7 +171,7 @@ impl FrozenChain {
     }
 
     /// Whether there is a chord in it, or in what is linked to its calls.
-    pub(super) fn has_chord(&self) -> bool {
+    pub fn has_chord(&self) -> bool {
         self.0.iter().any(|link| match link {
             Link::Chord(_) => true,
             Link::Call(call) => {
@@ -124,7 +182,7 @@ impl FrozenChain {
     }
 
     /// The ids of the links before the last one; a chord's is that of its body.
-    pub(super) fn earlier(&self) -> Vec<TaskId> {
+    pub fn earlier(&self) -> Vec<TaskId> {
         let before = self.0.len() - 1;
         let links = self.0.iter().take(before);
         links.map(|link| link.last().id.clone()).collect()
@@ -136,8 +194,8 @@ impl Encoding {
     ///
     /// # Errors
     ///
-    /// [`Error::Arguments`] if those of a call cannot be encoded or are too large.
-    pub(super) fn freeze(self, node: Node) -> Result<FrozenChain> {
+    /// [`FreezeError`] if the arguments of a call cannot be encoded or are too large.
+    pub fn freeze(self, node: Node) -> Result<FrozenChain> {
         let mut links = Vec::new();
         self.push(&mut links, node)?;
         if links.is_empty() {
@@ -207,8 +265,12 @@ impl Encoding {
             let frozen = nodes.into_iter().map(|node| self.freeze(node));
             frozen.collect::<Result<Vec<_>>>()
         };
-        if let Some(format) = self.format {
-            format.fill(&mut call.options);
+        if let Some(serializer) = self.serializer {
+            call.options.serializer.get_or_insert(serializer);
+        }
+        if let Some(compression) = self.compression {
+            let marks = call.options.marks.get_or_insert_default();
+            marks.compression.get_or_insert(compression);
         }
         let callbacks = freeze_all(call.take_callbacks())?;
         let errbacks = freeze_all(call.take_errbacks())?;
@@ -229,7 +291,7 @@ impl Encoding {
         Ok(FrozenCall {
             id: call.options.id.clone().unwrap_or_default(),
             task: call.task,
-            definition: call.definition,
+            definition: Known(call.definition),
             takes_value: call.takes_value,
             args,
             named,
@@ -240,7 +302,7 @@ impl Encoding {
     }
 
     /// The list of values, for what follows a group.
-    pub(super) fn list(self, values: &[Payload]) -> Payload {
+    pub fn list(self, values: &[Payload]) -> Payload {
         Payload {
             content_type: self.content_type,
             bytes: list(
@@ -252,9 +314,27 @@ impl Encoding {
     }
 }
 
-fn arguments(task: &str, source: PayloadError) -> Error {
-    Error::Arguments {
+fn arguments(task: &str, source: PayloadError) -> FreezeError {
+    FreezeError {
         task: task.to_owned(),
         source,
+    }
+}
+
+/// A task, if it is known, which travels as its name and is found by it where it arrives.
+#[derive(Debug, Clone, Copy)]
+struct Known(Option<&'static TaskDefinition>);
+
+impl Serialize for Known {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.map(|task| task.name).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Known {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = Option::<String>::deserialize(from)?;
+        let found = name.and_then(|name| registry::all().find(|task| task.name == name));
+        Ok(Self(found))
     }
 }

@@ -1,25 +1,48 @@
-//! Frozen calls as the signatures that messages carry for what follows.
+//! Frozen canvases as the signatures that messages carry for what follows.
 
 use std::time::Duration;
 
-use celeriac_core::{CallOptions, ResultPolicy, Tree, moment};
-use celeriac_wire::{Fields, Signature};
+use celeriac_core::canvas::{FrozenCall, FrozenChain, Link};
+use celeriac_core::{CallOptions, ContentType, ResultPolicy, Tree, moment};
 
-use super::frozen::{FrozenCall, FrozenChain, Link};
+use crate::fields::Fields;
+use crate::signature::Signature;
 
-/// Writes calls as signatures, whose results all go to one place.
-#[derive(Debug, Default)]
-pub(super) struct Signatures {
+/// Writes the calls of a frozen canvas as signatures.
+#[derive(Debug)]
+pub struct Signatures {
+    /// What their arguments are encoded in.
+    pub content_type: ContentType,
     /// Where workers send the results, if results are sent to anybody.
-    pub(super) reply_to: Option<String>,
+    pub reply_to: Option<String>,
+}
+
+impl Default for Signatures {
+    fn default() -> Self {
+        Self {
+            content_type: ContentType::Json,
+            reply_to: None,
+        }
+    }
 }
 
 impl Signatures {
     /// One link as a message carries it.
-    pub(super) fn of_link(&self, link: Link) -> Signature {
+    pub fn of_link(&self, link: Link) -> Signature {
+        self.of_changed_link(link, |_| {})
+    }
+
+    /// The same, with the options changed of the call whose value is the link's.
+    pub fn of_changed_link(&self, link: Link, change: impl FnOnce(&mut Fields)) -> Signature {
         match link {
-            Link::Call(call) => self.of_call(call),
+            Link::Call(call) => {
+                let mut call = self.of_call(call);
+                change(&mut call.options);
+                call
+            }
             Link::Chord(chord) => {
+                let mut body = self.of_call(chord.body);
+                change(&mut body.options);
                 let group = Tree::Text(chord.group.to_string());
                 let header = chord.header.into_iter().enumerate();
                 let header = header.map(|(position, part)| {
@@ -29,7 +52,7 @@ impl Signatures {
                     }
                     part
                 });
-                let mut whole = Signature::chord(header.collect(), self.of_call(chord.body));
+                let mut whole = Signature::chord(header.collect(), body);
                 whole.options.set("task_id", group.clone());
                 // The id of the group is read from the header.
                 if let Some(Tree::Map(header)) = whole.kwargs.remove("header") {
@@ -54,7 +77,7 @@ impl Signatures {
     }
 
     /// One call as a message carries it.
-    pub(super) fn of_call(&self, call: FrozenCall) -> Signature {
+    pub fn of_call(&self, call: FrozenCall) -> Signature {
         let mut options = options(&call);
         if let Some(reply_to) = &self.reply_to {
             options.set("reply_to", Tree::Text(reply_to.clone()));
@@ -72,10 +95,10 @@ impl Signatures {
             signature.options.set("link_error", linked(call.errbacks));
         }
         signature.immutable = !call.takes_value;
-        if let Ok(Tree::List(args)) = Tree::parse(&call.args) {
+        if let Ok(Tree::List(args)) = Tree::decode(self.content_type, &call.args) {
             signature.args = args;
         }
-        if let Ok(Tree::Map(named)) = Tree::parse(&call.named) {
+        if let Ok(Tree::Map(named)) = Tree::decode(self.content_type, &call.named) {
             signature.kwargs = Fields(named);
         }
         signature
@@ -130,7 +153,7 @@ fn options(call: &FrozenCall) -> Fields {
         soft_time_limit.or(own.limits.soft).map(seconds),
     );
     let ignored = matches!(own.results, ResultPolicy::Ignore);
-    let ignored = ignore_result.or(call.definition.map(|_| ignored));
+    let ignored = ignore_result.or(call.definition().map(|_| ignored));
     set("ignore_result", ignored.map(Tree::Bool));
     set("serializer", serializer.map(|one| Tree::from(one.name())));
     let Some(marks) = marks else {
@@ -161,6 +184,6 @@ fn seconds(duration: Duration) -> Tree {
     Tree::Number(duration.as_secs_f64().to_string().into())
 }
 
-pub(super) fn number(number: &impl ToString) -> Tree {
+fn number(number: &impl ToString) -> Tree {
     Tree::Number(number.to_string().into())
 }

@@ -184,7 +184,7 @@ pub(super) const MEASURES: &[Measure] = &[
             celery(40.0),
             BULLMQ,
             crates("apalis, batches of 100", "apalis", Some(3.0)),
-            crates("the same without locks", "apalis-unlocked", None),
+            crates("apalis, batches of 100, no locks", "apalis-unlocked", None),
         ],
     },
     Measure {

@@ -7,6 +7,7 @@ use syn::spanned::Spanned as _;
 use syn::{Attribute, GenericArgument, Ident, ItemFn, PathArguments, ReturnType, Safety, Type};
 
 use crate::arguments::{self, Argument, Parameter};
+use crate::elsewhere;
 use crate::errors::Errors;
 use crate::options::Options;
 use crate::pretty::pretty;
@@ -16,7 +17,10 @@ use crate::task_type::{bare, last_segment, obstacle};
 pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let options = Options::parse(attribute, &mut errors);
-    let function = match syn::parse2::<ItemFn>(item.clone()) {
+    let own = syn::parse2::<ItemFn>(item.clone());
+    let is_elsewhere = own.is_err();
+    let parsed = own.or_else(|error| elsewhere::function(item, &options, &mut errors).ok_or(error));
+    let function = match parsed {
         Ok(function) => function,
         Err(error) => {
             let error = if item.to_string().contains("fn ") {
@@ -28,6 +32,11 @@ pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
             let errors = errors.into_compile_errors();
             return quote!(#item #errors);
         }
+    };
+    let item = if is_elsewhere {
+        function.to_token_stream()
+    } else {
+        item.clone()
     };
     refuse(&function, &mut errors);
     let parameters = arguments::read(&function.sig.inputs, &mut errors);
@@ -46,6 +55,7 @@ pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
         options: &options,
         parameters: &parameters,
         returns: &returns,
+        is_elsewhere,
     };
     let (marker, call, task) = (expansion.marker(), expansion.call(), expansion.task());
     let partial = expansion.partial();
@@ -165,6 +175,8 @@ struct Expansion<'a> {
     options: &'a Options,
     parameters: &'a [Parameter],
     returns: &'a Returns,
+    /// Whether it lives in another program.
+    is_elsewhere: bool,
 }
 
 impl Expansion<'_> {
@@ -287,7 +299,7 @@ impl Expansion<'_> {
 
     /// The implementation of `Task`, and its entry in the registry.
     fn task(&self) -> TokenStream {
-        let (name, core, krate) = (self.name(), self.options.core(), self.options.krate());
+        let (name, core, registered) = (self.name(), self.options.core(), self.registered());
         let (definition, types, args, run) =
             (self.definition(), self.types(), self.args(), self.run());
         let conditions = self.conditions();
@@ -304,11 +316,21 @@ impl Expansion<'_> {
                     #run
                 }
 
+                #registered
+            };
+        }
+    }
+
+    /// The entry in the registry, of a task that this program has.
+    fn registered(&self) -> Option<TokenStream> {
+        let (core, krate) = (self.options.core(), self.options.krate());
+        (!self.is_elsewhere).then(|| {
+            quote! {
                 #[#krate::__private::linkme::distributed_slice(#core::registry::TASKS)]
                 #[linkme(crate = #krate::__private::linkme)]
                 static __REGISTERED: &'static #core::task::TaskDefinition = &__DEFINITION;
-            };
-        }
+            }
+        })
     }
 
     fn definition(&self) -> TokenStream {

@@ -3,13 +3,14 @@
 //!
 //! # Invariants
 //!
-//! - The function is left exactly as written; the expansion only adds to it.
+//! - The function is left exactly as written, unless it has no body; the expansion only adds to it.
 //! - Expansions name nothing but the facade's paths and `::core`/`::std`, so that a user depends on
 //!   `celeriac` alone.
 #![forbid(unsafe_code)]
 
 mod arguments;
 mod duration;
+mod elsewhere;
 mod entry;
 mod errors;
 mod expand;
@@ -30,6 +31,16 @@ use proc_macro::TokenStream;
 /// async fn charge(context: &Context, order: u64, note: &str) -> Result<Receipt, ChargeError> { … }
 ///
 /// let signature = charge::call(42, "gift").countdown(Duration::from_secs(5));
+/// ```
+///
+/// # A task of another program
+///
+/// A function without a body is a task that this program calls and does not have, in Python or
+/// anywhere: no worker of it serves the task. Its `name` must be given.
+///
+/// ```text
+/// #[celeriac::task(name = "shop.add", queue = "python")]
+/// fn add(a: i64, b: i64) -> i64;
 /// ```
 ///
 /// # Arguments

@@ -11,6 +11,7 @@
 mod canvas;
 mod celery;
 mod cli;
+mod elsewhere;
 mod entry;
 mod faults;
 mod macros;

@@ -157,9 +157,7 @@ impl Subscription {
             lease: Duration::from_secs(10),
         }
     }
-}
 
-impl Subscription {
     /// After how many deliveries a driver makes a message dead by itself: its consumers did not live
     /// to decide its end, and whatever should have followed from it does not.
     pub fn most_deliveries(&self) -> NonZeroU32 {

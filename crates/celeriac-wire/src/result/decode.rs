@@ -38,7 +38,7 @@ pub fn decode(bytes: &[u8], now: Timestamp) -> Result<StoredResult, ResultError>
         // A value that only Python takes for JSON has to be read the slow way.
         Err(error) => {
             let refused = || ResultError::Json(without_content(&error));
-            let tree = Tree::parse(&plain).map_err(|_| refused())?;
+            let tree = read(&plain).map_err(|_| refused())?;
             understand_tree(tree, now, refused)
         }
     }

@@ -56,7 +56,7 @@ pub(super) fn inflated(stored: &[u8]) -> Result<Cow<'_, [u8]>, ResultError> {
     Ok(inflate(named(&name)?, small, DEFAULT_INFLATED_LIMIT_BYTES)?.into())
 }
 
-/// What a map or list is serialized in, by its first byte.
+/// What a map or list is serialized in, by its first byte: YAML may begin as JSON does.
 pub(super) fn sort(plain: &[u8]) -> ContentType {
     match plain.first() {
         Some(0x80) => ContentType::Pickle,
@@ -69,7 +69,9 @@ pub(super) fn sort(plain: &[u8]) -> ContentType {
 /// A map or list of whatever serializer.
 pub(super) fn read(plain: &[u8]) -> Result<Tree, ResultError> {
     match sort(plain) {
-        ContentType::Pickle => Err(ResultError::Pickled),
-        serializer => Tree::decode(serializer, plain).map_err(ResultError::Unread),
+        ContentType::Pickle => return Err(ResultError::Pickled),
+        ContentType::Json => Tree::parse(plain).or_else(|_| Tree::decode(ContentType::Yaml, plain)),
+        serializer => Tree::decode(serializer, plain),
     }
+    .map_err(ResultError::Unread)
 }

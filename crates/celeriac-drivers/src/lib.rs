@@ -19,23 +19,19 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+mod destination;
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+mod headers;
+mod options;
+mod paired;
 #[cfg(any(
     feature = "amqp",
     feature = "memory",
     feature = "redis",
     feature = "sqlite"
 ))]
-#[cfg_attr(
-    not(any(feature = "memory", feature = "sqlite")),
-    allow(
-        dead_code,
-        reason = "a store shared with Celery has its format from `celeriac-wire`"
-    )
-)]
-mod destination;
-mod headers;
-mod options;
-mod paired;
+mod refusal;
 
 #[cfg(feature = "amqp")]
 pub mod amqp;

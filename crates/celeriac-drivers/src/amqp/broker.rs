@@ -24,7 +24,7 @@ use super::names::Entity;
 use super::settings::Settings;
 use super::transport::{Consume, Counts, LinkError, QueueFlags, code};
 use super::{codec, delay, failure, runtime};
-use crate::{DriverOptions, headers};
+use crate::{DriverOptions, refusal};
 
 /// How long consumers have to say what they hold.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -130,7 +130,7 @@ impl AmqpBroker {
         let now = Timestamp::now();
         let mut letters: Vec<Letter> = Vec::with_capacity(messages.len());
         for (_, message) in &messages {
-            headers::check_size(message, self.body_limit_bytes)?;
+            refusal::check_size(message, self.body_limit_bytes)?;
         }
         for (destination, mut message) in messages {
             if message.reply_to.is_none() && message.headers.ignore_result != Some(true) {

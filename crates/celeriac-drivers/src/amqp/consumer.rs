@@ -22,7 +22,7 @@ use super::names::{self, Entity};
 use super::session::Session;
 use super::shelf::{Handed, Raw};
 use super::{codec, delay, runtime};
-use crate::headers;
+use crate::refusal;
 
 /// A consumer of some queues of one server.
 pub(crate) struct AmqpConsumer {
@@ -272,7 +272,7 @@ pub(crate) fn letter_to(
     destination: Destination,
     message: &celeriac_core::Message,
 ) -> Result<Letter, BrokerError> {
-    headers::check_size(message, intake.body_limit_bytes)?;
+    refusal::check_size(message, intake.body_limit_bytes)?;
     let to = match destination {
         Destination::Queue(queue) => {
             waiting_place(queue, far(message.headers.eta), Timestamp::now())

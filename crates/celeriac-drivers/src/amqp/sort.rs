@@ -47,7 +47,7 @@ pub(crate) fn sort(
     if before >= most_deliveries.get() {
         let error = TaskError::delivery_limit(before);
         let text = error.message().to_owned();
-        let failure = crate::headers::failure(&message.headers, error);
+        let failure = crate::refusal::failure(&message.headers, error);
         return Sorted::Dead(DeadReason::DeliveryLimit, text, before, failure);
     }
     if uncounted {

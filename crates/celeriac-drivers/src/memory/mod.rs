@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use tokio::sync::watch as bell;
 
 use crate::destination::only_queue;
-use crate::{DriverOptions, headers};
+use crate::{DriverOptions, headers, refusal};
 use consumer::MemoryConsumer;
 use state::{Entry, State};
 use watch::MemoryWatch;
@@ -113,7 +113,7 @@ impl MemoryBroker {
             .into_iter()
             .map(|(destination, message)| {
                 let queue = only_queue(destination, || self.address())?;
-                headers::check_size(&message, self.body_limit_bytes)?;
+                refusal::check_size(&message, self.body_limit_bytes)?;
                 let mut encoded = Vec::new();
                 headers::encode_into(&message.headers, &mut encoded);
                 let entry = Entry {

@@ -12,7 +12,7 @@ use celeriac_core::{
 use jiff::Timestamp;
 
 use super::chords::Chords;
-use crate::headers;
+use crate::{headers, refusal};
 
 /// A message as it is stored.
 #[derive(Debug, Clone)]
@@ -252,7 +252,7 @@ impl State {
         let text = error.message().to_owned();
         let failure = serde_json::from_slice(&entry.headers)
             .ok()
-            .and_then(|headers| headers::failure(&headers, error));
+            .and_then(|headers| refusal::failure(&headers, error));
         if let Some(result) = failure {
             self.store_result(result, false);
         }

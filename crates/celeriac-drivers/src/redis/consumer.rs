@@ -25,7 +25,7 @@ use super::link::{Call, detached, runtime};
 use super::scripts;
 use super::settle::{self, Ending};
 use super::store::Inner;
-use crate::headers;
+use crate::refusal;
 
 /// How many waiting messages go back in one step when the last consumer leaves.
 const UNPARKED_AT_ONCE: usize = 1000;
@@ -313,7 +313,7 @@ fn given_back(tag: i64) -> Settlement {
 fn exhausted(number: i64, deliveries: u32, message: Option<Message>) -> Settlement {
     let error = TaskError::delivery_limit(deliveries);
     let text = error.message().to_owned();
-    let result = message.and_then(|message| headers::failure(&message.headers, error));
+    let result = message.and_then(|message| refusal::failure(&message.headers, error));
     Settlement {
         tag: number,
         verdict: Verdict::Dead(DeadReason::DeliveryLimit, text),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::exchange;
 use super::store::Inner;
-use crate::headers;
+use crate::refusal;
 
 /// A message as it is sent.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) async fn encode_all(
     let now = Timestamp::now();
     let mut outgoing = Vec::with_capacity(messages.len());
     for (destination, message) in messages {
-        headers::check_size(&message, inner.options.body_limit_bytes)?;
+        refusal::check_size(&message, inner.options.body_limit_bytes)?;
         match destination {
             Destination::Queue(queue) => {
                 let text = encode(&message, "", queue.as_str(), now);

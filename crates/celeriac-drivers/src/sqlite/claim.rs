@@ -9,7 +9,7 @@ use super::messages::Standing;
 use super::results::Replace;
 use super::statements;
 use super::transaction::{News, Transaction, wall_ms};
-use crate::headers;
+use crate::refusal;
 
 /// How many delayed messages become ready in one transaction.
 const PROMOTED_AT_ONCE: i64 = 1000;
@@ -189,7 +189,7 @@ impl Transaction<'_> {
         self.bury(message.number, standing, DeadReason::DeliveryLimit, text)?;
         let failure = serde_json::from_slice(&message.headers)
             .ok()
-            .and_then(|headers| headers::failure(&headers, error));
+            .and_then(|headers| refusal::failure(&headers, error));
         match failure {
             Some(result) => self.store_result(&result, Replace::OnlyPassing),
             None => Ok(()),

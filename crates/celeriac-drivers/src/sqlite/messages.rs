@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::statements;
 use super::transaction::{News, Transaction, ceil_ms, wall_ms};
 use crate::destination::only_queue;
-use crate::headers;
+use crate::{headers, refusal};
 
 /// Where a message stands: its queue, its rank in it, and how often it was delivered.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +66,7 @@ impl NewMessages {
         message: Message,
         limit_bytes: usize,
     ) -> Result<(), BrokerError> {
-        headers::check_size(&message, limit_bytes)?;
+        refusal::check_size(&message, limit_bytes)?;
         let known = &message.headers;
         // Writing to a text cannot fail.
         let _ = write!(self.names, "{}", known.id);

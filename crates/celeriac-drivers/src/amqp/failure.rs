@@ -28,6 +28,12 @@ pub(crate) fn at_login(target: &Target, error: LinkError) -> BrokerError {
              server's own machine only"
                 .to_owned(),
         ),
+        LinkError::Untrusted(reason) => unusable(
+            reason.clone(),
+            "name the file of its authority (`?ssl_ca_certs=FILE`), and the server as its certificate \
+             does"
+                .to_owned(),
+        ),
         _ => BrokerError::Unavailable {
             address: target.address(),
             source: error.into(),
@@ -85,6 +91,7 @@ mod tests {
     fn a_refused_login_says_what_to_correct() {
         let target = Target {
             tls: false,
+            authorities: None,
             host: "box".to_owned(),
             port: 5672,
             user: "me".to_owned(),

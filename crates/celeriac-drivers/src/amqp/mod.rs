@@ -29,7 +29,6 @@
 //!
 //! - A revoked call that waits far ahead ends at once if this handle knows its queue and no more than
 //!   10,000 messages wait there with it; else when it is due.
-//! - `amqps:` trusts the certificate authorities that browsers trust, and no others yet.
 //!
 //! # Options of the URL
 //!
@@ -45,6 +44,7 @@
 //! | `result_expires` | 86400 | seconds for which results are remembered; 300 at most if we are away |
 //! | `publish_timeout` | 30 | seconds to wait for a server that takes no messages |
 //! | `consumer_timeout` | 1800 | the server's setting in seconds, if it is not this |
+//! | `ssl_ca_certs` | those that browsers trust | the file of the authorities to trust, for `amqps:` |
 //!
 //! # Sources
 //!

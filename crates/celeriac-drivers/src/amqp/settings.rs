@@ -9,6 +9,7 @@
 //! The virtual host is read as kombu reads it: `/` and nothing both mean `/`, `//` does too, and
 //! `/name` means `name`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) tls: bool,
+    /// The file of the authorities to trust, instead of those that browsers trust.
+    pub(crate) authorities: Option<PathBuf>,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) user: String,
@@ -139,6 +142,7 @@ impl Settings {
         };
         self.targets.push(Target {
             tls,
+            authorities: None,
             host: or(host, "localhost"),
             port,
             password: if user_info.is_empty() {
@@ -168,6 +172,12 @@ impl Settings {
             "result_expires" => self.result_expires = seconds(option, value)?,
             "publish_timeout" => self.publish_timeout = seconds(option, value)?,
             "consumer_timeout" => self.consumer_timeout = seconds(option, value)?,
+            // It is said of the server before it.
+            "ssl_ca_certs" => {
+                if let Some(target) = self.targets.last_mut() {
+                    target.authorities = Some(value.into());
+                }
+            }
             other => tracing::warn!(option = other, "the broker's URL has an unknown option"),
         }
         Ok(())

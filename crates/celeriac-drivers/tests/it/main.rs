@@ -3,6 +3,8 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+#[cfg(any(feature = "amqp", feature = "redis"))]
+mod certificates;
 mod conformance;
 mod damage;
 mod files;

@@ -91,6 +91,7 @@ where
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = Target {
+        authorities: None,
         tls: false,
         host: "127.0.0.1".to_owned(),
         port: listener.local_addr().unwrap().port(),

@@ -6,6 +6,9 @@ pub(crate) enum LinkError {
     /// The connection or the channel is gone.
     #[error("{0}")]
     Lost(String),
+    /// There is no trust in the server's certificate, or in nobody's.
+    #[error("{0}")]
+    Untrusted(String),
     /// The server said no, with the code and the words of AMQP.
     #[error("{text} (AMQP code {code})")]
     Refused {

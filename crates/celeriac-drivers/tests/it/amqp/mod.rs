@@ -4,6 +4,7 @@ mod celery;
 mod faults;
 mod fixture;
 mod refusals;
+mod tls;
 
 celeriac_testkit::broker_conformance! {
     mod classic = super::fixture::connect_classic, results to the sender

@@ -13,6 +13,7 @@ use redis::Commands;
 
 use super::broker_url;
 use super::keys::{ack, consume, receive};
+use crate::certificates::certify;
 use crate::conformance::options;
 
 /// A server on a socket in a folder, which keeps its data there.
@@ -241,19 +242,6 @@ fn free_port() -> u16 {
 }
 
 /// Runs a tool to its end in a folder.
-fn tool(folder: &std::path::Path, program: &str, arguments: &str) {
-    let ran = Command::new(program)
-        .args(arguments.split_whitespace())
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    assert!(
-        ran.status.success(),
-        "{program}: {}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
-}
-
 /// A child in a folder, killed when dropped.
 struct Guarded(Child);
 
@@ -299,23 +287,7 @@ fn is_refused(error: &BrokerError) -> bool {
 async fn tls_is_spoken_to_a_server_with_a_certificate_and_to_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    tool(
-        path,
-        "openssl",
-        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
-    );
-    tool(
-        path,
-        "openssl",
-        "req -newkey rsa:2048 -nodes -keyout own.key -out own.csr -subj /CN=localhost",
-    );
-    std::fs::write(path.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
-    tool(
-        path,
-        "openssl",
-        "x509 -req -in own.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out own.pem -days 2 \
-         -extfile names",
-    );
+    certify(path);
     let port = free_port();
     let _server = Guarded::server(
         path,

@@ -48,8 +48,8 @@ impl App {
     ///
     /// # Errors
     ///
-    /// [`Error::Place`] if the text is no place, [`Error::Registry`] if two tasks have one name or
-    /// there is none, [`Error::Executor`] or [`Error::Broker`] if the place cannot be opened.
+    /// [`Error::Place`] if the text is no place, [`Error::Registry`] if two tasks have one name,
+    /// or a pool has none to run, [`Error::Executor`] or [`Error::Broker`] if the place cannot be opened.
     pub async fn on<P>(place: P) -> Result<Self>
     where
         P: TryInto<Place>,

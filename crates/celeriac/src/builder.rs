@@ -133,9 +133,7 @@ impl AppBuilder {
     {
         let place = place.try_into()?;
         let topology = Arc::new(Topology::new(self.queues)?);
-        let registry = Registry::collect()?;
-        registry.require_tasks()?;
-        let registry = Arc::new(registry);
+        let registry = Arc::new(Registry::collect()?);
         let (launcher, broker) = match &place {
             Place::Broker(url) => {
                 self.format.check(url)?;
@@ -155,10 +153,11 @@ impl AppBuilder {
                     Some(client),
                 )
             }
-            pool => (
-                Launcher::new(celeriac_executor::open(pool)?, registry.clone()),
-                None,
-            ),
+            pool => {
+                registry.require_tasks()?;
+                let executor = celeriac_executor::open(pool)?;
+                (Launcher::new(executor, registry.clone()), None)
+            }
         };
         Ok(App {
             place,

@@ -33,8 +33,8 @@ impl App {
     ///
     /// # Errors
     ///
-    /// [`Error::Broker`] if the app's place is no broker or refuses the worker, [`Error::Executor`]
-    /// if the pool cannot be started.
+    /// [`Error::Broker`] if the app's place is no broker or refuses the worker, [`Error::Registry`] if
+    /// this program has no task, [`Error::Executor`] if the pool cannot be started.
     pub async fn start_worker<P>(&self, pool: P) -> Result<LocalWorker>
     where
         P: TryInto<Place>,
@@ -46,6 +46,7 @@ impl App {
                 what: "have workers; it runs its calls itself".to_owned(),
             }));
         };
+        self.registry().require_tasks()?;
         let executor = celeriac_executor::open(&pool.try_into()?)?;
         let mut settings = WorkerSettings::default();
         settings.routes = self.routes().cloned().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! What the tests of places share.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use celeriac::{App, LocalWorker, Place};
@@ -133,4 +134,14 @@ pub(crate) async fn in_time<T>(test: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), test)
         .await
         .expect("the test ends within a minute")
+}
+
+/// An example of this crate, which `cargo test` builds beside the tests.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let folder = tests.parent().and_then(Path::parent).unwrap();
+    let example = folder.join("examples").join(name);
+    let missing = format!("build it first: cargo build --example {name}");
+    assert!(example.exists(), "{missing}");
+    example
 }

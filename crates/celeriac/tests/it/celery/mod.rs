@@ -2,6 +2,7 @@
 //!
 //! To start Python takes a second or two, so each test asks many things of one fleet.
 
+mod client;
 mod fleet;
 mod mixed;
 mod python_to_rust;

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::example;
+
 /// Longer than anything here takes unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,7 +38,7 @@ impl Shop {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(app());
+        let mut command = Command::new(example("app"));
         command
             .args(words)
             .current_dir(self.0.path())
@@ -139,18 +141,6 @@ impl Drop for Worker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The example, which `cargo test` builds beside the tests.
-fn app() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let app = tests
-        .parent()
-        .and_then(Path::parent)
-        .unwrap()
-        .join("examples/app");
-    assert!(app.exists(), "build it first: cargo build --example app");
-    app
 }
 
 fn run(command: &mut Command) -> Ran {

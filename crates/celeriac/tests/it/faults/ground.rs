@@ -2,7 +2,7 @@
 //! a process of its own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use celeriac::App;
@@ -14,6 +14,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tempfile::TempDir;
 
 use super::draft::Shape;
+use crate::support::example;
 
 /// The queue that the worker takes from.
 pub(super) const QUEUE: &str = "jobs";
@@ -90,7 +91,7 @@ impl Ground {
     /// Starts one on another broker than this, which may refuse it.
     pub(super) fn worker_at(&self, url: &str, pool: &str) -> OwnedChild {
         let arguments = ["worker", "-Q", QUEUE, "-P", pool, "--on", url];
-        let program = app();
+        let program = example("app");
         let program = program.to_str().unwrap();
         OwnedChild::start("the worker", program, arguments, |command| {
             command.current_dir(self.folder.path());
@@ -208,15 +209,6 @@ pub(super) async fn publish(
         properties,
     );
     sent.await.unwrap().await.unwrap();
-}
-
-/// The example, which `cargo test` builds beside the tests.
-fn app() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let folder = tests.parent().and_then(Path::parent).unwrap();
-    let app = folder.join("examples/app");
-    assert!(app.exists(), "build it first: cargo build --example app");
-    app
 }
 
 /// The most memory that a process has had so far, in bytes.

@@ -149,13 +149,8 @@ async fn what_the_server_refuses_for_a_while_passes_by_itself() {
         .await;
     let error = refused.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    assert!(text.contains("replica"), "{text}");
+    let help = error.help().unwrap();
+    assert!(help.contains("replica"), "{help}");
     as_replica(["NO", "ONE"]);
     within(async {
         while let Err(error) = store

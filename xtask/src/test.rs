@@ -118,8 +118,8 @@ impl Tally {
     /// Adds what a closing line of nextest or of a test binary says; other lines say nothing.
     fn read(&mut self, line: &str) {
         let line = without_colours(line);
-        let line = line.trim_start();
-        let counts = match line.split_once(" run: ") {
+        // What a test printed itself is indented.
+        let counts = match line.trim_start().split_once(" run: ") {
             Some((start, counts)) if start.starts_with("Summary [") => counts,
             _ => match line.strip_prefix("test result: ") {
                 Some(counts) => counts,

@@ -377,9 +377,9 @@ mod tests {
             "worker-start",
             "worker-memory",
         ];
-        assert_eq!(found[..4], both);
+        assert_eq!(found[..5], both);
         let faults = ["amqp-kill9", "amqp-proxy-cut", "amqp-partition"];
-        assert_eq!(found[4..], faults);
+        assert_eq!(found[5..], faults);
         for no_family in ["empty", "power"] {
             assert!(names(&[no_family]).is_err());
         }

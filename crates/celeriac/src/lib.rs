@@ -51,6 +51,7 @@ mod decode;
 #[cfg(feature = "macros")]
 mod entry;
 mod error;
+mod follower;
 mod format;
 mod handle;
 mod launcher;

@@ -150,20 +150,20 @@ impl Weather {
 async fn accept(listener: TcpListener, server: String, weather: watch::Sender<Weather>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        if weather.borrow().refused {
+        let Weather { refused, cuts, .. } = *weather.borrow();
+        if refused {
             reset(&client);
         } else {
-            connections.spawn(carry(client, server.clone(), weather.clone()));
+            connections.spawn(carry(client, server.clone(), weather.clone(), cuts));
         }
         // What ended needs no memory any more.
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Carries one connection to its end.
-async fn carry(mut client: TcpStream, server: String, weather: watch::Sender<Weather>) {
+/// Carries one connection to its end, which a cut is that comes after the first `cuts`.
+async fn carry(mut client: TcpStream, server: String, weather: watch::Sender<Weather>, cuts: u64) {
     let mut sky = weather.subscribe();
-    let cuts = sky.borrow().cuts;
     calm(&mut sky).await;
     let Ok(mut server) = TcpStream::connect(&server).await else {
         reset(&client);
@@ -177,6 +177,8 @@ async fn carry(mut client: TcpStream, server: String, weather: watch::Sender<Wea
         let up = Pump::new(from_client, to_server, &weather, false);
         let down = Pump::new(from_server, to_client, &weather, true);
         select! {
+            // Nothing is carried after a cut.
+            biased;
             _ = sky.wait_for(|weather| weather.cuts > cuts) => true,
             _ = async { join!(up.run(), down.run()) } => false,
         }

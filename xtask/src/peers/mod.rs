@@ -10,6 +10,7 @@ mod packages;
 mod python;
 mod rabbitmq;
 mod redis;
+mod redis_62;
 mod server;
 
 use std::path::Path;
@@ -122,7 +123,7 @@ impl Running {
         let (mut spare, of_spare) = rabbitmq::start(folders[3].path(), rabbitmq::SPARE)?;
         variables.extend(of_shared.into_iter().chain(of_spare));
         variables.extend(python::environments(kept)?);
-        let old = redis::program_62(told(&variables, CELERY_57)?, kept)?;
+        let old = redis_62::program(told(&variables, CELERY_57)?, kept)?;
         let (old, of_old) = redis::start(&old, redis::URL_62, folders[1].path())?;
         variables.extend(of_old);
         let mut redis = [redis, old];

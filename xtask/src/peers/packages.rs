@@ -14,6 +14,7 @@ const NEEDED: &[Need] = &[
     ("redis-server", || on_path("redis-server").is_some()),
     ("rabbitmq-server", || rabbitmq::program().is_some()),
     ("python3-venv", makes_environments),
+    ("make", || on_path("make").is_some()),
 ];
 
 /// Installs what is missing.

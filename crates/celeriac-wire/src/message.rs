@@ -1,9 +1,7 @@
 //! One task message as every transport carries it: headers, properties, body.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
-use celeriac_core::{Compression, ContentType, Headers, Message, Payload, moment};
+use celeriac_core::{Compression, ContentType, Headers, Message, Payload, TaskId, moment};
 use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
@@ -84,6 +82,13 @@ pub enum DecodeError {
     Body(String),
 }
 
+impl DecodeError {
+    /// Whether its body inflates to more than was allowed: with a larger limit it may be a call.
+    pub fn is_over_inflated_limit(&self) -> bool {
+        matches!(self, Self::Compression(CompressionError::TooLarge { .. }))
+    }
+}
+
 impl WireMessage {
     /// What a transport sends of `message` at `now`.
     ///
@@ -130,15 +135,9 @@ impl WireMessage {
     ///
     /// [`DecodeError`] if it is no task call, or its body inflates to more than `limit_bytes`.
     pub fn decode_within(self, limit_bytes: usize) -> Result<Message, DecodeError> {
-        let content_type = known_content_type(&self.properties.content_type)?;
-        check_encoding(&self.properties.content_encoding)?;
-        let body = Payload {
-            content_type,
-            bytes: match self.headers.get("compression") {
-                None | Some(Value::Null) => self.body,
-                Some(name) => inflated(name, &self.body, limit_bytes)?.into(),
-            },
-        };
+        let compression = self.headers.get("compression").cloned();
+        let properties = self.properties;
+        let body = properties.payload(self.body, compression.as_ref(), limit_bytes)?;
         let (headers, body) = if self.headers.contains_key("task") {
             let headers = Headers::deserialize(Value::Object(self.headers))
                 .map_err(|error| DecodeError::Headers(error.to_string()))?;
@@ -146,14 +145,54 @@ impl WireMessage {
         } else {
             protocol1::decode(self.headers, &body)?
         };
-        let id = headers.id.to_string();
-        Ok(Message {
-            headers,
-            priority: self.properties.priority.unwrap_or(0),
-            reply_to: self.properties.reply_to,
-            correlation_id: self.properties.correlation_id.filter(|other| *other != id),
-            body,
+        Ok(properties.message(headers, body))
+    }
+}
+
+impl Properties {
+    /// The call of protocol 2 with these headers, its body inflated to at most `limit_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the body is of no kind that is known, or inflates to more.
+    pub fn call(
+        self,
+        headers: Headers,
+        body: Bytes,
+        limit_bytes: usize,
+    ) -> Result<Message, DecodeError> {
+        let compression = headers.extra.get("compression");
+        let body = self.payload(body, compression, limit_bytes)?;
+        Ok(self.message(headers, body))
+    }
+
+    fn payload(
+        &self,
+        body: Bytes,
+        compression: Option<&Value>,
+        limit_bytes: usize,
+    ) -> Result<Payload, DecodeError> {
+        let content_type = known_content_type(&self.content_type)?;
+        check_encoding(&self.content_encoding)?;
+        let bytes = match compression {
+            None | Some(Value::Null) => body,
+            Some(name) => inflated(name, &body, limit_bytes)?.into(),
+        };
+        Ok(Payload {
+            content_type,
+            bytes,
         })
+    }
+
+    fn message(self, headers: Headers, body: Payload) -> Message {
+        let is_other = |id: &String| TaskId::from(id.as_str()) != headers.id;
+        Message {
+            correlation_id: self.correlation_id.filter(is_other),
+            headers,
+            priority: self.priority.unwrap_or(0),
+            reply_to: self.reply_to,
+            body,
+        }
     }
 }
 
@@ -276,7 +315,7 @@ pub(crate) fn expiration(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// What kombu writes beside a content type: the character set of texts.
-pub(crate) fn content_encoding(content_type: ContentType) -> &'static str {
+pub fn content_encoding(content_type: ContentType) -> &'static str {
     match content_type {
         ContentType::Json | ContentType::Yaml | ContentType::Text => "utf-8",
         _ => "binary",
@@ -286,15 +325,10 @@ pub(crate) fn content_encoding(content_type: ContentType) -> &'static str {
 /// The content type of a MIME type, whatever parameters follow it.
 pub(crate) fn known_content_type(mime: &str) -> Result<ContentType, DecodeError> {
     let plain = mime.split(';').next().unwrap_or_default().trim();
-    let plain = if plain.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(plain.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(plain)
-    };
-    let plain = if plain == "text/plain" {
+    let plain = if plain.eq_ignore_ascii_case("text/plain") {
         "application/text"
     } else {
-        &plain
+        plain
     };
     ContentType::from_mime(plain)
         .ok_or_else(|| DecodeError::ContentType(mime.chars().take(80).collect()))

@@ -2,7 +2,7 @@
 
 use celeriac_core::{TaskId, Tree};
 
-use super::{CanvasError, Follow, With};
+use super::{CanvasError, Follow, NESTING, With};
 use crate::fields::Fields;
 use crate::signature::{Composite, Signature, into_list};
 
@@ -15,6 +15,8 @@ pub(super) struct Place {
     pub(super) group: Option<(String, Option<u64>)>,
     /// What runs when all of the group have ended.
     pub(super) chord: Option<Tree>,
+    /// How many calls it replaces one inside the other: told to what is sent first.
+    pub(super) nesting: Option<Tree>,
 }
 
 impl Place {
@@ -43,6 +45,9 @@ impl Place {
         if let Some(chord) = self.chord {
             set_default(signature, "chord", chord);
         }
+        if let Some(nesting) = self.nesting {
+            set_default(signature, NESTING, nesting);
+        }
         // What follows it by itself comes before what follows around it.
         if !self.chain.is_empty() {
             let mut chain = into_list(self.chain);
@@ -68,9 +73,12 @@ impl Expansion<'_, '_> {
         &mut self,
         signature: &Signature,
         first: Option<&Tree>,
-        place: Place,
+        mut place: Place,
     ) -> Result<(), CanvasError> {
         let id = signature.id();
+        if let Some(nesting) = signature.options.get(NESTING) {
+            place.nesting = Some(nesting.clone());
+        }
         match signature.composite()? {
             None => self.send_call(signature, first, place),
             Some(Composite::Chain(tasks)) => self.send_chain(tasks, first, place),
@@ -108,10 +116,15 @@ impl Expansion<'_, '_> {
         };
         // A chain stands in a group by its last step.
         let mut chain = std::mem::take(&mut place.chain);
+        let nesting = place.nesting.take();
         place.settle(last);
         let next = tasks.remove(0);
         chain.extend(tasks.into_iter().rev());
-        self.send(&next, first, Place::before(chain))
+        let place = Place {
+            nesting,
+            ..Place::before(chain)
+        };
+        self.send(&next, first, place)
     }
 
     fn send_group(
@@ -126,7 +139,11 @@ impl Expansion<'_, '_> {
         }
         let group = id.map_or_else(new_id, str::to_owned);
         for (index, task) in (0..).zip(tasks) {
-            self.send(&task, first, Place::in_group(group.clone(), index))?;
+            let place = Place {
+                nesting: place.nesting.clone(),
+                ..Place::in_group(group.clone(), index)
+            };
+            self.send(&task, first, place)?;
         }
         Ok(())
     }
@@ -145,6 +162,7 @@ impl Expansion<'_, '_> {
         if place.group.is_none() {
             place.group = Some((group.clone(), None));
         }
+        let nesting = place.nesting.clone();
         // Where the chord itself is part of a group, its body takes its place there.
         place.settle(&mut body);
         if header.is_empty() {
@@ -155,6 +173,7 @@ impl Expansion<'_, '_> {
         for (index, task) in (0..).zip(header) {
             let place = Place {
                 chord: Some(body.clone()),
+                nesting: nesting.clone(),
                 ..Place::in_group(group.clone(), index)
             };
             self.send(&task, first, place)?;

@@ -29,6 +29,9 @@ use expand::{Expansion, Place};
 pub use frozen::Signatures;
 pub use replace::replace;
 
+/// What counts how often a call was replaced: a header, and the option it is made of.
+const NESTING: &str = "replaced_task_nesting";
+
 /// How long the failure of a step is kept that never ran: a day.
 const KEEP_FAILURE: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 

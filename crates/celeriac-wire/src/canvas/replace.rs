@@ -10,13 +10,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::expand::number;
-use super::{CanvasError, Follow, Origin, Place, Route, Signatures, With};
+use super::{CanvasError, Follow, NESTING, Origin, Place, Route, Signatures, With};
 use crate::body::Body;
 use crate::fields::Fields;
 use crate::signature::Signature;
-
-/// The header that counts how often a call was replaced.
-const NESTING: &str = "replaced_task_nesting";
 
 /// What is to be done after the call that `message` made was replaced.
 ///
@@ -56,13 +53,14 @@ pub fn replace(
     let (callbacks, errbacks) = (into_trees(embed.callbacks), into_trees(embed.errbacks));
     let count = chain.0.len();
     let steps = (1..).zip(chain.0).map(|(position, link)| {
-        signatures.of_changed_link(link, |options| {
-            options.set(NESTING, nesting.clone());
+        let mut step = signatures.of_changed_link(link, |options| {
             extend(options, "link_error", &errbacks);
             if position == count {
                 extend(options, "link", &callbacks);
             }
-        })
+        });
+        step.options.set(NESTING, nesting.clone());
+        step
     });
     let mut steps: Vec<_> = steps.collect();
     let index = headers.extra.get("group_index").and_then(Value::as_u64);
@@ -70,6 +68,7 @@ pub fn replace(
         chain: embed.chain,
         group: headers.group.clone().map(|group| (group, index)),
         chord: embed.chord.map(Signature::into_tree),
+        ..Place::default()
     };
     let whole = match steps.len() {
         1 => steps.remove(0),

@@ -300,8 +300,61 @@ fn a_group_that_replaces_a_call_is_collected_under_its_id() {
         assert_eq!((&own.task, &own.kwargs), (&body.task, &body.kwargs));
         assert_eq!(own.id(), body.id());
         assert_eq!(ours.headers.root_id, theirs.headers.root_id);
-        let index = "group_index";
-        assert_eq!(ours.headers.extra[index], theirs.headers.extra[index]);
+        for name in ["group_index", "replaced_task_nesting"] {
+            let (ours, theirs) = (&ours.headers.extra[name], &theirs.headers.extra[name]);
+            assert_eq!(ours, theirs, "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_message_that_starts_what_replaces_a_call_says_so() {
+    let nesting = |message: &Message| message.headers.extra.get("replaced_task_nesting").cloned();
+    let parts = || {
+        let steps = add().call((1, 1)).then(add().partial((2,)));
+        group([add().call((1, 2)).into_chain(), steps])
+    };
+    let mut replaced = with_embed(&json!({}));
+    let extra = &mut replaced.headers.extra;
+    extra.insert("replaced_task_nesting".to_owned(), 1.into());
+    let sum: Remote<(Vec<u64>,), u64> = remote("wire.sum");
+    let chord = || parts().then(sum.partial(()));
+    let sent = replace(&replaced, &replacement(chord()), &celery, NOW).unwrap();
+    assert_eq!(sent.messages.len(), 2);
+    for (_, message) in &sent.messages {
+        assert_eq!(nesting(message), Some(json!(2)));
+        // Celery counts the message that starts a part, not the steps that follow in it.
+        let embed = Body::decode(&message.body).unwrap().embed;
+        assert!(
+            embed
+                .chain
+                .iter()
+                .all(|step| !step.options.contains("replaced_task_nesting"))
+        );
+    }
+
+    // Behind another step, the worker that runs it sends the parts.
+    let behind = add()
+        .call((1, 1))
+        .then(group([add().partial((2,)), add().partial((3,))]));
+    let first = replace(
+        &replaced,
+        &replacement(behind.then(sum.partial(()))),
+        &celery,
+        NOW,
+    );
+    let (_, first) = &first.unwrap().messages[0];
+    assert_eq!(nesting(first), Some(json!(2)));
+    let end = end(first, Ok(json!(2)));
+    let parts = follow(first, &end, &celery, NOW).unwrap();
+    assert_eq!(parts.messages.len(), 2);
+    for (_, message) in &parts.messages {
+        assert_eq!(nesting(message), Some(json!(2)));
+        let body = Body::decode(&message.body).unwrap().embed.chord.unwrap();
+        assert_eq!(
+            body.options.get("replaced_task_nesting").unwrap().to_json(),
+            "2"
+        );
     }
 }
 

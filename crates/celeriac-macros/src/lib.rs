@@ -15,8 +15,10 @@ mod entry;
 mod errors;
 mod expand;
 mod given;
+mod implementation;
 mod options;
 mod pretty;
+mod returns;
 mod task_type;
 
 use proc_macro::TokenStream;

@@ -12,7 +12,7 @@ use crate::id::TaskId;
 use crate::message::Message;
 use crate::queue::QueueName;
 use crate::results::{ResultBackend, StoredResult};
-use crate::{BoxError, BoxFuture};
+use crate::{BoxError, BoxFuture, Coroutine};
 
 /// Holds queues of messages between clients and workers.
 ///
@@ -73,6 +73,18 @@ pub trait Broker: fmt::Debug + Send + Sync {
     /// [`BrokerError`].
     fn reply_to(&self) -> BoxFuture<'_, Result<Option<String>, BrokerError>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Runs a coroutine beside the driver's own, on a tokio runtime with time and on the thread on
+    /// which the server's answers arrive: whoever waits for many of them need not be woken for each.
+    ///
+    /// It must not block, for nothing is heard on that thread meanwhile and no lease is renewed.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back if the driver has no such thread.
+    fn host(&self, coroutine: Coroutine) -> Result<(), Coroutine> {
+        Err(coroutine)
     }
 
     /// The queues there are, by name.
@@ -299,16 +311,19 @@ pub enum DeadReason {
     BadArguments,
     /// Its retries are used up.
     RetriesExhausted,
+    /// Its task, or the rules of its task, do not want it.
+    Rejected,
 }
 
 impl DeadReason {
     /// All reasons.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::DeliveryLimit,
         Self::Malformed,
         Self::Unregistered,
         Self::BadArguments,
         Self::RetriesExhausted,
+        Self::Rejected,
     ];
 
     /// The word stored and shown for it.
@@ -319,6 +334,7 @@ impl DeadReason {
             Self::Unregistered => "unregistered",
             Self::BadArguments => "bad_arguments",
             Self::RetriesExhausted => "retries_exhausted",
+            Self::Rejected => "rejected",
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::results::{ResultState, StoredResult, Trail};
 use crate::task::TaskOptions;
 
 /// The wait before a task whose child died is delivered again: 100 ms, doubled up to 30 s.
-const REDELIVERY: Backoff =
+pub(crate) const REDELIVERY: Backoff =
     Backoff::Exponential(Duration::from_millis(100), Duration::from_secs(30));
 
 /// Decides how `delivery` is settled after `outcome`.

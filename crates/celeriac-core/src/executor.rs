@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::BoxFuture;
+use crate::broker::Delivery;
 use crate::chunk::{Chunk, OutcomeChunk};
 use crate::context::{Context, Control};
 use crate::id::TaskId;
 use crate::outcome::TaskError;
 use crate::payload::ContentType;
+use crate::runtime::{Conclusion, EncodedResult};
 use crate::task::{Run, TaskDefinition};
 
 /// How long one attempt of one call may run.
@@ -53,8 +55,10 @@ pub enum Work {
     Local(LocalCall),
     /// Calls shared with other invocations, over values; only for executors in this process.
     Shared(Arc<dyn SharedCalls>),
-    /// Encoded calls; every executor takes them.
+    /// Encoded calls; every executor takes them but a [`Runtime`](crate::Runtime).
     Encoded(Chunk),
+    /// A message as it was delivered; only for a [`Runtime`](crate::Runtime).
+    Message(Arc<Delivery>),
 }
 
 /// Calls of a plain function that several invocations share: each takes the next until none is left.
@@ -74,6 +78,7 @@ impl fmt::Debug for Work {
             Self::Local(_) => formatter.write_str("Local"),
             Self::Shared(_) => formatter.write_str("Shared"),
             Self::Encoded(chunk) => chunk.fmt(formatter),
+            Self::Message(delivery) => write!(formatter, "Message({})", delivery.tag),
         }
     }
 }
@@ -91,6 +96,12 @@ pub trait Reply: Send + Sync {
 
     /// The outcome of every call that has none yet.
     fn failed(&self, error: TaskError);
+
+    /// What a [`Runtime`](crate::Runtime) says of its call, in the place of an outcome.
+    fn concluded(&self, _: Conclusion) {}
+
+    /// A result that a [`Runtime`](crate::Runtime) wants stored while its call goes on.
+    fn stored(&self, _: EncodedResult) {}
 }
 
 /// One call to run, or several of the same task sent together.
@@ -148,11 +159,16 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// taken too.
     fn content_type(&self) -> Option<ContentType>;
 
-    /// Queues `invocation`. Never blocks, and never fails: after a shutdown the outcome is a
+    /// Queues `invocation`. Never blocks, unless [`blocks`](Self::blocks) says so, and never fails: after a shutdown the outcome is a
     /// [`Shutdown`](crate::ErrorKind::Shutdown) error.
     ///
     /// The queue has no bound of its own; whoever submits keeps count of what is under way.
     fn submit(&self, invocation: Invocation);
+
+    /// Whether [`submit`](Self::submit) runs the call itself, and blocks until it is over.
+    fn blocks(&self) -> bool {
+        false
+    }
 
     /// Takes nothing more, and resolves when nothing runs and every thread and child is gone.
     ///

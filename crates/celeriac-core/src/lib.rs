@@ -20,6 +20,7 @@ mod brief;
 pub mod broker;
 mod builtin;
 pub mod canvas;
+pub mod celery_acks;
 pub mod chord;
 pub mod chunk;
 mod compression;
@@ -32,6 +33,7 @@ pub mod expansion;
 pub mod id;
 pub mod message;
 pub mod moment;
+mod opaque;
 pub mod outcome;
 pub mod payload;
 pub mod place;
@@ -41,6 +43,7 @@ pub mod queue;
 pub mod registry;
 pub mod results;
 pub mod route;
+pub mod runtime;
 pub mod signature;
 pub mod task;
 pub mod topology;
@@ -51,6 +54,7 @@ pub use broker::{
     Broker, BrokerError, Cause, Consumer, ConsumerInfo, DeadMessage, DeadReason, Delivery,
     QueueInfo, Settled, Settlement, Verdict,
 };
+pub use celery_acks::{Aftermath, CeleryAcks, Standing};
 pub use chord::{ChordPart, ChordStore, Joined};
 pub use chunk::{Chunk, OutcomeChunk};
 pub use compression::Compression;
@@ -60,6 +64,7 @@ pub use destination::{Destination, DestinationError, ExchangeKey};
 pub use executor::{Executor, Invocation, Limits, Reply, SharedCalls, ShutdownMode, Work};
 pub use id::TaskId;
 pub use message::{Headers, Message};
+pub use opaque::OpaqueType;
 pub use outcome::{ErrorKind, Outcome, Raised, Retry, RetryAdvice, TaskError};
 pub use payload::{ContentType, Payload, PayloadError};
 pub use place::{BrokerUrl, Place, PlaceError};
@@ -69,6 +74,7 @@ pub use queue::{QueueName, QueueNameError};
 pub use registry::{Registry, RegistryError};
 pub use results::{ResultBackend, ResultState, StoredResult, Trail};
 pub use route::{RouteError, Routes};
+pub use runtime::{Conclusion, EncodedResult, End, Runtime, Told};
 pub use signature::{CallOptions, Marks, Signature};
 pub use task::{Run, Task, TaskDefinition, TaskOptions};
 pub use topology::{Binding, Exchange, ExchangeKind, Queue, Topology, TopologyError};
@@ -76,6 +82,9 @@ pub use tree::Tree;
 
 /// A future that owns what it needs or borrows it for `'a`, boxed so that ports stay object-safe.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What runs by itself until it is over.
+pub type Coroutine = BoxFuture<'static, ()>;
 
 /// Any error, boxed: the source of an error that crosses a port.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::opaque::OpaqueType;
 use crate::tree::Tree;
 
 /// What a [`Payload`] is encoded in.
 ///
 /// Rust tasks read JSON and MessagePack, and YAML if that feature is built. All are self-describing,
-/// so a type that works in one works in the others. The rest are known by name, so that a body passes through unread to somebody who
-/// understands it.
+/// so a type that works in one works in the others. The rest are known by name, so that a body passes
+/// through unread to somebody who understands it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ContentType {
@@ -28,6 +29,8 @@ pub enum ContentType {
     Data,
     /// Text as it is.
     Text,
+    /// Another one, which passes through unread.
+    Opaque(OpaqueType),
 }
 
 impl ContentType {
@@ -49,10 +52,12 @@ impl ContentType {
             Self::Pickle => "application/x-python-serialize",
             Self::Data => "application/data",
             Self::Text => "application/text",
+            Self::Opaque(other) => other.as_str(),
         }
     }
 
-    /// The name that Celery's settings have for it, such as `msgpack`.
+    /// The name that Celery's settings have for it, such as `msgpack`; the MIME type of one that is
+    /// opaque.
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -61,6 +66,7 @@ impl ContentType {
             Self::Pickle => "pickle",
             Self::Data => "data",
             Self::Text => "text",
+            Self::Opaque(other) => other.as_str(),
         }
     }
 
@@ -70,9 +76,12 @@ impl ContentType {
         Self::ALL.into_iter().find(named)
     }
 
-    /// The content type of a MIME type, if it is one of ours.
+    /// The content type of a MIME type, ours in any case of letters. It is opaque if it is none of
+    /// ours, and nothing if there is [none of that name](OpaqueType::named).
     pub fn from_mime(mime: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.as_str() == mime)
+        let named = |known: &Self| known.as_str().eq_ignore_ascii_case(mime);
+        let known = Self::ALL.into_iter().find(named);
+        known.or_else(|| OpaqueType::named(mime).map(Self::Opaque))
     }
 
     /// Appends the encoded `value` to `out`.

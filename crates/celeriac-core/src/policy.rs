@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use crate::celery_acks::CeleryAcks;
 use crate::outcome::{ErrorKind, RetryAdvice, TaskError};
 
 /// How long to wait before a retry.
@@ -129,6 +130,19 @@ pub enum AckProfile {
     Reliable,
     /// When the task starts; a dead worker's task is gone. What was only fetched is not.
     Early,
+    /// As the settings of a Celery app say.
+    Celery(CeleryAcks),
+}
+
+impl AckProfile {
+    /// Whether the delivery is acknowledged when the task starts.
+    pub fn is_early(self) -> bool {
+        match self {
+            Self::Reliable => false,
+            Self::Early => true,
+            Self::Celery(acks) => !acks.late,
+        }
+    }
 }
 
 /// What becomes of a task's result.

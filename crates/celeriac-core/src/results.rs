@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::BoxFuture;
 use crate::broker::BrokerError;
 use crate::chord::ChordStore;
 use crate::context::Progress;
 use crate::id::TaskId;
 use crate::outcome::{Outcome, TaskError};
 use crate::payload::Payload;
+use crate::runtime::EncodedResult;
+use crate::{BoxFuture, Coroutine};
 
 /// How far a call has come, as its result backend knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,6 +124,22 @@ pub trait ResultBackend: fmt::Debug + Send + Sync {
     /// [`BrokerError`]; after [`BrokerError::Unavailable`] they are stored or not.
     fn store(&self, results: Vec<StoredResult>) -> BoxFuture<'_, Result<(), BrokerError>>;
 
+    /// Stores results as they are encoded, in their order, and resolves when they are durable.
+    ///
+    /// Unlike those of [`store`](Self::store) they are of calls whose own runtime knows how their
+    /// readers want them.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Unsupported`] if this store keeps results in another form, otherwise as `store`.
+    fn store_encoded(&self, results: Vec<EncodedResult>) -> BoxFuture<'_, Result<(), BrokerError>> {
+        let _ = results;
+        Box::pin(std::future::ready(Err(BrokerError::Unsupported {
+            address: "the result backend".to_owned(),
+            what: "store results of another program's runtime".to_owned(),
+        })))
+    }
+
     /// What is held of each of `ids`, in their order.
     ///
     /// # Errors
@@ -140,6 +157,15 @@ pub trait ResultBackend: fmt::Debug + Send + Sync {
     ///
     /// Safe: news of a dropped call comes with the next.
     fn watch(&self) -> BoxFuture<'_, Result<Box<dyn ResultWatch>, BrokerError>>;
+
+    /// Runs a coroutine where news arrives, as [`Broker::host`](crate::Broker::host) does.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back if the driver has no such thread.
+    fn host(&self, coroutine: Coroutine) -> Result<(), Coroutine> {
+        Err(coroutine)
+    }
 
     /// What counts the parts of chords in the same store, if anything does.
     fn chords(&self) -> Option<Arc<dyn ChordStore>> {

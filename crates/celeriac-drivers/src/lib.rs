@@ -23,6 +23,8 @@
 mod destination;
 #[cfg(any(feature = "memory", feature = "sqlite"))]
 mod headers;
+#[cfg(any(feature = "amqp", feature = "redis"))]
+mod inflating;
 mod options;
 mod paired;
 #[cfg(any(

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, Delivery, Destination,
-    Message, QueueInfo, QueueName, ResultBackend, Settled, Settlement, TaskId,
+    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, Coroutine, DeadMessage, Delivery,
+    Destination, Message, QueueInfo, QueueName, ResultBackend, Settled, Settlement, TaskId,
 };
 
 /// Pairs `broker` with the results of another store.
@@ -59,6 +59,10 @@ impl Broker for Paired {
 
     fn results(&self) -> Option<Arc<dyn ResultBackend>> {
         Some(self.results.clone())
+    }
+
+    fn host(&self, coroutine: Coroutine) -> Result<(), Coroutine> {
+        self.broker.host(coroutine)
     }
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, BrokerError>> {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use celeriac_core::task::EncodedCall;
 use celeriac_core::{
-    Chunk, Context, Control, Interrupt, Invocation, Limits, Outcome, OutcomeChunk, Reply, Run,
-    TaskDefinition, TaskError, Work,
+    Chunk, Context, Control, ErrorKind, Interrupt, Invocation, Limits, Outcome, OutcomeChunk,
+    Reply, Run, TaskDefinition, TaskError, Work,
 };
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
@@ -49,6 +49,8 @@ pub(crate) fn run_here(invocation: Invocation, on_hard_limit: impl FnOnce() + Se
         Work::Encoded(chunk) => {
             reply.outcomes(run_chunk(task.call, &chunk, &control, &context));
         }
+        // It was refused before it began.
+        Work::Message(_) => {}
     }
 }
 
@@ -122,6 +124,8 @@ impl Attempt {
                 }
                 self.reply.outcomes(outcomes.finish(start.elapsed()));
             }
+            // It was refused before it began.
+            Work::Message(_) => {}
         }
     }
 }
@@ -141,12 +145,17 @@ pub(crate) fn begin(invocation: &Invocation) -> Option<Context> {
         reply.failed(TaskError::interrupted(interrupt));
         return None;
     }
+    if let Work::Message(_) = work {
+        let reason = "it came as a message, which only the runtime of its program can read";
+        reply.failed(TaskError::new(ErrorKind::BadArguments, reason));
+        return None;
+    }
     reply.started();
     let deadline = limits.first().map(|limit| Instant::now() + limit);
     let context = Context::new(id.clone(), *attempt, deadline, control.clone());
     Some(match work {
         Work::Encoded(chunk) => context.encoded_in(chunk.content_type()),
-        Work::Local(_) | Work::Shared(_) => context,
+        Work::Local(_) | Work::Shared(_) | Work::Message(_) => context,
     })
 }
 

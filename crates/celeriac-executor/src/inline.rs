@@ -40,6 +40,10 @@ impl Executor for Inline {
         }
     }
 
+    fn blocks(&self) -> bool {
+        true
+    }
+
     fn shutdown(&self, _: ShutdownMode) -> BoxFuture<'_, ()> {
         self.closed.store(true, Ordering::Release);
         Box::pin(std::future::ready(()))

@@ -1,6 +1,6 @@
 //! What was decided and is not done yet, in the order in which it is done.
 
-use celeriac_core::{Destination, Message, Settlement, StoredResult};
+use celeriac_core::{Destination, EncodedResult, Message, Settlement, StoredResult};
 use celeriac_wire::canvas::{Follow, Part};
 
 /// The most settlements in one batch.
@@ -21,6 +21,8 @@ pub(crate) struct Complete {
 pub(crate) struct Batch {
     pub(crate) opened: Vec<(String, u64)>,
     pub(crate) results: Vec<StoredResult>,
+    /// Results of a runtime, in the order in which it told them.
+    pub(crate) encoded: Vec<EncodedResult>,
     pub(crate) parts: Vec<Part>,
     /// Chords that are complete.
     pub(crate) joined: Vec<Complete>,
@@ -30,7 +32,8 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn len(&self) -> usize {
-        let recorded = self.opened.len() + self.results.len() + self.parts.len();
+        let results = self.results.len() + self.encoded.len();
+        let recorded = self.opened.len() + results + self.parts.len();
         recorded + self.joined.len() + self.messages.len() + self.settlements.len()
     }
 
@@ -66,6 +69,9 @@ impl Batch {
         }
         for it in &self.results {
             add(&|single| single.results.push(it.clone()));
+        }
+        for it in &self.encoded {
+            add(&|single| single.encoded.push(it.clone()));
         }
         for it in &self.parts {
             add(&|single| single.parts.push(it.clone()));

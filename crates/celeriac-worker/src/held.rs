@@ -11,7 +11,7 @@ use crate::reply::ProgressSlot;
 /// One delivery that may run here.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) delivery: Delivery,
+    pub(crate) delivery: Arc<Delivery>,
     pub(crate) task: &'static TaskDefinition,
     pub(crate) limits: Limits,
     pub(crate) control: Arc<Control>,
@@ -33,7 +33,11 @@ pub(crate) enum Stage {
 }
 
 impl Held {
-    pub(crate) fn new(delivery: Delivery, task: &'static TaskDefinition, limits: Limits) -> Self {
+    pub(crate) fn new(
+        delivery: Arc<Delivery>,
+        task: &'static TaskDefinition,
+        limits: Limits,
+    ) -> Self {
         Self {
             delivery,
             task,
@@ -47,7 +51,7 @@ impl Held {
 
     /// It was delivered again while it is still held: the lease had lapsed, because this process
     /// stood still, and now it is ours once more. One run is enough; its outcome will settle it.
-    pub(crate) fn come_back(&mut self, delivery: Delivery) {
+    pub(crate) fn come_back(&mut self, delivery: Arc<Delivery>) {
         warn!(
             delivery = delivery.tag,
             "the lease had lapsed, the message came back to us"

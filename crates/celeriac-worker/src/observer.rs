@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use celeriac_core::{ErrorKind, TaskId};
+use celeriac_core::{Conclusion, ErrorKind, TaskId};
 
 /// Which execution something is said of.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,8 @@ pub enum Finish {
     Failed(ErrorKind),
     /// It was given back for another worker to run.
     GivenBack,
+    /// Its task did not want it, and it is dead.
+    Rejected,
 }
 
 /// Hears of each step of each call, for progress displays and metrics.
@@ -37,6 +39,10 @@ pub trait Observer: fmt::Debug + Send + Sync {
 
     /// It is about to run. Said only by executors that know, and maybe late.
     fn started(&self, _call: TaskRef<'_>) {}
+
+    /// The runtime that ran it, or was asked to tell its end, said this of it. Said right before
+    /// [`retried`](Self::retried) or [`finished`](Self::finished), which know less.
+    fn concluded(&self, _call: TaskRef<'_>, _conclusion: &Conclusion) {}
 
     /// It failed and will be run again.
     fn retried(&self, _call: TaskRef<'_>, _why: ErrorKind) {}

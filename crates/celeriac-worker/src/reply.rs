@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use celeriac_core::chunk::OutcomeChunk;
-use celeriac_core::{Outcome, Payload, Progress, Reply, TaskError};
+use celeriac_core::{Conclusion, EncodedResult, Outcome, Payload, Progress, Reply, TaskError};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// What an executor or a task said of one delivery.
 ///
-/// For each delivery there is at most one of each on its way, so the channel holds no more than
-/// three times what the worker holds.
+/// For each delivery there is at most one of each on its way, but for results that its task stores
+/// itself, so the channel holds no more than a few times what the worker holds.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// It is about to run.
@@ -20,6 +20,10 @@ pub(crate) enum Event {
     Progressed(i64),
     /// It has ended, after so long if it ran.
     Ended(i64, Outcome<Payload>, Option<Duration>),
+    /// Its runtime said how it ended.
+    Concluded(i64, Box<Conclusion>),
+    /// Its runtime wants this stored.
+    Stored(Box<EncodedResult>),
 }
 
 /// The [`Reply`] of one delivery.
@@ -42,10 +46,14 @@ impl DeliveryReply {
     }
 
     fn end(&self, outcome: Outcome<Payload>, busy: Option<Duration>) {
-        if !self.answered.swap(true, Ordering::AcqRel) {
+        if self.is_first_answer() {
             // A closed channel means that the worker is gone and has given everything back.
             let _ = self.events.send(Event::Ended(self.tag, outcome, busy));
         }
+    }
+
+    fn is_first_answer(&self) -> bool {
+        !self.answered.swap(true, Ordering::AcqRel)
     }
 }
 
@@ -64,6 +72,17 @@ impl Reply for DeliveryReply {
 
     fn failed(&self, error: TaskError) {
         self.end(Err(error), None);
+    }
+
+    fn concluded(&self, conclusion: Conclusion) {
+        if self.is_first_answer() {
+            let event = Event::Concluded(self.tag, Box::new(conclusion));
+            let _ = self.events.send(event);
+        }
+    }
+
+    fn stored(&self, result: EncodedResult) {
+        let _ = self.events.send(Event::Stored(Box::new(result)));
     }
 }
 

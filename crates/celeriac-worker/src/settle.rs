@@ -9,8 +9,8 @@ use std::future::pending;
 use std::sync::Arc;
 
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, Destination, Message, Settled, Settlement,
-    StoredResult,
+    BoxFuture, Broker, BrokerError, Consumer, Destination, EncodedResult, Message, Settled,
+    Settlement, StoredResult,
 };
 use celeriac_wire::canvas::Follow;
 use tokio::time::Instant;
@@ -71,6 +71,11 @@ impl Settler {
     /// Stores a result apart from any settlement.
     pub(crate) fn store(&mut self, result: StoredResult) {
         self.gathering.results.push(result);
+    }
+
+    /// Stores results of a runtime before whatever is settled from now on.
+    pub(crate) fn store_encoded(&mut self, results: impl IntoIterator<Item = EncodedResult>) {
+        self.gathering.encoded.extend(results);
     }
 
     /// Publishes messages apart from any settlement.

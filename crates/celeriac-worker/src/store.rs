@@ -68,6 +68,12 @@ impl Store {
             self.store_results(batch.results.clone()).await?;
             batch.results.clear();
         }
+        if !batch.encoded.is_empty() {
+            if let Some(backend) = &self.results {
+                backend.store_encoded(batch.encoded.clone()).await?;
+            }
+            batch.encoded.clear();
+        }
         if !batch.messages.is_empty() {
             self.broker.publish(batch.messages.clone()).await?;
             batch.messages.clear();

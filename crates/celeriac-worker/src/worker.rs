@@ -1,11 +1,13 @@
 //! A worker, before it starts and while it runs.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+use std::thread;
 
 use celeriac_core::broker::Subscription;
-use celeriac_core::{Broker, BrokerError, Executor, Registry};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use celeriac_core::{Broker, BrokerError, Coroutine, Executor, Registry, Runtime};
+use futures_util::FutureExt as _;
+use tokio::sync::{oneshot, watch};
 use tracing::info;
 
 use crate::dispatcher::Dispatcher;
@@ -19,6 +21,8 @@ use crate::shutdown::Shutdown;
 pub struct Worker {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) executor: Arc<dyn Executor>,
+    /// The executor, if it says itself what follows from its calls.
+    pub(crate) runtime: Option<Arc<dyn Runtime>>,
     pub(crate) registry: Registry,
     pub(crate) settings: WorkerSettings,
     pub(crate) observer: Option<Arc<dyn Observer>>,
@@ -36,9 +40,27 @@ impl Worker {
         Self {
             broker,
             executor,
+            runtime: None,
             registry,
             settings,
             observer: None,
+        }
+    }
+
+    /// A worker for the tasks of another program's runtime, of which `registry` has the names and the
+    /// rules. Their functions are never called.
+    ///
+    /// How deliveries are acknowledged is [`AckProfile::Celery`](celeriac_core::AckProfile)'s to say;
+    /// retries and what follows a call are the runtime's own.
+    pub fn for_runtime(
+        broker: Arc<dyn Broker>,
+        runtime: Arc<dyn Runtime>,
+        registry: Registry,
+        settings: WorkerSettings,
+    ) -> Self {
+        Self {
+            runtime: Some(runtime.clone()),
+            ..Self::new(broker, runtime, registry, settings)
         }
     }
 
@@ -73,11 +95,26 @@ impl Worker {
         );
         let counters = Arc::new(Counters::default());
         let (order, orders) = watch::channel(None);
+        let (broker, blocks) = (self.broker.clone(), self.executor.blocks());
         let dispatcher = Dispatcher::new(self, consumer, counters.clone());
+        let (tell, ended) = oneshot::channel();
+        let dispatching: Coroutine = Box::pin(async move {
+            let ended = AssertUnwindSafe(dispatcher.run(orders)).catch_unwind();
+            // Nobody waits for the end of a worker that was dropped.
+            let _ = tell.send(ended.await);
+        });
+        let elsewhere = if blocks {
+            Err(dispatching)
+        } else {
+            broker.host(dispatching)
+        };
+        if let Err(dispatching) = elsewhere {
+            tokio::spawn(dispatching);
+        }
         Ok(RunningWorker {
             order,
             counters,
-            dispatching: tokio::spawn(dispatcher.run(orders)),
+            ended,
         })
     }
 }
@@ -87,7 +124,8 @@ impl Worker {
 pub struct RunningWorker {
     order: watch::Sender<Option<Shutdown>>,
     counters: Arc<Counters>,
-    dispatching: JoinHandle<Result<(), BrokerError>>,
+    /// How the dispatcher ended, or what it panicked with.
+    ended: oneshot::Receiver<thread::Result<Result<(), BrokerError>>>,
 }
 
 impl RunningWorker {
@@ -112,9 +150,9 @@ impl RunningWorker {
     ///
     /// The [`BrokerError`] that made it stop by itself.
     pub async fn wait(mut self) -> Result<WorkerReport, BrokerError> {
-        match (&mut self.dispatching).await {
-            Ok(ended) => ended.map(|()| self.counters.report()),
-            Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
+        match (&mut self.ended).await {
+            Ok(Ok(ended)) => ended.map(|()| self.counters.report()),
+            Ok(Err(panic)) => resume_unwind(panic),
             // Only a runtime that is going away cancels it; the consumer gives back what it holds.
             Err(_) => Ok(self.counters.report()),
         }

@@ -57,7 +57,10 @@ impl BrokerClient {
             format,
             publish_retry,
         });
-        reactor().spawn(Follower::new(results).run(followed));
+        let following = Box::pin(Follower::new(results.clone()).run(followed));
+        if let Err(following) = results.host(following) {
+            reactor().spawn(following);
+        }
         let unpublished = client.unpublished.clone();
         let publishing = publish_all(broker, submitted, follow, unpublished, routes, format);
         reactor().spawn(publishing);
@@ -251,7 +254,7 @@ fn messages_of<'a>(
         .unwrap_or_default();
     let chunk = match &invocation.work {
         Work::Encoded(chunk) => Some(chunk),
-        Work::Local(_) | Work::Shared(_) => None,
+        Work::Local(_) | Work::Shared(_) | Work::Message(_) => None,
     };
     chunk.into_iter().flat_map(move |chunk| {
         let (options, destination) = (options.clone(), destination.clone());

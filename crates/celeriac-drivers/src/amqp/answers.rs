@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use celeriac_core::message::later;
 use celeriac_core::results::ResultWatch;
-use celeriac_core::{BoxFuture, BrokerError, ResultBackend, StoredResult, TaskId};
+use celeriac_core::{BoxFuture, BrokerError, EncodedResult, ResultBackend, StoredResult, TaskId};
+use celeriac_wire::message::content_encoding;
 use celeriac_wire::result;
 use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
@@ -120,6 +121,27 @@ pub(crate) fn letter(stored: &StoredResult, to: &str) -> Option<Letter> {
         to: Entity::Private(to.to_owned()),
         properties: Properties::new(&description, &headers).ok()?,
         body: body.into(),
+    })
+}
+
+/// The letter that carries a result to the letter.
+fn exact_letter(result: &EncodedResult, to: &str) -> Option<Letter> {
+    let id = result.id.to_string();
+    let content_type = result.payload.content_type;
+    let description = Description {
+        content_type: content_type.as_str(),
+        content_encoding: content_encoding(content_type),
+        correlation_id: Some(result.correlation_id.as_deref().unwrap_or(&id)),
+        priority: Some(0),
+        ..Description::default()
+    };
+    let properties = Properties::new(&description, &Map::new())
+        .inspect_err(|error| tracing::error!(task.id = id, %error, "a result cannot be sent"))
+        .ok()?;
+    Some(Letter {
+        to: Entity::Private(to.to_owned()),
+        properties,
+        body: result.payload.bytes.clone(),
     })
 }
 
@@ -334,6 +356,17 @@ impl ResultBackend for AmqpResults {
             let sent = results
                 .iter()
                 .filter_map(|result| letter(result, result.trail.reply_to.as_deref()?));
+            hub.send(sent.collect()).await
+        }))
+    }
+
+    /// Sends the results to where they say. Those that name no place are nobody's.
+    fn store_encoded(&self, results: Vec<EncodedResult>) -> BoxFuture<'_, Result<(), BrokerError>> {
+        let hub = self.0.hub.clone();
+        Box::pin(runtime::run(async move {
+            let sent = results
+                .iter()
+                .filter_map(|result| exact_letter(result, result.reply_to.as_deref()?));
             hub.send(sent.collect()).await
         }))
     }

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use celeriac_core::Message;
-use celeriac_wire::WireMessage;
+use celeriac_wire::{DecodeError, WireMessage};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::hub::Letter;
 use super::names::Entity;
-use super::transport::{Description, Properties};
+use super::transport::{Description, Entry, Properties};
 
 /// How often a message was delivered and counted before it was published again.
 const DELIVERIES: &str = "celeriac-deliveries";
@@ -56,57 +56,130 @@ pub(crate) fn encode(to: Entity, message: &Message) -> Result<Letter, String> {
     })
 }
 
-/// The message that was delivered, or why it is none.
-pub(crate) fn decode(properties: &Properties, body: &Bytes) -> Result<Message, String> {
+/// The message that was delivered, its body inflated to at most `limit_bytes`, or why it is none;
+/// and what its headers say of its way. All in one go over them, as it is done for every delivery.
+pub(crate) fn open(
+    properties: &Properties,
+    body: &Bytes,
+    limit_bytes: usize,
+) -> (Result<Message, DecodeError>, Way) {
+    let mut way = Way::default();
+    let headers = properties.read_headers(|entry| way.note(entry) || says_nothing(entry));
+    match headers {
+        Ok(headers) => {
+            let said = wire_properties(properties);
+            let message = said.call(headers, body.clone(), limit_bytes);
+            (message.map(tidied), way)
+        }
+        // Protocol 1, or malformed: the way through all steps says which.
+        Err(_) => (
+            decode_by_steps(properties, body, limit_bytes),
+            Way::of(properties),
+        ),
+    }
+}
+
+fn decode_by_steps(
+    properties: &Properties,
+    body: &Bytes,
+    limit_bytes: usize,
+) -> Result<Message, DecodeError> {
     let (mut headers, wrong) = properties.headers();
     if let Some(wrong) = wrong {
-        return Err(wrong);
+        return Err(DecodeError::Headers(wrong));
     }
     headers.retain(|name, _| !is_of_transport(name));
-    let owned = |text: Option<&str>| text.map(str::to_owned);
     let wire = WireMessage {
         headers,
-        properties: celeriac_wire::Properties {
-            correlation_id: owned(properties.correlation_id()),
-            reply_to: owned(properties.reply_to()),
-            delivery_mode: properties.delivery_mode(),
-            priority: properties.priority(),
-            content_type: properties.content_type().to_owned(),
-            content_encoding: properties.content_encoding().to_owned(),
-            expiration: None,
-        },
+        properties: wire_properties(properties),
         body: body.clone(),
     };
-    let mut message = wire.decode().map_err(|error| error.to_string())?;
-    let headers = &mut message.headers;
-    headers
-        .extra
-        .retain(|name, value| !says_nothing(name, value));
-    headers.timelimit = headers.timelimit.filter(|limits| *limits != (None, None));
-    Ok(message)
+    wire.decode_within(limit_bytes).map(tidied)
+}
+
+fn wire_properties(properties: &Properties) -> celeriac_wire::Properties {
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    celeriac_wire::Properties {
+        correlation_id: owned(properties.correlation_id()),
+        reply_to: owned(properties.reply_to()),
+        delivery_mode: properties.delivery_mode(),
+        priority: properties.priority(),
+        content_type: properties.content_type().to_owned(),
+        content_encoding: properties.content_encoding().to_owned(),
+        expiration: None,
+    }
+}
+
+fn tidied(mut message: Message) -> Message {
+    let limits = &mut message.headers.timelimit;
+    *limits = limits.filter(|limits| *limits != (None, None));
+    message
 }
 
 /// Whether a header that every message has says no more than that it has it.
-fn says_nothing(name: &str, value: &Value) -> bool {
-    match name {
-        "shadow" | "group_index" | "stamped_headers" => value.is_null(),
-        "argsrepr" => value == "()",
-        "kwargsrepr" => value == "{}",
-        "replaced_task_nesting" => value == 0,
-        "stamps" => value.as_object().is_some_and(Map::is_empty),
+fn says_nothing(entry: &Entry<'_>) -> bool {
+    match entry.name {
+        b"argsrepr" => entry.value.is_text("()"),
+        b"kwargsrepr" => entry.value.is_text("{}"),
+        b"replaced_task_nesting" => entry.value.count() == Some(0),
+        b"stamps" => entry.value.is_empty_table(),
         _ => false,
     }
 }
 
-/// How often it was delivered before, as far as that is counted in it.
-pub(crate) fn counted(properties: &Properties) -> u32 {
-    let count = |name| properties.count(name).unwrap_or(0);
-    u32::try_from(count(DELIVERIES) + count(RETURNS)).unwrap_or(u32::MAX)
+/// What the headers of a message say of its way here.
+#[derive(Debug, Default)]
+pub(crate) struct Way {
+    deliveries: Option<u64>,
+    returns: Option<u64>,
+    /// Whether its call was revoked while it waited for its time.
+    pub(crate) is_revoked: bool,
 }
 
-/// Whether its queue counts by itself how often it comes back.
-pub(crate) fn counts_itself(properties: &Properties) -> bool {
-    properties.count(RETURNS).is_some()
+impl Way {
+    /// That of a message with these properties.
+    pub(crate) fn of(properties: &Properties) -> Self {
+        let mut way = Self::default();
+        for entry in properties.entries() {
+            way.note(&entry);
+        }
+        way
+    }
+
+    /// Takes note of a header, if it is about the way.
+    fn note(&mut self, entry: &Entry<'_>) -> bool {
+        // Most are not, and their first letter says so.
+        let Some(b'c' | b'x') = entry.name.first() else {
+            return false;
+        };
+        let Ok(name) = std::str::from_utf8(entry.name) else {
+            return false;
+        };
+        match name {
+            DELIVERIES => self.deliveries = entry.value.count(),
+            RETURNS => self.returns = entry.value.count(),
+            REVOKED => self.is_revoked = entry.value.count().is_some(),
+            _ => {}
+        }
+        is_of_transport(name)
+    }
+
+    /// How often the message was delivered before, as far as that is counted in it.
+    pub(crate) fn counted(&self) -> u32 {
+        let [deliveries, returns] = [self.deliveries, self.returns].map(Option::unwrap_or_default);
+        u32::try_from(deliveries.saturating_add(returns)).unwrap_or(u32::MAX)
+    }
+
+    /// The same with what only the server knows: whether the message comes back now.
+    pub(crate) fn before(&self, redelivered: bool) -> u32 {
+        let uncounted = redelivered && !self.counts_itself();
+        self.counted().saturating_add(u32::from(uncounted))
+    }
+
+    /// Whether its queue counts by itself how often it comes back.
+    pub(crate) fn counts_itself(&self) -> bool {
+        self.returns.is_some()
+    }
 }
 
 /// The properties with which it is published again, delivered `count` times so far.
@@ -135,14 +208,9 @@ pub(crate) fn kept(properties: &Properties) -> Option<i64> {
 
 /// Marks a message whose call is revoked.
 pub(crate) fn mark_revoked(properties: &Properties) -> Result<Properties, String> {
-    let mut marked = with_count(properties, counted(properties))?;
+    let mut marked = with_count(properties, Way::of(properties).counted())?;
     marked.set_headers(&Map::from_iter([(REVOKED.to_owned(), 1.into())]))?;
     Ok(marked)
-}
-
-/// Whether it is marked as revoked.
-pub(crate) fn is_marked_revoked(properties: &Properties) -> bool {
-    properties.count(REVOKED).is_some()
 }
 
 /// The headers as JSON, without those of the way.
@@ -167,13 +235,22 @@ mod tests {
         encode(to, &message).unwrap()
     }
 
+    fn decode(properties: &Properties, body: &Bytes) -> Message {
+        open(properties, body, usize::MAX).0.unwrap()
+    }
+
     #[test]
     fn a_message_comes_out_as_it_went_in() {
         let sent = letter();
-        let message = decode(&sent.properties, &sent.body).unwrap();
-        assert_eq!(message.headers.extra["mine"], json!({"a": [1]}));
+        let message = decode(&sent.properties, &sent.body);
+        assert_eq!(
+            Value::Object(message.headers.extra.clone()),
+            json!({"mine": {"a": [1]}})
+        );
+        let by_steps = decode_by_steps(&sent.properties, &sent.body, usize::MAX);
+        assert_eq!(by_steps.unwrap().headers.extra["mine"], json!({"a": [1]}));
         let again = encode(sent.to.clone(), &message).unwrap();
-        assert_eq!(decode(&again.properties, &again.body).unwrap(), message);
+        assert_eq!(decode(&again.properties, &again.body), message);
         assert_eq!(again.properties.reply_to(), Some("answers"));
     }
 
@@ -181,10 +258,24 @@ mod tests {
     fn the_count_travels_in_a_header_that_the_task_does_not_see() {
         let sent = letter();
         let again = with_count(&sent.properties, 3).unwrap();
-        assert_eq!(counted(&again), 3);
-        assert!(!counts_itself(&again));
-        let message = decode(&again, &sent.body).unwrap();
+        let (message, way) = open(&again, &sent.body, usize::MAX);
+        assert_eq!((way.counted(), way.counts_itself()), (3, false));
+        let message = message.unwrap();
         assert!(!message.headers.extra.contains_key(DELIVERIES));
-        assert_eq!(counted(&with_count(&again, 0).unwrap()), 0);
+        assert_eq!(Way::of(&with_count(&again, 0).unwrap()).counted(), 0);
+    }
+
+    #[test]
+    fn what_is_no_call_is_counted_too() {
+        let count = Map::from_iter([
+            (DELIVERIES.to_owned(), 4.into()),
+            (RETURNS.to_owned(), 2.into()),
+        ]);
+        let mut properties = mark_revoked(&Properties::default()).unwrap();
+        properties.set_headers(&count).unwrap();
+        let (message, way) = open(&properties, &Bytes::new(), usize::MAX);
+        assert!(message.is_err());
+        let said = (way.counted(), way.counts_itself(), way.is_revoked);
+        assert_eq!(said, (6, true, true));
     }
 }

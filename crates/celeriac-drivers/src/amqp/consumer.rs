@@ -182,7 +182,7 @@ async fn settle(
     let tags: Vec<i64> = settlements.iter().map(|it| it.tag).collect();
     let connected = intake.channel().is_some_and(|channel| channel.is_open());
     let mut seen = HashSet::new();
-    for settlement in settlements {
+    for settlement in settlements.into_iter().filter(has_consequences) {
         let ours = intake.shelf().handed(settlement.tag).cloned();
         if let Some(handed) = ours.filter(|_| connected && seen.insert(settlement.tag)) {
             letters.extend(letters_of(&intake, settlement, &handed)?);
@@ -210,6 +210,13 @@ async fn settle(
         }
     };
     Ok(ours.into_iter().map(how).collect())
+}
+
+/// Whether more follows than that the delivery is acknowledged.
+fn has_consequences(settlement: &Settlement) -> bool {
+    !matches!(settlement.verdict, Verdict::Ack)
+        || settlement.result.is_some()
+        || !settlement.follow_ups.is_empty()
 }
 
 /// Puts queues of the consumer's own in the place of those that are broadcasts.

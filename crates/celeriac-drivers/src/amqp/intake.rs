@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
-use celeriac_core::{BrokerError, Cause, TaskId};
+use celeriac_core::{BrokerError, Cause, Message, TaskId};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -82,6 +82,11 @@ impl Intake {
 
     pub(crate) fn set_channel(&self, channel: Option<Channel>) {
         *lock(&self.channel) = channel;
+    }
+
+    /// Whether the call of a message is known to be revoked.
+    pub(crate) fn is_revoked(&self, message: &Message) -> bool {
+        self.shelf().revocations.contains(&message.headers.id)
     }
 
     /// Why there is no connection, if that was not told yet.

@@ -53,6 +53,7 @@
 
 mod acks;
 mod answers;
+mod arrivals;
 mod broker;
 mod codec;
 mod consumer;

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::{Brief, BrokerError, Message};
+use celeriac_core::BrokerError;
 use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{FutureExt as _, StreamExt as _, future, stream};
 use jiff::Timestamp;
@@ -16,22 +16,19 @@ use serde_json::Map;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::arrivals::{Aside, Bulky};
 use super::control::{self, Heard};
-use super::dead::Burial;
 use super::hub::Letter;
 use super::intake::{Intake, Order, lock};
 use super::names::{Entity, broadcast_of};
 use super::settings::QueueType;
-use super::shelf::{Item, Raw};
-use super::sort::{Sorted, sort};
+use super::sort::Sorted;
 use super::transport::{Channel, Connection, Consume, Incoming, LinkError, QueueFlags, Stream};
 use super::{codec, failure, keeping, native};
+use crate::inflating::Inflating;
 
 /// The most deliveries that are taken up together.
 const BULK: usize = 1000;
-
-/// The wait before what could not be set aside is tried again.
-const AGAIN: Duration = Duration::from_millis(300);
 
 /// How many messages are given back together.
 const GIVEN_BACK_TOGETHER: usize = 200;
@@ -53,13 +50,6 @@ pub(crate) enum End {
     Lost(LinkError),
 }
 
-/// A delivery that goes somewhere else than to the worker.
-struct Aside {
-    tag: u64,
-    letter: Letter,
-    result: Option<Letter>,
-}
-
 type Arrival = (Source, Option<Result<Incoming, LinkError>>);
 
 /// See the module.
@@ -74,10 +64,11 @@ pub(crate) struct Session {
     demand: watch::Receiver<usize>,
     declared: HashSet<usize>,
     subscriptions: Vec<u64>,
-    asides: Vec<Aside>,
-    again: Option<Instant>,
+    pub(super) inflating: Inflating<Bulky, Sorted>,
+    pub(super) asides: Vec<Aside>,
+    pub(super) again: Option<Instant>,
     /// Whether what is aside could not be published when that was last tried.
-    is_stuck: bool,
+    pub(super) is_stuck: bool,
     pub(super) kept: HashSet<usize>,
     pub(super) keep_at: Instant,
 }
@@ -159,6 +150,7 @@ impl Session {
             streams: SelectAll::new(),
             declared: HashSet::new(),
             subscriptions,
+            inflating: Inflating::default(),
             asides: Vec::new(),
             again: None,
             is_stuck: false,
@@ -174,6 +166,9 @@ impl Session {
             let step = tokio::select! {
                 Some(arrival) = self.streams.next(), if !self.streams.is_empty() => {
                     self.take_up(arrival).await
+                }
+                (bulky, sorted) = self.inflating.next(Bulky::start) => {
+                    self.inflated(bulky, sorted).await
                 }
                 broadcast = self.broadcasts.next() => self.hear(broadcast),
                 Ok(()) = self.demand.changed() => self.adjust().await,
@@ -262,107 +257,6 @@ impl Session {
             self.adjust().await?;
         }
         Ok(())
-    }
-
-    /// Puts a delivery on the shelf, or aside.
-    fn sort(&mut self, queue: usize, incoming: Incoming) {
-        let intake = self.intake.clone();
-        let mut shelf = intake.shelf();
-        shelf.arrived(incoming.tag);
-        let limit = intake.subscription.most_deliveries();
-        let is_revoked = |message: &Message| {
-            shelf.revocations.contains(&message.headers.id)
-                || codec::is_marked_revoked(&incoming.properties)
-        };
-        let now = Timestamp::now();
-        let name = shelf.queue(queue).clone();
-        // What is broadcast waits here, as the queues of delays outlive it.
-        let waits_here = broadcast_of(&name).is_some();
-        let body_limit = intake.body_limit_bytes;
-        let sorted = sort(&incoming, body_limit, limit, now, waits_here, is_revoked);
-        let (tag, raw) = (
-            incoming.tag,
-            Raw {
-                properties: incoming.properties,
-                body: incoming.body,
-            },
-        );
-        let (to, count) = match sorted {
-            Sorted::For(message, deliveries, due) => {
-                if codec::is_marked_revoked(&raw.properties) {
-                    shelf.revocations.add(message.headers.id.clone());
-                }
-                let item = Item {
-                    tag,
-                    queue,
-                    deliveries,
-                    message,
-                    raw,
-                };
-                return shelf.put(item, due);
-            }
-            Sorted::Wait(level, count) => (Entity::Delayed(name, level), count),
-            Sorted::Count(count) => (Entity::Tasks(name), count),
-            Sorted::Dead(reason, detail, deliveries, failure) => {
-                drop(shelf);
-                let result = failure.and_then(|failure| {
-                    super::answers::letter(&failure, raw.properties.reply_to()?)
-                });
-                tracing::warn!(
-                    queue = %name,
-                    reason = reason.as_str(),
-                    detail = %Brief(&detail),
-                    "a message is dead"
-                );
-                let burial = Burial::new(name, reason, detail, deliveries);
-                self.asides.push(Aside {
-                    tag,
-                    letter: burial.letter(&raw),
-                    result,
-                });
-                return;
-            }
-        };
-        drop(shelf);
-        // What was decoded has a form in AMQP, and a count more does not change that.
-        if let Ok(properties) = codec::with_count(&raw.properties, count) {
-            let letter = Letter {
-                to,
-                properties,
-                body: raw.body,
-            };
-            self.asides.push(Aside {
-                tag,
-                letter,
-                result: None,
-            });
-        }
-    }
-
-    /// Publishes where they go what is set aside, and then acknowledges it.
-    async fn set_aside(&mut self) {
-        self.again = None;
-        if self.asides.is_empty() {
-            return;
-        }
-        let letters = self.asides.iter().flat_map(|aside| {
-            let result = aside.result.iter().cloned();
-            result.chain([aside.letter.clone()])
-        });
-        match self.intake.hub.send(letters.collect()).await {
-            Ok(()) => {
-                self.is_stuck = false;
-                let tags: Vec<_> = self.asides.drain(..).map(|aside| aside.tag).collect();
-                self.intake.acknowledge(tags);
-            }
-            Err(error) => {
-                // Told once, for it is tried every moment.
-                if !std::mem::replace(&mut self.is_stuck, true) {
-                    tracing::warn!(%error, help = error.help(), "cannot set messages aside, will try again");
-                }
-                self.again = Some(Instant::now() + AGAIN);
-            }
-        }
     }
 
     /// Fits the subscriptions to what the worker could take.
@@ -502,7 +396,13 @@ impl Session {
         if self.drain().await.is_err() || !self.asides.is_empty() {
             return;
         }
-        let held = self.intake.shelf().clear_out();
+        let mut held = self.intake.shelf().clear_out();
+        held.extend(
+            self.inflating
+                .clear_out()
+                .into_iter()
+                .map(Bulky::given_back),
+        );
         for batch in held.chunks(GIVEN_BACK_TOGETHER) {
             let letters = batch.iter().filter_map(|(_, queue, deliveries, raw)| {
                 let name = self.intake.shelf().queue(*queue).clone();

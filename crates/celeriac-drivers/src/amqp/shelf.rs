@@ -70,6 +70,8 @@ pub(crate) struct Shelf {
     lanes: Vec<Lane>,
     later: BTreeMap<(Timestamp, u64), Item>,
     handed: HashMap<i64, Handed>,
+    /// What is inflated before it is put here: its queue and its number.
+    bulky: Vec<(usize, u64)>,
     /// What the worker still holds of what a lost channel delivered.
     adrift: HashMap<TaskId, i64>,
     unsettled: Unsettled,
@@ -81,7 +83,7 @@ pub(crate) struct Shelf {
     last_arrived: u64,
     /// Up to here all have arrived.
     all_arrived: u64,
-    /// What has arrived beyond.
+    /// What has arrived beyond; hardly ever anything.
     ahead: HashSet<u64>,
 }
 
@@ -112,6 +114,7 @@ impl Shelf {
             lanes: queues.iter().map(lane).collect(),
             later: BTreeMap::new(),
             handed: HashMap::new(),
+            bulky: Vec::new(),
             adrift: HashMap::new(),
             unsettled: Unsettled::default(),
             revocations: Revocations::default(),
@@ -135,7 +138,8 @@ impl Shelf {
         let mut used = vec![0; self.lanes.len()];
         let handed = self.handed.values().map(|it| (it.queue, it.tag));
         let later = self.later.values().map(|it| (it.queue, it.tag));
-        for (queue, tag) in handed.chain(later) {
+        let bulky = self.bulky.iter().copied();
+        for (queue, tag) in handed.chain(later).chain(bulky) {
             used[queue] += usize::from(tag >= self.lanes[queue].since);
         }
         let misfit = |(index, lane): (usize, &Lane)| {
@@ -161,7 +165,14 @@ impl Shelf {
     /// Takes note of a delivery that must be settled.
     pub(crate) fn arrived(&mut self, tag: u64) {
         self.last_arrived = self.last_arrived.max(tag);
-        self.ahead.insert(tag);
+        if tag == self.all_arrived + 1 {
+            self.all_arrived = tag;
+            while self.ahead.remove(&(self.all_arrived + 1)) {
+                self.all_arrived += 1;
+            }
+        } else {
+            self.ahead.insert(tag);
+        }
         self.unsettled.add(tag);
     }
 
@@ -173,6 +184,16 @@ impl Shelf {
         self.all_arrived = self.last_arrived;
         self.ahead.clear();
         astray
+    }
+
+    /// Takes note of a delivery that is to be inflated first.
+    pub(crate) fn put_bulky(&mut self, queue: usize, tag: u64) {
+        self.bulky.push((queue, tag));
+    }
+
+    /// It is inflated.
+    pub(crate) fn take_bulky(&mut self, tag: u64) {
+        self.bulky.retain(|(_, other)| *other != tag);
     }
 
     /// Puts a message where it waits for the worker.
@@ -326,6 +347,7 @@ impl Shelf {
     pub(crate) fn lose(&mut self) {
         self.unsettled.clear();
         self.later.clear();
+        self.bulky.clear();
         self.last_arrived = 0;
         self.all_arrived = 0;
         self.ahead.clear();
@@ -464,6 +486,10 @@ mod tests {
         shelf.take(1);
         assert_eq!(shelf.misfits(10), [(0, 10)]);
         assert_eq!(shelf.misfits(900), [(0, 1024)]);
+        shelf.put_bulky(0, 2);
+        assert_eq!(shelf.misfits(9), [(0, 9)]);
+        shelf.take_bulky(2);
+        assert_eq!(shelf.misfits(9), []);
         shelf.subscribed(0, 1024);
         assert_eq!(shelf.misfits(5), [(0, 5)]);
     }
@@ -477,5 +503,18 @@ mod tests {
         assert_eq!(shelf.gone_astray(), [3]);
         shelf.arrived(5);
         assert!(shelf.gone_astray().is_empty());
+        for tag in [7, 6, 9, 8, 10] {
+            shelf.arrived(tag);
+        }
+        assert!(shelf.gone_astray().is_empty());
+    }
+
+    #[test]
+    fn numbers_that_have_arrived_take_no_memory() {
+        let mut shelf = shelf(1);
+        for tag in 1..1000 {
+            shelf.arrived(tag);
+        }
+        assert!(shelf.ahead.is_empty());
     }
 }

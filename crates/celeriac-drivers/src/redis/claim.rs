@@ -12,7 +12,7 @@ use super::scripts;
 use celeriac_core::QueueName;
 
 /// The most messages one script claims.
-const MOST: usize = 1000;
+pub(super) const MOST: usize = 1000;
 
 /// What base64 and headers add to a body.
 const ENVELOPE_BYTES: usize = 1 << 20;
@@ -23,6 +23,7 @@ pub(super) struct Claim {
     pub(super) owner: Arc<str>,
     /// In the order of their turns.
     pub(super) queues: Vec<QueueName>,
+    /// How many, and no more than [`MOST`].
     pub(super) credit: usize,
     pub(super) most_deliveries: NonZeroU32,
     /// How many messages that were delivered before may be claimed.
@@ -68,7 +69,7 @@ pub(super) async fn claim(link: &Link, keys: &Keys, claim: &Claim) -> Result<Cat
         .chain(lists.iter().map(String::as_str));
     let mut call = Call::new(&scripts::CLAIM, names);
     call.arg(&*claim.owner)
-        .arg(claim.credit.min(MOST))
+        .arg(claim.credit)
         .arg(claim.most_deliveries.get())
         .arg(claim.suspects.min(1 << 30))
         .arg(claim.body_limit_bytes / 3 * 4 + ENVELOPE_BYTES)

@@ -10,9 +10,11 @@ use celeriac_core::{
     BoxFuture, Brief, BrokerError, Consumer, DeadReason, Delivery, Message, Settled, Settlement,
     TaskError, TaskId, Verdict,
 };
-use celeriac_wire::envelope::Incoming;
+use celeriac_wire::compression::DEFAULT_INFLATED_LIMIT_BYTES;
+use celeriac_wire::envelope::{Incoming, IncomingError};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, oneshot};
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -23,8 +25,8 @@ use super::fetch::{Desk, Fetched, fetch};
 use super::keeper::{self, Keeper};
 use super::link::{Call, detached, runtime};
 use super::scripts;
-use super::settle::{self, Ending};
 use super::store::Inner;
+use crate::inflating::{AT_ONCE_BYTES, Inflating};
 use crate::refusal;
 
 /// How many waiting messages go back in one step when the last consumer leaves.
@@ -33,10 +35,22 @@ const UNPARKED_AT_ONCE: usize = 1000;
 /// How many messages are claimed at once, at most, where all that come are to wait for their time.
 const FARTHEST: usize = 500;
 
+/// The message that was claimed, or why it is none.
+type Read = Result<Message, ReadError>;
+
+/// A message that takes long to inflate.
+#[derive(Debug)]
+struct Bulky {
+    number: i64,
+    claimed: Arc<Claimed>,
+    /// The server's time when it was claimed.
+    now_ms: i64,
+}
+
 /// A consumer of some queues of one store.
 pub(super) struct RedisConsumer {
-    inner: Arc<Inner>,
-    desk: Arc<Desk>,
+    pub(super) inner: Arc<Inner>,
+    pub(super) desk: Arc<Desk>,
     broadcasts: Broadcasts,
     receiving: Mutex<Receiving>,
     revoking: Mutex<()>,
@@ -47,6 +61,7 @@ pub(super) struct RedisConsumer {
 struct Receiving {
     asked: Option<oneshot::Receiver<Result<Fetched, Failure>>>,
     ready: VecDeque<Delivery>,
+    inflating: Inflating<Bulky, Read>,
     /// What is to be settled before anything is delivered.
     unfit: Vec<Settlement>,
     /// What is to wait for its time.
@@ -116,47 +131,71 @@ impl RedisConsumer {
     }
 
     fn sort(&self, receiving: &mut Receiving, fetched: Fetched) {
-        let limit = self.desk.subscription.most_deliveries().get();
         for (number, claimed) in fetched.messages {
-            let message = read(&claimed, self.inner.options.body_limit_bytes);
-            if claimed.deliveries > limit {
-                receiving.unfit.push(exhausted(number, limit, message.ok()));
-                continue;
+            match read(&claimed, self.inner.options.body_limit_bytes, AT_ONCE_BYTES) {
+                Err(ReadError::Bulky) => receiving.inflating.add(Bulky {
+                    number,
+                    claimed: claimed.into(),
+                    now_ms: fetched.now_ms,
+                }),
+                read => self.was_read(receiving, number, &claimed, read, fetched.now_ms),
             }
-            let message = match message {
-                Ok(message) => message,
-                Err(reason) => {
-                    warn!(
-                        queue = %claimed.queue,
-                        reason = DeadReason::Malformed.as_str(),
-                        detail = %Brief(&reason),
-                        "a message is dead"
-                    );
-                    receiving.unfit.push(Settlement {
-                        tag: number,
-                        verdict: Verdict::Dead(DeadReason::Malformed, reason),
-                        result: None,
-                        follow_ups: Vec::new(),
-                    });
-                    continue;
-                }
-            };
-            let id = &message.headers.id;
-            self.desk.hold().name(number, id.clone());
-            let delivery = Delivery {
-                tag: number,
-                queue: claimed.queue,
-                deliveries: claimed.deliveries,
-                revoked: self.desk.revocations.contains(id),
-                message,
-            };
-            let eta = delivery.message.headers.eta;
-            let waits = eta.is_some_and(|eta| eta.as_millisecond() > fetched.now_ms);
-            if waits && !delivery.revoked {
-                receiving.early.push(delivery);
-            } else {
-                receiving.ready.push_back(delivery);
+        }
+    }
+
+    /// Has another thread read a message.
+    fn start_reading(&self, bulky: &Bulky) -> JoinHandle<Read> {
+        let (claimed, limit_bytes) = (bulky.claimed.clone(), self.inner.options.body_limit_bytes);
+        runtime().spawn_blocking(move || read(&claimed, limit_bytes, DEFAULT_INFLATED_LIMIT_BYTES))
+    }
+
+    fn was_read(
+        &self,
+        receiving: &mut Receiving,
+        number: i64,
+        claimed: &Claimed,
+        read: Read,
+        now_ms: i64,
+    ) {
+        let limit = self.desk.subscription.most_deliveries().get();
+        if claimed.deliveries > limit {
+            receiving.unfit.push(exhausted(number, limit, read.ok()));
+            return;
+        }
+        let message = match read {
+            Ok(message) => message,
+            Err(reason) => {
+                let reason = reason.to_string();
+                warn!(
+                    queue = %claimed.queue,
+                    reason = DeadReason::Malformed.as_str(),
+                    detail = %Brief(&reason),
+                    "a message is dead"
+                );
+                receiving.unfit.push(Settlement {
+                    tag: number,
+                    verdict: Verdict::Dead(DeadReason::Malformed, reason),
+                    result: None,
+                    follow_ups: Vec::new(),
+                });
+                return;
             }
+        };
+        let id = &message.headers.id;
+        self.desk.hold().name(number, id.clone());
+        let delivery = Delivery {
+            tag: number,
+            queue: claimed.queue.clone(),
+            deliveries: claimed.deliveries,
+            revoked: self.desk.revocations.contains(id),
+            message,
+        };
+        let eta = delivery.message.headers.eta;
+        let waits = eta.is_some_and(|eta| eta.as_millisecond() > now_ms);
+        if waits && !delivery.revoked {
+            receiving.early.push(delivery);
+        } else {
+            receiving.ready.push_back(delivery);
         }
     }
 
@@ -175,6 +214,7 @@ impl RedisConsumer {
                 .arg(headers.id.to_string());
         }
         let how: Vec<u8> = self.inner.run(call).await?;
+        self.desk.has_parked();
         let mut revoked = Vec::new();
         for (mut delivery, how) in early.drain(..).zip(how) {
             if how == 2 {
@@ -191,45 +231,6 @@ impl RedisConsumer {
         BrokerError::Closed {
             address: self.inner.address.clone(),
         }
-    }
-
-    /// Carries out settlements of deliveries that are held here.
-    async fn carry_out(&self, settlements: Vec<Settlement>) -> Result<Vec<Settled>, BrokerError> {
-        let limit = self.desk.subscription.most_deliveries().get();
-        let mut settled = vec![Settled::LeaseLost; settlements.len()];
-        let (mut endings, mut places) = (Vec::new(), Vec::new());
-        for (place, settlement) in settlements.into_iter().enumerate() {
-            let tag = settlement.tag;
-            let Some(mut held) = self.desk.hold().get(tag).cloned() else {
-                continue;
-            };
-            held.deliveries = held.deliveries.min(limit);
-            endings.push(Ending::encode(settlement, &held, &self.inner).await?);
-            places.push((place, tag));
-        }
-        let queues = endings.iter().flat_map(|ending| &ending.follow_ups);
-        self.inner
-            .know_queues(queues.filter_map(|message| message.queue.as_ref()))
-            .await?;
-        let mut done = Vec::with_capacity(endings.len());
-        let mut rest = &endings[..];
-        while !rest.is_empty() {
-            let (batch, others) = rest.split_at(settle::batch_len(rest));
-            let answer: Vec<u8> = self
-                .inner
-                .run(settle::call(batch, &self.inner.keys))
-                .await?;
-            done.extend(answer);
-            rest = others;
-        }
-        for ((place, tag), done) in places.into_iter().zip(done) {
-            if done == 1 {
-                settled[place] = Settled::Done;
-            }
-            self.desk.hold().let_go(tag);
-        }
-        self.desk.let_through();
-        Ok(settled)
     }
 
     /// Gives back what is held and leaves.
@@ -283,15 +284,35 @@ async fn unpark_for_others(inner: &Inner, desk: &Desk) -> Result<(), Failure> {
     }
 }
 
-/// The message that was claimed, or why it is none.
-fn read(claimed: &Claimed, limit_bytes: usize) -> Result<Message, String> {
-    let message = Incoming::read(&claimed.text)
-        .map_err(|error| error.to_string())?
-        .message;
+/// Why what was claimed is no message.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    /// It inflates to more than was allowed here, and others are not to wait for it.
+    #[error("its body inflates to more than others can wait for")]
+    Bulky,
+    #[error("its body is over the limit")]
+    TooLarge,
+    #[error(transparent)]
+    Malformed(IncomingError),
+    #[error("reading it failed: {0}")]
+    Panicked(JoinError),
+}
+
+/// Reads a message whose body has at most `limit_bytes`, or inflates to at most `inflated_bytes`.
+fn read(claimed: &Claimed, limit_bytes: usize, inflated_bytes: usize) -> Read {
+    let message = match Incoming::read_within(&claimed.text, inflated_bytes) {
+        Ok(incoming) => incoming.message,
+        Err(error)
+            if error.is_over_inflated_limit() && inflated_bytes < DEFAULT_INFLATED_LIMIT_BYTES =>
+        {
+            return Err(ReadError::Bulky);
+        }
+        Err(error) => return Err(ReadError::Malformed(error)),
+    };
     // What it may inflate to has a limit of its own, and what travels was measured when claimed.
     let inflated = message.headers.extra.contains_key("compression");
     if !inflated && message.body.bytes.len() > limit_bytes {
-        return Err("its body is over the limit".to_owned());
+        return Err(ReadError::TooLarge);
     }
     Ok(message)
 }
@@ -350,7 +371,14 @@ impl Consumer for RedisConsumer {
                 }
                 let most = credit.max(receiving.reach);
                 let asked = receiving.asked.get_or_insert_with(|| self.ask(most));
-                let fetched = asked.await;
+                let fetched = tokio::select! {
+                    fetched = asked => fetched,
+                    (it, read) = receiving.inflating.next(|it| self.start_reading(it)) => {
+                        let read = read.unwrap_or_else(|panic| Err(ReadError::Panicked(panic)));
+                        self.was_read(receiving, it.number, &it.claimed, read, it.now_ms);
+                        continue;
+                    }
+                };
                 receiving.asked = None;
                 let fetched = fetched
                     .unwrap_or_else(|_| Err(Failure::misfit("its task panicked", "report it")));

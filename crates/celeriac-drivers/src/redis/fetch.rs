@@ -11,11 +11,11 @@ use std::time::Duration;
 use celeriac_core::QueueName;
 use celeriac_core::broker::Subscription;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::claim::{Catch, Claim, Claimed, claim};
+use super::claim::{Catch, Claim, Claimed, MOST, claim};
 use super::failure::Failure;
 use super::hold::{Held, Hold};
 use super::keeper;
@@ -26,6 +26,9 @@ use super::store::Inner;
 /// When a request that was given up on can have reached the server at the latest.
 const STRAGGLERS: Duration = Duration::from_secs(20);
 
+/// Longer than anybody waits without looking.
+const FAR: Duration = Duration::from_secs(3600);
+
 /// What the parts of one consumer share.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -34,17 +37,30 @@ pub(super) struct Desk {
     owner: Mutex<Arc<str>>,
     registering: tokio::sync::Mutex<()>,
     closed: AtomicBool,
-    /// Rings when it is closed, and when a settlement lets something through.
+    /// Rings when it is closed, when a settlement lets something through, and when something waits.
     pub(super) bell: watch::Sender<()>,
     hold: Mutex<Hold>,
     turn: AtomicUsize,
     /// Whether the last claim left messages that a settlement will let through.
     held_back: AtomicBool,
+    /// What the last claim found out, if it took all there was and nobody has looked since.
+    emptied: Mutex<Option<Emptied>>,
+    /// How often messages were made to wait for their time.
+    parkings: AtomicUsize,
     /// When to look for messages that were claimed for us without our hearing of it.
     doubts: Mutex<Vec<Instant>>,
     pub(super) revocations: Revocations,
     /// Why the lease could not be renewed, if nobody was told yet.
     trouble: Mutex<Option<Failure>>,
+}
+
+/// What a claim that took all there was has found out.
+#[derive(Debug)]
+struct Emptied {
+    /// When the next of the messages that wait for their time is due, if one waits.
+    next_due: Option<Instant>,
+    /// What the count of parkings was before.
+    parkings: usize,
 }
 
 /// Messages that were fetched together.
@@ -68,6 +84,8 @@ impl Desk {
             hold: Mutex::default(),
             turn: AtomicUsize::new(0),
             held_back: AtomicBool::new(false),
+            emptied: Mutex::default(),
+            parkings: AtomicUsize::new(0),
             doubts: Mutex::default(),
             revocations: Revocations::starting_at(last_revoked),
             trouble: Mutex::default(),
@@ -114,6 +132,18 @@ impl Desk {
         }
     }
 
+    /// Takes note that messages wait for their time which no claim may have seen.
+    pub(super) fn has_parked(&self) {
+        self.parkings.fetch_add(1, Ordering::AcqRel);
+        self.bell.send_replace(());
+    }
+
+    /// What the last claim found out, unless that may have changed by our doing.
+    fn take_emptied(&self) -> Option<Emptied> {
+        let emptied = lock(&self.emptied).take()?;
+        (emptied.parkings == self.parkings.load(Ordering::Acquire)).then_some(emptied)
+    }
+
     /// Whether the server may have booked what we never heard of.
     pub(super) fn is_in_doubt(&self) -> bool {
         !lock(&self.doubts).is_empty()
@@ -147,7 +177,7 @@ impl Desk {
         Claim {
             owner: self.owner(),
             queues,
-            credit,
+            credit: credit.min(MOST),
             most_deliveries: self.subscription.most_deliveries(),
             suspects: suspects.saturating_sub(self.hold().suspects()),
             body_limit_bytes,
@@ -219,54 +249,85 @@ pub(super) async fn fetch(
                 return Ok(found);
             }
         }
-        let limit_bytes = inner.options.body_limit_bytes;
-        let asked = desk.claim(inner.settings.queue_order, credit, limit_bytes);
-        let caught = claim(&inner.link, &inner.keys, &asked).await;
-        let (next_due_ms, held_back, now_ms) = match caught.inspect_err(|_| desk.doubt())? {
-            Catch::Lapsed => {
-                register_anew(&inner, &desk, &asked.owner).await?;
+        let next_due = if let Some(emptied) = desk.take_emptied() {
+            // There is only what came since: to ask for that is cheaper than to claim it.
+            if ears.prick_for_messages(&lists).await.unwrap_or(false) {
                 continue;
             }
-            Catch::Messages {
-                claimed,
-                next_due_ms,
-                last_revoked,
-                held_back,
-                now_ms,
-            } => {
-                let messages = desk.take(&asked.owner, claimed);
-                desk.held_back.store(held_back, Ordering::Release);
-                if !messages.is_empty() {
-                    // Whoever revoked before we claimed is heeded.
-                    if !desk.revocations.covers(last_revoked) {
-                        let heard = desk.revocations.catch_up(&inner.link, &inner.keys).await;
-                        if let Err(failure) = heard {
-                            warn!(
-                                error = &failure as &dyn std::error::Error,
-                                "cannot hear revocations"
-                            );
-                        }
-                    }
-                    return Ok(Fetched { messages, now_ms });
-                }
-                (next_due_ms, held_back, now_ms)
+            emptied.next_due
+        } else {
+            match claim_once(&inner, &desk, credit).await? {
+                Claiming::Got(fetched) => return Ok(fetched),
+                Claiming::Nothing => continue,
+                Claiming::HeldBack => None,
             }
         };
-        if !held_back && ears.prick_for_messages(&lists).await.unwrap_or(false) {
-            continue;
-        }
-        let mut wait = ears.patience();
-        if let Some(due_ms) = next_due_ms {
-            #[expect(clippy::cast_precision_loss, reason = "until the year 287396")]
-            let left_ms = (due_ms - now_ms as f64).max(0.0) + 1.0;
-            wait = wait.min(Duration::try_from_secs_f64(left_ms / 1000.0).unwrap_or(wait));
-        }
+        let looked_at = Instant::now() + ears.patience();
         tokio::select! {
             _ = messages.changed() => {}
             _ = bell.changed() => {}
-            () = tokio::time::sleep(wait) => {}
+            () = sleep_until(next_due.map_or(looked_at, |due| due.min(looked_at))) => {}
         }
     }
+}
+
+/// What a claim came to.
+enum Claiming {
+    Got(Fetched),
+    /// There was nothing, or the lease had ended.
+    Nothing,
+    /// There was something, which a settlement has to let through.
+    HeldBack,
+}
+
+async fn claim_once(inner: &Inner, desk: &Desk, credit: usize) -> Result<Claiming, Failure> {
+    let parkings = desk.parkings.load(Ordering::Acquire);
+    let limit_bytes = inner.options.body_limit_bytes;
+    let asked = desk.claim(inner.settings.queue_order, credit, limit_bytes);
+    let caught = claim(&inner.link, &inner.keys, &asked).await;
+    let Catch::Messages {
+        claimed,
+        next_due_ms,
+        last_revoked,
+        held_back,
+        now_ms,
+    } = caught.inspect_err(|_| desk.doubt())?
+    else {
+        register_anew(inner, desk, &asked.owner).await?;
+        return Ok(Claiming::Nothing);
+    };
+    desk.held_back.store(held_back, Ordering::Release);
+    if !held_back && claimed.len() < asked.credit {
+        let next_due = next_due_ms.map(|due_ms| due_in(due_ms, now_ms));
+        *lock(&desk.emptied) = Some(Emptied { next_due, parkings });
+    }
+    if claimed.is_empty() {
+        return Ok(if held_back {
+            Claiming::HeldBack
+        } else {
+            Claiming::Nothing
+        });
+    }
+    let messages = desk.take(&asked.owner, claimed);
+    // Whoever revoked before we claimed is heeded.
+    if !desk.revocations.covers(last_revoked) {
+        let heard = desk.revocations.catch_up(&inner.link, &inner.keys).await;
+        if let Err(failure) = heard {
+            warn!(
+                error = &failure as &dyn std::error::Error,
+                "cannot hear revocations"
+            );
+        }
+    }
+    Ok(Claiming::Got(Fetched { messages, now_ms }))
+}
+
+/// When it is `due_ms` on the server's clock, which says `now_ms` now.
+fn due_in(due_ms: f64, now_ms: i64) -> Instant {
+    #[expect(clippy::cast_precision_loss, reason = "until the year 287396")]
+    let left_ms = (due_ms - now_ms as f64).max(0.0) + 1.0;
+    let left = Duration::try_from_secs_f64(left_ms / 1000.0).unwrap_or(FAR);
+    Instant::now() + left.min(FAR)
 }
 
 /// Finds messages that the server booked for us in a request whose answer was lost.

@@ -262,12 +262,15 @@ impl Keeper {
         let every = (lease / 4).clamp(Duration::from_millis(20), Duration::from_millis(2500));
         let look_every = every.min(Duration::from_secs(1));
         let mut next_beat = Instant::now() + every;
+        let mut next_look = Instant::now() + look_every;
         let mut bell = self.desk.bell.subscribe();
         while !self.desk.is_closed() {
+            // It may ring with every settlement, which must not put off the next look.
             tokio::select! {
-                () = tokio::time::sleep(look_every) => {}
+                () = tokio::time::sleep_until(next_look) => {}
                 _ = bell.changed() => continue,
             }
+            next_look = Instant::now() + look_every;
             let Some(inner) = self.inner.upgrade() else {
                 return;
             };

@@ -11,26 +11,83 @@ use super::failure::Failure;
 use super::keys::Keys;
 use super::link::Call;
 use super::scripts;
-use super::settle::EncodedResult;
+use super::settle::{EXPIRY_MOST_MS, EncodedResult, MOST_BYTES};
 use super::store::Inner;
 
 /// How many results one command reads or deletes.
 const AT_ONCE: usize = 1000;
 
-/// Stores results, all or none, and tells those who wait.
+/// Stores results, and tells those who wait.
 pub(super) async fn store(inner: &Inner, results: &[StoredResult]) -> Result<(), Failure> {
-    if results.is_empty() {
-        return Ok(());
+    let encode = |stored| EncodedResult::new(stored, &inner.keys, inner.settings.result_serializer);
+    store_together(inner, results.iter().map(encode).collect()).await
+}
+
+/// Stores results in their order, in one step but for those where it must first be read what is there.
+async fn store_together(inner: &Inner, mut left: Vec<EncodedResult>) -> Result<(), Failure> {
+    while !left.is_empty() {
+        let mut call = Call::new(&scripts::STORE, inner.keys.script());
+        for encoded in &left {
+            encoded.add_to(&mut call);
+        }
+        let undecided: Vec<usize> = inner.link.run(call).await?;
+        let mut again = Vec::new();
+        for (place, encoded) in (1..).zip(left) {
+            if undecided.contains(&place) {
+                again.extend(decide(inner, encoded).await?);
+            }
+        }
+        left = again;
     }
-    let mut call = Call::new(&scripts::STORE, inner.keys.script());
-    for stored in results {
-        let encoded = EncodedResult::new(stored, &inner.keys, inner.settings.result_serializer);
-        call.arg(encoded.key)
-            .arg(encoded.payload)
-            .arg(encoded.expiry_ms)
-            .arg(i32::from(encoded.is_final));
+    Ok(())
+}
+
+/// Reads what is stored in the place of `encoded`, where a script could not: nothing is left to store
+/// if that must stay. What nobody here can read gives way only to a final state.
+pub(super) async fn decide(
+    inner: &Inner,
+    mut encoded: EncodedResult,
+) -> Result<Option<EncodedResult>, Failure> {
+    let mut ask = redis::cmd("GET");
+    ask.arg(&encoded.key);
+    let held: Option<Vec<u8>> = inner.link.command(ask).await?;
+    let Some(held) = held else {
+        return Ok(Some(encoded));
+    };
+    let state = result::decode(&held, Timestamp::now()).map(|held| held.state);
+    let may_go = match state {
+        Ok(ResultState::Success) => false,
+        Ok(state) if !state.is_final() => true,
+        _ => encoded.is_final,
+    };
+    encoded.known = held;
+    Ok(may_go.then_some(encoded))
+}
+
+/// Stores results to the letter, in their order, and tells those who wait.
+pub(super) async fn store_encoded(
+    inner: &Inner,
+    results: &[celeriac_core::EncodedResult],
+) -> Result<(), Failure> {
+    let (mut batch, mut size_bytes) = (Vec::new(), 0);
+    for result in results {
+        let payload = result.payload.bytes.clone();
+        if batch.len() == AT_ONCE || size_bytes + payload.len() > MOST_BYTES {
+            store_together(inner, std::mem::take(&mut batch)).await?;
+            size_bytes = 0;
+        }
+        size_bytes += payload.len();
+        // What is not kept at all is still told.
+        let in_ms = |keep: Duration| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        batch.push(EncodedResult {
+            key: inner.keys.result(&result.id.to_string()),
+            payload,
+            expiry_ms: result.keep.map(|keep| in_ms(keep).min(EXPIRY_MOST_MS)),
+            is_final: result.is_final(),
+            known: Vec::new(),
+        });
     }
-    inner.link.run(call).await
+    store_together(inner, batch).await
 }
 
 /// The keys of the results of some calls.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use celeriac_core::{
     BrokerError, ContentType, DeadReason, ErrorKind, QueueName, ResultState, Settlement,
     StoredResult, TaskError, TaskId, Verdict,
@@ -9,17 +10,21 @@ use celeriac_core::{
 use celeriac_wire::result::{self, ResultError};
 use jiff::Timestamp;
 
+use super::failure::Failure;
 use super::keys::Keys;
 use super::link::Call;
 use super::outgoing::{self, Outgoing};
-use super::scripts;
 use super::store::Inner;
+use super::{results, scripts};
 
 /// How many settlements go into one script.
 const MOST: usize = 500;
 
+/// How many messages one script acknowledges.
+pub(super) const ACKED_AT_ONCE: usize = 1000;
+
 /// How many bytes go into one script, unless one settlement alone has more.
-const MOST_BYTES: usize = 4 << 20;
+pub(super) const MOST_BYTES: usize = 4 << 20;
 
 /// A settlement with everything encoded.
 #[derive(Debug)]
@@ -35,9 +40,12 @@ pub(super) struct Ending {
 #[derive(Debug)]
 pub(super) struct EncodedResult {
     pub(super) key: String,
-    pub(super) payload: Vec<u8>,
-    pub(super) expiry_ms: i64,
+    pub(super) payload: Bytes,
+    /// How long it is kept; for ever if nothing is said.
+    pub(super) expiry_ms: Option<i64>,
     pub(super) is_final: bool,
+    /// What is stored in its place and may go, if only we can read that.
+    pub(super) known: Vec<u8>,
 }
 
 /// A verdict with what its script needs to know.
@@ -64,12 +72,25 @@ impl EncodedResult {
         let left = stored.expires_at.duration_since(Timestamp::now());
         Self {
             key: keys.result(&stored.id.to_string()),
-            payload,
-            expiry_ms: i64::try_from(left.as_millis())
-                .unwrap_or(i64::MAX)
-                .min(EXPIRY_MOST_MS),
+            payload: payload.into(),
+            expiry_ms: Some(
+                i64::try_from(left.as_millis())
+                    .unwrap_or(i64::MAX)
+                    .min(EXPIRY_MOST_MS),
+            ),
             is_final: stored.state.is_final(),
+            known: Vec::new(),
         }
+    }
+
+    /// Adds it to a script's arguments.
+    pub(super) fn add_to(&self, call: &mut Call) {
+        call.arg(&self.key).arg(&self.payload[..]);
+        match self.expiry_ms {
+            Some(expiry_ms) => call.arg(expiry_ms),
+            None => call.arg(""),
+        };
+        call.arg(i32::from(self.is_final)).arg(&self.known);
     }
 
     /// The result as a part of a chord.
@@ -96,7 +117,7 @@ fn encode(
 }
 
 /// The longest time Redis can be told: a result kept for ever is kept for a thousand years.
-const EXPIRY_MOST_MS: i64 = 1000 * 365 * 24 * 60 * 60 * 1000;
+pub(super) const EXPIRY_MOST_MS: i64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
 impl EncodedVerdict {
     /// A verdict on a delivery of `queue` that was delivered so often, this time included.
@@ -152,6 +173,17 @@ impl Ending {
         })
     }
 
+    /// Whether nothing follows but that the message is forgotten, as where results are ignored.
+    pub(super) fn is_plain(&self) -> bool {
+        let follows = self.result.is_some() || !self.follow_ups.is_empty();
+        !follows && matches!(self.verdict, EncodedVerdict::Ack)
+    }
+
+    /// Whether the message is to wait for its time.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.verdict, EncodedVerdict::Requeue { eta_ms, .. } if eta_ms > 0)
+    }
+
     fn size_bytes(&self) -> usize {
         let result = self.result.as_ref().map_or(0, |it| it.payload.len());
         let follow_ups: usize = self.follow_ups.iter().map(|it| it.text.len()).sum();
@@ -169,8 +201,41 @@ pub(super) fn batch_len(endings: &[Ending]) -> usize {
     endings.iter().take(MOST).take_while(fits).count().max(1)
 }
 
+/// The script that acknowledges the messages of plain `endings`, all of one owner.
+pub(super) fn acknowledge(endings: &[Ending], keys: &Keys) -> Call {
+    let mut call = Call::new(&scripts::ACK, keys.script());
+    call.arg(endings.first().map_or("", |ending| &ending.owner));
+    for ending in endings {
+        call.arg(&*ending.tag);
+    }
+    call
+}
+
+/// Carries out `endings`, and says of each whether it was still ours.
+///
+/// Where a result is stored that the script cannot read, it is read here and the ending tried again.
+pub(super) async fn carry_out(inner: &Inner, endings: &mut [Ending]) -> Result<Vec<bool>, Failure> {
+    let mut done: Vec<u8> = inner.link.run(call(endings, &inner.keys)).await?;
+    for (ending, done) in endings.iter_mut().zip(&mut done) {
+        while *done == UNDECIDED {
+            if let Some(result) = ending.result.take() {
+                ending.result = results::decide(inner, result).await?;
+            }
+            let again = call(std::slice::from_ref(ending), &inner.keys);
+            [*done] = inner.link.run(again).await?;
+        }
+    }
+    Ok(done.into_iter().map(|done| done == DONE).collect())
+}
+
+/// What the script says of an ending that it carried out.
+const DONE: u8 = 1;
+
+/// What it says of one where a result is stored that it cannot read.
+const UNDECIDED: u8 = 2;
+
 /// The script that carries out `endings`.
-pub(super) fn call(endings: &[Ending], keys: &Keys) -> Call {
+fn call(endings: &[Ending], keys: &Keys) -> Call {
     let mut call = Call::new(&scripts::SETTLE, keys.script());
     call.arg(endings.len());
     for ending in endings {
@@ -181,14 +246,11 @@ pub(super) fn call(endings: &[Ending], keys: &Keys) -> Call {
     }
     for ending in endings {
         match &ending.result {
-            None => call.arg(0),
-            Some(it) => call
-                .arg(1)
-                .arg(&it.key)
-                .arg(&it.payload)
-                .arg(it.expiry_ms)
-                .arg(i32::from(it.is_final)),
-        };
+            None => {
+                call.arg(0);
+            }
+            Some(it) => it.add_to(call.arg(1)),
+        }
         call.arg(ending.follow_ups.len());
         for message in &ending.follow_ups {
             call.arg(message.command())

@@ -8,8 +8,8 @@ use celeriac_core::broker::Subscription;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, BrokerUrl, ChordPart, ChordStore, Consumer, ConsumerInfo,
-    DeadMessage, Destination, Joined, Message, QueueInfo, QueueName, ResultBackend, StoredResult,
-    TaskId,
+    Coroutine, DeadMessage, Destination, EncodedResult, Joined, Message, QueueInfo, QueueName,
+    ResultBackend, StoredResult, TaskId,
 };
 use redis::FromRedisValue;
 use tokio::sync::mpsc;
@@ -280,6 +280,11 @@ impl Broker for RedisStore {
         Some(Arc::new(self.clone()))
     }
 
+    fn host(&self, coroutine: Coroutine) -> Result<(), Coroutine> {
+        runtime().spawn(coroutine);
+        Ok(())
+    }
+
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, BrokerError>> {
         Box::pin(async move { self.inner.told(depth::queues(&self.inner).await) })
     }
@@ -306,8 +311,19 @@ impl Broker for RedisStore {
 }
 
 impl ResultBackend for RedisStore {
+    fn host(&self, coroutine: Coroutine) -> Result<(), Coroutine> {
+        Broker::host(self, coroutine)
+    }
+
     fn store(&self, results: Vec<StoredResult>) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move { self.inner.told(results::store(&self.inner, &results).await) })
+    }
+
+    fn store_encoded(&self, results: Vec<EncodedResult>) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            let stored = results::store_encoded(&self.inner, &results).await;
+            self.inner.told(stored)
+        })
     }
 
     fn fetch<'a>(

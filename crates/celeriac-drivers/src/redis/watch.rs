@@ -3,7 +3,7 @@
 //! Each watch has a connection of its own. It subscribes first and reads then, at the beginning
 //! and whenever the connection had to be made anew, so that nothing falls between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,9 @@ const PING: Duration = Duration::from_secs(4);
 /// How many channels one command subscribes or leaves.
 const AT_ONCE: usize = 1000;
 
+/// How many channels of ended calls there are before they are left: a few cost the server nothing.
+const LEFT_AT_ONCE: usize = 500;
+
 type News = Result<StoredResult, Failure>;
 
 /// Watches the results of some calls.
@@ -48,7 +51,7 @@ impl RedisWatch {
             dialer: inner.dialer.clone(),
             keys: inner.keys.clone(),
             watched: HashMap::new(),
-            done: Vec::new(),
+            done: HashSet::new(),
             tell,
         };
         runtime().spawn(watcher.run(added));
@@ -93,8 +96,8 @@ struct Watcher {
     keys: Keys,
     /// The calls that are watched, by their channels.
     watched: HashMap<String, TaskId>,
-    /// Channels to leave.
-    done: Vec<String>,
+    /// Channels to leave, of calls that have ended.
+    done: HashSet<String>,
     tell: mpsc::UnboundedSender<News>,
 }
 
@@ -155,7 +158,7 @@ impl Watcher {
                     Ok(Some(push)) if push.kind == PushKind::Disconnection => Err(lost()),
                     Ok(Some(push)) => {
                         self.on_push(push);
-                        self.leave(&mut connection, AT_ONCE / 2).await
+                        self.leave(&mut connection).await
                     }
                 },
             };
@@ -171,12 +174,12 @@ impl Watcher {
         connection: &mut MultiplexedConnection,
         ids: Vec<TaskId>,
     ) -> Result<(), Failure> {
-        // One that is added again must not be left right after.
-        self.leave(connection, 1).await?;
         for ids in ids.chunks(AT_ONCE) {
             let channels: Vec<String> = results::keys_of(&self.keys, ids).collect();
             for (channel, id) in channels.iter().zip(ids) {
                 self.watched.insert(channel.clone(), id.clone());
+                // One that is added again must not be left right after.
+                self.done.remove(channel);
             }
             let mut read = redis::cmd("MGET");
             read.arg(&channels);
@@ -211,22 +214,19 @@ impl Watcher {
         let stored = results::read(id, payload, Timestamp::now());
         if stored.state.is_final() {
             self.watched.remove(channel);
-            self.done.push(channel.to_owned());
+            self.done.insert(channel.to_owned());
         }
         // Nobody listens only if the watch was dropped, which ends this soon.
         let _ = self.tell.send(Ok(stored));
     }
 
-    /// Leaves the channels of calls that have ended, if there are so many.
-    async fn leave(
-        &mut self,
-        connection: &mut MultiplexedConnection,
-        enough: usize,
-    ) -> Result<(), Failure> {
-        if self.done.len() < enough {
+    /// Leaves the channels of calls that have ended, once there are many.
+    async fn leave(&mut self, connection: &mut MultiplexedConnection) -> Result<(), Failure> {
+        if self.done.len() < LEFT_AT_ONCE {
             return Ok(());
         }
-        for channels in std::mem::take(&mut self.done).chunks(AT_ONCE) {
+        let done: Vec<String> = self.done.drain().collect();
+        for channels in done.chunks(AT_ONCE) {
             connection.unsubscribe(channels).await?;
         }
         Ok(())

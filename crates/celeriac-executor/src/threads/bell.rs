@@ -28,7 +28,8 @@ impl Bell {
         // Pairs with the fence in `wait_for`: either the sleeper sees the work or we see the sleeper.
         fence(Ordering::SeqCst);
         if self.sleepers.load(Ordering::Relaxed) > 0 {
-            let _closed = self.lock();
+            // Locked and let go: the sleeper is before its last look, or waits. It wakes to a free lock.
+            drop(self.lock());
             self.wake.notify_one();
         }
     }

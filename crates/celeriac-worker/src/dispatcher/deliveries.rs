@@ -3,9 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use celeriac_core::{
-    AckProfile, BrokerError, Chunk, Delivery, Interrupt, Invocation, TaskError, TaskId, Work,
-};
+use celeriac_core::{BrokerError, Chunk, Delivery, Interrupt, Invocation, TaskError, TaskId, Work};
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::warn;
@@ -41,8 +39,16 @@ impl Dispatcher {
 
     /// Runs a delivery, lets it wait, or settles it at once.
     pub(super) fn admit(&mut self, delivery: Delivery, now: Instant, wall: Timestamp) {
+        let delivery = Arc::new(delivery);
         if let Some(held) = self.held.get_mut(&delivery.tag) {
             return held.come_back(delivery);
+        }
+        if self
+            .desk
+            .as_mut()
+            .is_some_and(|desk| desk.come_back(&delivery))
+        {
+            return;
         }
         if self.ending.is_some() {
             return self.give_back(&delivery, None);
@@ -53,8 +59,11 @@ impl Dispatcher {
         let limit = self.settings.delivery_limit;
         let (task, limits) = match admit(&delivery, &self.registry, limit, wall) {
             Ok(admitted) => admitted,
-            Err(error) => return self.conclude(&delivery, Err(error), None),
+            Err(error) => return self.refuse(&delivery, error),
         };
+        if let Some(desk) = &self.desk {
+            desk.received(&delivery);
+        }
         let turn = task
             .options
             .rate_limit
@@ -88,7 +97,7 @@ impl Dispatcher {
                 stage: Stage::Submitted,
                 ..held
             }),
-            Err(error) => self.conclude(&held.delivery, Err(error), None),
+            Err(error) => self.refuse(&held.delivery, error),
         }
     }
 
@@ -105,7 +114,7 @@ impl Dispatcher {
         let tag = held.delivery.tag;
         let tell_start = self.settings.track_started
             || self.observer.is_some()
-            || held.task.options.ack == AckProfile::Early;
+            || held.task.options.ack.is_early();
         if held.task.wants_context {
             let (slot, events) = (held.progress.clone(), self.events.clone());
             held.control.on_progress(move |progress| {
@@ -121,7 +130,10 @@ impl Dispatcher {
             attempt: message.attempt(),
             limits: held.limits,
             control: held.control.clone(),
-            work: Work::Encoded(Chunk::single(&message.body)),
+            work: match self.desk {
+                None => Work::Encoded(Chunk::single(&message.body)),
+                Some(_) => Work::Message(held.delivery.clone()),
+            },
             reply: Arc::new(DeliveryReply::new(tag, tell_start, self.events.clone())),
         };
         self.held.insert(tag, held);
@@ -159,7 +171,7 @@ impl Dispatcher {
         }
         for tag in waiting {
             if let Some(held) = self.take_paced(tag) {
-                self.conclude(&held.delivery, Err(TaskError::cancelled()), None);
+                self.refuse(&held.delivery, TaskError::cancelled());
             }
         }
     }

@@ -125,7 +125,7 @@ impl Dispatcher {
         let Some(ending) = &self.ending else {
             return false;
         };
-        let settled = self.settler.len() == 0 || self.fatal.is_some();
+        let settled = self.unsettled() == 0 || self.fatal.is_some();
         let done = self.held.is_empty() && settled && self.receiving.is_none();
         done || (ending.mode == Shutdown::Cold && ending.deadline <= Instant::now())
     }
@@ -136,10 +136,11 @@ impl Dispatcher {
         for tag in self.held.keys().copied().filter(acked).collect::<Vec<_>>() {
             self.on_ended(tag, Err(TaskError::shutdown()), None);
         }
+        let untold = self.end_telling();
         // A timeout here is no loss: what is not settled comes again.
         let _ = timeout(FLUSH, self.flush()).await;
         add(&self.counters.unsettled, self.settler.len());
-        add(&self.counters.given_back, self.held.len());
+        add(&self.counters.given_back, self.held.len() + untold);
         match timeout(CLOSE, self.consumer.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

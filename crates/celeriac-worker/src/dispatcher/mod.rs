@@ -13,6 +13,7 @@
 mod deliveries;
 mod ending;
 mod outcomes;
+mod runtime;
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::ending::Ending;
+use self::runtime::Desk;
 use crate::backoff::RetryTimer;
 use crate::held::Held;
 use crate::observer::Observer;
@@ -51,6 +53,8 @@ pub(crate) struct Dispatcher {
     broker: Arc<dyn Broker>,
     consumer: Arc<dyn Consumer>,
     executor: Arc<dyn Executor>,
+    /// What there is to know of a runtime, if that is what runs the calls.
+    desk: Option<Desk>,
     registry: Registry,
     router: Router,
     settings: WorkerSettings,
@@ -99,6 +103,7 @@ impl Dispatcher {
             broker: worker.broker,
             consumer,
             executor: worker.executor,
+            desk: worker.runtime.map(Desk::new),
             registry: worker.registry,
             router,
             settings: worker.settings,
@@ -191,12 +196,17 @@ impl Dispatcher {
         Load {
             active: self.held.len() - self.paced,
             paced: self.paced,
-            unsettled: self.settler.len(),
+            unsettled: self.unsettled(),
         }
     }
 
+    /// How many ends are told or settled, but not done with.
+    fn unsettled(&self) -> usize {
+        self.desk.as_ref().map_or(0, Desk::len) + self.settler.len()
+    }
+
     fn is_idle(&self) -> bool {
-        self.held.is_empty() && self.settler.len() == 0
+        self.held.is_empty() && self.unsettled() == 0
     }
 
     /// When it has been idle for long enough to stop, if it should.

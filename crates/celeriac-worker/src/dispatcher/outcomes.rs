@@ -1,6 +1,7 @@
 //! Outcomes on their way out: decided, counted, handed to the settler.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_core::canvas::Replacement;
@@ -9,7 +10,7 @@ use celeriac_core::decide::{final_state, interim};
 use celeriac_core::message::later;
 use celeriac_core::payload::DEFAULT_BODY_LIMIT_BYTES;
 use celeriac_core::{
-    AckProfile, Brief, DeadReason, Delivery, ErrorKind, Outcome, Payload, ResultState, Settlement,
+    Brief, DeadReason, Delivery, ErrorKind, Outcome, Payload, ResultState, Settlement,
     StoredResult, TaskError, TaskOptions, Trail, Verdict, decide,
 };
 use celeriac_wire::canvas;
@@ -39,6 +40,8 @@ impl Dispatcher {
                     .get_or_insert_with(|| Instant::now() + PROGRESS);
             }
             Event::Ended(tag, outcome, busy) => self.on_ended(tag, outcome, busy),
+            Event::Concluded(tag, conclusion) => self.on_concluded(tag, *conclusion),
+            Event::Stored(result) => self.settler.store_encoded([*result]),
         }
     }
 
@@ -51,6 +54,7 @@ impl Dispatcher {
         }
         let options = &held.task.options;
         if self.settings.track_started
+            && self.desk.is_none()
             && let Some(result) = interim(
                 &held.delivery,
                 options,
@@ -60,7 +64,7 @@ impl Dispatcher {
         {
             self.settler.store(result);
         }
-        if options.ack == AckProfile::Early && !held.acked {
+        if options.ack.is_early() && !held.acked {
             held.acked = true;
             self.settler.settle(plain(tag, Verdict::Ack));
         }
@@ -84,10 +88,15 @@ impl Dispatcher {
     }
 
     pub(super) fn on_ended(&mut self, tag: i64, outcome: Outcome<Payload>, busy: Option<Duration>) {
+        self.idle_since = Instant::now();
+        if let Err(error) = &outcome
+            && self.on_untold(tag, error)
+        {
+            return;
+        }
         let Some(held) = self.held.remove(&tag) else {
             return;
         };
-        self.idle_since = Instant::now();
         if let Some(busy) = busy {
             self.credit.measure(busy);
         }
@@ -99,27 +108,31 @@ impl Dispatcher {
             Some(ending) => ending.excuse(outcome),
             None => outcome,
         };
-        if held.acked {
-            self.conclude_acked(&held, outcome, busy);
-        } else {
-            self.conclude(&held.delivery, outcome, busy);
+        match outcome {
+            Err(error) if self.desk.is_some() => self.on_error(&held.delivery, &error, held.acked),
+            outcome if held.acked => self.conclude_acked(&held, outcome, busy),
+            outcome => self.conclude(&held.delivery, outcome, busy),
         }
     }
 
     /// Decides what follows from `outcome` and has it carried out.
-    pub(super) fn conclude(
-        &mut self,
-        delivery: &Delivery,
-        outcome: Outcome<Payload>,
-        busy: Option<Duration>,
-    ) {
+    fn conclude(&mut self, delivery: &Delivery, outcome: Outcome<Payload>, busy: Option<Duration>) {
         let limit = self.settings.delivery_limit;
         let settlement = self.decide(delivery, outcome, limit, busy);
         self.settler.settle(settlement);
     }
 
+    /// Settles a delivery that is not to start.
+    pub(super) fn refuse(&mut self, delivery: &Arc<Delivery>, error: TaskError) {
+        if self.desk.is_some() {
+            self.on_error(delivery, &error, false);
+        } else {
+            self.conclude(delivery, Err(error), None);
+        }
+    }
+
     /// Decides what follows from `outcome`, and records what is not part of the settlement.
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         delivery: &Delivery,
         mut outcome: Outcome<Payload>,
@@ -140,7 +153,8 @@ impl Dispatcher {
         let end = end_of(delivery, &outcome, now);
         let error = outcome.as_ref().err().cloned();
         let mut settlement = decide(delivery, outcome, options, limit, now, random());
-        self.tell(delivery, error.as_ref(), &settlement, busy);
+        let retried = !settlement.follow_ups.is_empty();
+        self.tell(delivery, error.as_ref(), &settlement.verdict, retried, busy);
         let is_over = !matches!(settlement.verdict, Verdict::Requeue { .. })
             && settlement.follow_ups.is_empty();
         if is_over && let Some(end) = end {
@@ -163,7 +177,7 @@ impl Dispatcher {
             TaskError::new(ErrorKind::BadResult, reason)
         })?;
         let mut settlement = plain(delivery.tag, Verdict::Ack);
-        self.tell(delivery, None, &settlement, busy);
+        self.tell(delivery, None, &settlement.verdict, false, busy);
         settlement.follow_ups.append(&mut follow.messages);
         self.settler.follow(follow);
         Ok(settlement)
@@ -237,7 +251,7 @@ impl Dispatcher {
             },
         );
         if delay.is_none() {
-            self.tell(delivery, None, &settlement, None);
+            self.tell(delivery, None, &settlement.verdict, false, None);
         }
         self.settler.settle(settlement);
     }
@@ -247,13 +261,13 @@ impl Dispatcher {
         &self,
         delivery: &Delivery,
         error: Option<&TaskError>,
-        settlement: &Settlement,
+        verdict: &Verdict,
+        retried: bool,
         runtime: Option<Duration>,
     ) {
         let call = call_of(delivery);
         let kind = error.map(TaskError::kind);
-        let retried = !settlement.follow_ups.is_empty();
-        let how = match (&settlement.verdict, kind) {
+        let how = match (verdict, kind) {
             (Verdict::Requeue { .. }, _) => Finish::GivenBack,
             (_, Some(kind)) => Finish::Failed(kind),
             (_, None) => Finish::Succeeded,
@@ -331,7 +345,7 @@ fn end_of(delivery: &Delivery, outcome: &Outcome<Payload>, now: Timestamp) -> Op
 }
 
 /// A settlement with nothing but its verdict.
-fn plain(tag: i64, verdict: Verdict) -> Settlement {
+pub(super) fn plain(tag: i64, verdict: Verdict) -> Settlement {
     Settlement {
         tag,
         verdict,

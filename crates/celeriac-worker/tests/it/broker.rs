@@ -8,9 +8,9 @@ use std::time::Duration;
 use celeriac_core::broker::Subscription;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, DeadMessage, Delivery, Destination,
-    Message, QueueInfo, QueueName, ResultBackend, Settled, Settlement, StoredResult, TaskId,
-    Verdict,
+    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, Coroutine, DeadMessage, Delivery,
+    Destination, EncodedResult, Message, QueueInfo, QueueName, ResultBackend, Settled, Settlement,
+    StoredResult, TaskId, Verdict,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -37,6 +37,8 @@ pub(crate) struct State {
     /// How many settlements each call brought.
     pub(crate) batches: Vec<usize>,
     pub(crate) results: Vec<StoredResult>,
+    /// Results of a runtime, and how many settlements had been carried out before each.
+    pub(crate) encoded: Vec<(EncodedResult, usize)>,
     pub(crate) published: Vec<Message>,
     /// The credit of each fetch.
     pub(crate) credits: Vec<usize>,
@@ -47,6 +49,9 @@ pub(crate) struct State {
     /// How often it was asked in vain.
     pub(crate) failed: usize,
     pub(crate) closed: bool,
+    /// Whether it takes coroutines in, and how many it took.
+    pub(crate) hosts: bool,
+    pub(crate) hosted: usize,
     last_tag: i64,
 }
 
@@ -158,6 +163,17 @@ impl State {
 }
 
 impl Broker for FakeBroker {
+    fn host(&self, coroutine: Coroutine) -> Result<(), Coroutine> {
+        self.with(|state| {
+            if !state.hosts {
+                return Err(coroutine);
+            }
+            state.hosted += 1;
+            tokio::spawn(coroutine);
+            Ok(())
+        })
+    }
+
     fn publish(
         &self,
         messages: Vec<(Destination, Message)>,
@@ -313,6 +329,18 @@ impl ResultBackend for FakeBroker {
         Box::pin(async move {
             self.check().await?;
             self.with(|state| state.results.extend(results));
+            Ok(())
+        })
+    }
+
+    fn store_encoded(&self, results: Vec<EncodedResult>) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            self.check().await?;
+            self.with(|state| {
+                let settled = state.settled.len();
+                let results = results.into_iter().map(|result| (result, settled));
+                state.encoded.extend(results);
+            });
             Ok(())
         })
     }

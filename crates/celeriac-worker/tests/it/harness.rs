@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use celeriac_core::task::encode_body;
 use celeriac_core::{
-    AckProfile, CallOptions, ContentType, ErrorKind, Limits, Message, Registry, RetryPolicy, Run,
-    TaskDefinition, TaskOptions,
+    AckProfile, Broker, CallOptions, CeleryAcks, Conclusion, ContentType, ErrorKind, Limits,
+    Message, Registry, RetryPolicy, Run, TaskDefinition, TaskOptions,
 };
 use celeriac_worker::{Finish, Observer, RunningWorker, TaskRef, Worker, WorkerSettings};
 use jiff::Timestamp;
 
 use crate::broker::FakeBroker;
 use crate::stage::Stage;
+use crate::troupe::Troupe;
 
 const fn task(name: &'static str, options: TaskOptions) -> TaskDefinition {
     TaskDefinition {
@@ -25,6 +26,31 @@ const fn task(name: &'static str, options: TaskOptions) -> TaskDefinition {
         call: |_, _, _| Run::Ready(Ok(Vec::new())),
     }
 }
+
+/// A task of a runtime.
+const fn celery(name: &'static str, late: bool, kind: bool) -> TaskDefinition {
+    let acks = CeleryAcks {
+        late,
+        on_failure: kind,
+        on_timeout: kind,
+        reject_on_worker_lost: !kind,
+    };
+    task(
+        name,
+        TaskOptions {
+            ack: AckProfile::Celery(acks),
+            ..TaskOptions::DEFAULT
+        },
+    )
+}
+
+/// The tasks of a runtime.
+static RUNTIMES: [TaskDefinition; 3] = [
+    celery("celery.early", false, true),
+    celery("celery.late", true, true),
+    // Rejects failures, delivers again what was over its limit or lost its child.
+    celery("celery.strict", true, false),
+];
 
 static TASKS: [TaskDefinition; 4] = [
     task(
@@ -79,6 +105,7 @@ pub(crate) fn message_with(task: &str, options: &CallOptions) -> Message {
 pub(crate) struct Harness {
     pub(crate) broker: FakeBroker,
     pub(crate) stage: Arc<Stage>,
+    pub(crate) troupe: Arc<Troupe>,
     pub(crate) worker: RunningWorker,
     pub(crate) heard: Arc<Heard>,
 }
@@ -89,11 +116,35 @@ impl Harness {
     }
 
     pub(crate) async fn with(slots: usize, change: impl FnOnce(&mut WorkerSettings)) -> Self {
+        let make = |broker, troupe: &Troupe, settings| {
+            let registry = Registry::of(&TASKS).unwrap();
+            Worker::new(broker, troupe.stage.clone(), registry, settings)
+        };
+        Self::started(slots, change, make).await
+    }
+
+    /// A worker whose tasks belong to a runtime.
+    pub(crate) async fn for_runtime(
+        slots: usize,
+        change: impl FnOnce(&mut WorkerSettings),
+    ) -> Self {
+        let make = |broker, troupe: &Troupe, settings| {
+            let registry = Registry::of(TASKS.iter().chain(&RUNTIMES)).unwrap();
+            Worker::for_runtime(broker, Arc::new(troupe.clone()), registry, settings)
+        };
+        Self::started(slots, change, make).await
+    }
+
+    async fn started(
+        slots: usize,
+        change: impl FnOnce(&mut WorkerSettings),
+        make: impl FnOnce(Arc<dyn Broker>, &Troupe, WorkerSettings) -> Worker,
+    ) -> Self {
         let (broker, stage, heard) = (FakeBroker::new(), Stage::new(slots), Arc::default());
+        let troupe = Arc::new(Troupe::new(stage.clone()));
         let mut settings = WorkerSettings::default();
         change(&mut settings);
-        let registry = Registry::of(&TASKS).unwrap();
-        let worker = Worker::new(Arc::new(broker.clone()), stage.clone(), registry, settings)
+        let worker = make(Arc::new(broker.clone()), &troupe, settings)
             .observer(Arc::<Heard>::clone(&heard))
             .start()
             .await
@@ -101,6 +152,7 @@ impl Harness {
         Self {
             broker,
             stage,
+            troupe,
             worker,
             heard,
         }
@@ -135,6 +187,10 @@ impl Observer for Heard {
 
     fn started(&self, call: TaskRef<'_>) {
         self.hear(format!("started {}", call.task));
+    }
+
+    fn concluded(&self, call: TaskRef<'_>, conclusion: &Conclusion) {
+        self.hear(format!("concluded {} {:?}", call.task, conclusion.end));
     }
 
     fn retried(&self, call: TaskRef<'_>, why: ErrorKind) {

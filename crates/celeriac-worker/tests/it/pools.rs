@@ -55,6 +55,20 @@ async fn worker(place: Place, broker: &FakeBroker) -> celeriac_worker::RunningWo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_runs_where_its_broker_answers_unless_its_calls_would_block_that_thread() {
+    for (place, hosted) in [("inline", 0), ("threads=1", 1)] {
+        let broker = FakeBroker::new();
+        broker.with(|state| state.hosts = true);
+        let worker = worker(place.parse().unwrap(), &broker).await;
+        let tag = broker.push(message("count"));
+        broker.settled(tag).await;
+        assert_eq!(broker.with(|state| state.hosted), hosted, "{place}");
+        worker.shutdown(Shutdown::Warm);
+        assert_eq!(worker.wait().await.unwrap().succeeded, 1, "{place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_call_runs_once_on_every_pool() {
     for place in [
         Place::Inline,

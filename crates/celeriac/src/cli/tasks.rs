@@ -77,8 +77,9 @@ fn options_text(options: &TaskOptions) -> String {
 }
 
 fn ack(profile: AckProfile) -> &'static str {
-    match profile {
-        AckProfile::Early => "early",
-        _ => "reliable",
+    if profile.is_early() {
+        "early"
+    } else {
+        "reliable"
     }
 }

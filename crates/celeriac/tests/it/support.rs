@@ -84,8 +84,12 @@ impl Site {
 }
 
 /// Runs each behaviour, a function of a [`Site`] in this module or in the one that is named around it,
-/// against each place.
+/// against each place; those `on_full` only against the places that can do all.
 macro_rules! suite {
+    (full $full:tt partial $partial:tt on_all { $($on_all:tt)* } on_full { $($on_full:tt)* }) => {
+        $crate::support::suite! { places $full $($on_all)* $($on_full)* }
+        $crate::support::suite! { places $partial $($on_all)* }
+    };
     (places { $($place:ident = $text:expr;)* } $($behaviour:ident;)*) => {
         $crate::support::suite! { @each [$($place = $text;)*] [here { $(super::$behaviour)* }] }
     };

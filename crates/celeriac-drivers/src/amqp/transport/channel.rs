@@ -58,7 +58,7 @@ pub(crate) struct Counts {
 }
 
 /// A message that was delivered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Incoming {
     pub(crate) tag: u64,
     pub(crate) redelivered: bool,
@@ -117,7 +117,8 @@ impl Channel {
         let told = {
             let mut switchboard = shared.switchboard();
             let most_bytes = switchboard.frame_bytes;
-            let (lane, out) = switchboard.lane(self.number())?;
+            let (lane, outbox) = switchboard.lane(self.number())?;
+            let out = &mut outbox.bytes;
             let start = out.len();
             method::put(out, self.number(), question, write);
             if out.len() - start > most_bytes {
@@ -332,8 +333,8 @@ impl Channel {
     fn say(&self, write: impl FnOnce(&mut Vec<u8>, u16)) -> Result<(), LinkError> {
         let shared = self.shared();
         let mut switchboard = shared.switchboard();
-        let (_, out) = switchboard.lane(self.number())?;
-        write(out, self.number());
+        let (_, outbox) = switchboard.lane(self.number())?;
+        write(&mut outbox.bytes, self.number());
         drop(switchboard);
         shared.send();
         Ok(())

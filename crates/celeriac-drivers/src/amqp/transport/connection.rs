@@ -31,7 +31,7 @@ impl Handle {
     fn close(&self) {
         let mut switchboard = self.0.switchboard();
         if switchboard.check().is_ok() {
-            method::put_close(&mut switchboard.outgoing, 0, id::CLOSE);
+            method::put_close(&mut switchboard.outgoing.bytes, 0, id::CLOSE);
             drop(switchboard);
             self.0.end_within(CLOSE);
         }

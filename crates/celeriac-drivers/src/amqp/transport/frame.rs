@@ -13,7 +13,7 @@ pub(super) const BODY: u8 = 3;
 pub(super) const HEARTBEAT: u8 = 8;
 
 /// The last byte of each frame.
-const END: u8 = 0xCE;
+pub(super) const END: u8 = 0xCE;
 
 /// What a frame has besides its payload, in bytes.
 pub(super) const OVERHEAD: usize = 8;
@@ -70,6 +70,14 @@ pub(super) fn put(out: &mut Vec<u8>, kind: u8, channel: u16, write: impl FnOnce(
     let size = u32::try_from(out.len() - at - 4).expect("it was checked against the agreed size");
     out[at..at + 4].copy_from_slice(&size.to_be_bytes());
     out.push(END);
+}
+
+/// Adds the start of a frame whose payload has `size` bytes.
+pub(super) fn put_start(out: &mut Vec<u8>, kind: u8, channel: u16, size: usize) {
+    let size = u32::try_from(size).expect("it was checked against the agreed size");
+    out.push(kind);
+    out.extend(channel.to_be_bytes());
+    out.extend(size.to_be_bytes());
 }
 
 /// Adds a text of which the length was checked.

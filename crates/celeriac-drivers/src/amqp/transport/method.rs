@@ -22,7 +22,7 @@ pub(super) mod id {
     pub(crate) const OPEN_OK: Id = (10, 41);
     pub(crate) const CLOSE: Id = (10, 50);
     pub(crate) const CLOSE_OK: Id = (10, 51);
-    pub(super) const BLOCKED: Id = (10, 60);
+    pub(crate) const BLOCKED: Id = (10, 60);
     pub(super) const UNBLOCKED: Id = (10, 61);
     pub(crate) const CHANNEL_OPEN: Id = (20, 10);
     pub(super) const CHANNEL_FLOW: Id = (20, 20);

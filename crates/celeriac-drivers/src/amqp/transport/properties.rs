@@ -7,9 +7,11 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::frame::put_short;
+use super::headers::Headers;
 use super::reader::Reader;
 use super::table;
 
@@ -140,13 +142,23 @@ impl Properties {
         self.content(property)?.first().copied()
     }
 
-    fn entries(&self) -> table::Entries<'_> {
+    /// Its headers as they stand there.
+    pub(crate) fn entries(&self) -> table::Entries<'_> {
         table::entries(self.content(HEADERS).unwrap_or_default())
     }
 
     /// Its headers, and what is wrong with them if they are not all text.
     pub(crate) fn headers(&self) -> (Map<String, Value>, Option<String>) {
         table::from_table(self.content(HEADERS).unwrap_or_default())
+    }
+
+    /// Its headers as `T`, but for those that `leaves_out` names. What this refuses may still be
+    /// read as [`Self::headers`].
+    pub(crate) fn read_headers<'a, T: Deserialize<'a>>(
+        &'a self,
+        leaves_out: impl FnMut(&table::Entry<'a>) -> bool,
+    ) -> Result<T, serde_json::Error> {
+        T::deserialize(Headers::new(self.entries(), leaves_out))
     }
 
     /// One of its headers, if it is a number.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::channel::{bits, check};
 use super::frame::{self, put_short};
 use super::method::{self, id};
+use super::outbox::Outbox;
 use super::{Channel, LinkError, Properties};
 
 /// The class of messages, and a weight that means nothing.
@@ -81,7 +82,7 @@ impl Outgoing {
 
 /// Adds all messages, or none and why.
 fn put_all(
-    out: &mut Vec<u8>,
+    outbox: &mut Outbox,
     channel: u16,
     messages: &[Outgoing],
     most_bytes: usize,
@@ -93,6 +94,7 @@ fn put_all(
         return Err(LinkError::Unsayable(text.to_owned()));
     }
     for message in messages {
+        let out = &mut outbox.bytes;
         method::put(out, channel, id::PUBLISH, |out| {
             out.extend([0, 0]);
             put_short(out, &message.exchange);
@@ -104,8 +106,9 @@ fn put_all(
             out.extend((message.body.len() as u64).to_be_bytes());
             out.extend(message.properties.bytes());
         });
-        for part in message.body.chunks(room) {
-            frame::put(out, frame::BODY, channel, |out| out.extend(part));
+        let mut body = message.body.clone();
+        while !body.is_empty() {
+            outbox.put_body(channel, body.split_to(room.min(body.len())));
         }
     }
     Ok(())

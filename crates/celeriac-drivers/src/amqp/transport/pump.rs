@@ -4,13 +4,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::LinkError;
 use super::frame::{self, HEARTBEAT};
 use super::login::Agreed;
+use super::outbox::Outbox;
 use super::socket::Socket;
 use super::switchboard::Switchboard;
 
@@ -19,6 +21,12 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// How often a connection without heartbeats looks whether it is still needed.
 const SELDOM: Duration = Duration::from_secs(15);
+
+/// How many times it ticks from one heartbeat to the next.
+const TICKS: u32 = 4;
+
+/// How long the last words to a server may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What handles and pump of one connection share.
 #[derive(Debug)]
@@ -85,32 +93,34 @@ pub(super) struct Pump {
     reading: ReadHalf<Socket>,
     writing: WriteHalf<Socket>,
     incoming: BytesMut,
-    outgoing: Vec<u8>,
-    sent: usize,
+    outgoing: Outbox,
+    /// Whether all that was written has left: encryption may keep some of it back.
+    is_flushed: bool,
     gathered: u64,
     most_bytes: usize,
     heartbeat: Option<Duration>,
     last_sent: Instant,
-    last_heard: Instant,
+    /// How often it ticked since something was heard. Time alone does not tell: after this program
+    /// was held up, what has arrived meanwhile is still to be read.
+    silent_ticks: u32,
 }
 
 impl Pump {
     pub(super) fn new(shared: Arc<Shared>, socket: Socket, agreed: Agreed) -> Self {
         let (reading, writing) = split(socket);
-        let now = Instant::now();
         let heartbeat_s = Some(agreed.heartbeat_s).filter(|seconds| *seconds > 0);
         Self {
             shared,
             reading,
             writing,
             incoming: agreed.incoming,
-            outgoing: Vec::new(),
-            sent: 0,
+            outgoing: Outbox::default(),
+            is_flushed: true,
             gathered: 0,
             most_bytes: agreed.frame_bytes,
             heartbeat: heartbeat_s.map(|seconds| Duration::from_secs(seconds.into())),
-            last_sent: now,
-            last_heard: now,
+            last_sent: Instant::now(),
+            silent_ticks: 0,
         }
     }
 
@@ -125,38 +135,39 @@ impl Pump {
         shared.over.send_replace(true);
         // A server that has ended the connection is told that we heard it.
         let goodbye = std::mem::take(&mut shared.switchboard().outgoing);
-        if matches!(error, LinkError::Refused { .. }) && self.sent == self.outgoing.len() {
-            let _ = self.writing.write_all(&goodbye).await;
-        }
-        let _ = self.writing.shutdown().await;
+        let last_words = async {
+            if matches!(error, LinkError::Refused { .. }) && self.outgoing.is_empty() {
+                let _ = self.writing.write_all(&goodbye.bytes).await;
+            }
+            let _ = self.writing.shutdown().await;
+        };
+        // One that reads no more must not keep us.
+        let _ = timeout(GOODBYE, last_words).await;
     }
 
     async fn work(&mut self) -> Result<std::convert::Infallible, LinkError> {
         let shared = self.shared.clone();
         let mut hurry = shared.hurry.subscribe();
-        let mut ticks = interval(self.heartbeat.map_or(SELDOM, |it| it / 4));
+        let mut ticks = interval(self.heartbeat.map_or(SELDOM, |it| it / TICKS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.take_in()?;
         loop {
             self.gather();
             let deadline = *hurry.borrow_and_update();
-            let is_sending = self.sent < self.outgoing.len();
+            let is_sending = !self.outgoing.is_empty() || !self.is_flushed;
             self.incoming.reserve(READ_BYTES);
             tokio::select! {
                 read = self.reading.read_buf(&mut self.incoming) => {
                     if read? == 0 {
                         return Err(LinkError::Lost("the server hung up".to_owned()));
                     }
-                    self.last_heard = Instant::now();
+                    self.silent_ticks = 0;
                     self.take_in()?;
                 }
-                written = self.writing.write(&self.outgoing[self.sent..]), if is_sending => {
-                    self.sent += written?;
+                written = push(&mut self.writing, self.outgoing.next()), if is_sending => {
+                    self.outgoing.advance(written?);
                     self.last_sent = Instant::now();
-                    if self.sent == self.outgoing.len() {
-                        self.writing.flush().await?;
-                        shared.sent.send_replace(self.gathered);
-                    }
+                    self.flush()?;
                 }
                 () = shared.send.notified(), if !is_sending => {}
                 _ = ticks.tick() => self.tick()?,
@@ -168,12 +179,23 @@ impl Pump {
         }
     }
 
+    /// Sees to it that what was written leaves. If it cannot leave yet, that goes on beside reading,
+    /// as writing does.
+    fn flush(&mut self) -> Result<(), LinkError> {
+        if self.outgoing.is_empty() {
+            let flushed = self.writing.flush().now_or_never();
+            self.is_flushed = flushed.transpose()?.is_some();
+            if self.is_flushed {
+                self.shared.sent.send_replace(self.gathered);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes over what callers have said, once all before it is sent.
     fn gather(&mut self) {
-        if self.sent == self.outgoing.len() {
-            self.sent = 0;
-            self.outgoing.clear();
-            self.outgoing.shrink_to(READ_BYTES);
+        if self.outgoing.is_empty() && self.is_flushed {
+            self.outgoing.clear(READ_BYTES);
             let mut switchboard = self.shared.switchboard();
             std::mem::swap(&mut self.outgoing, &mut switchboard.outgoing);
             switchboard.gathered += u64::from(!self.outgoing.is_empty());
@@ -211,18 +233,27 @@ impl Pump {
         let Some(heartbeat) = self.heartbeat else {
             return Ok(());
         };
-        let silent = self.last_heard.elapsed();
-        if silent > heartbeat * 2 {
-            let seconds = silent.as_secs();
+        self.silent_ticks += 1;
+        if self.silent_ticks > 2 * TICKS {
+            let seconds = (heartbeat * 2).as_secs();
             return Err(LinkError::Lost(format!(
                 "nothing was heard for {seconds} s"
             )));
         }
-        let is_idle = self.sent == self.outgoing.len();
+        let is_idle = self.outgoing.is_empty() && self.is_flushed;
         if is_idle && self.last_sent.elapsed() >= heartbeat / 2 {
-            frame::put(&mut self.outgoing, HEARTBEAT, 0, |_| {});
+            frame::put(&mut self.outgoing.bytes, HEARTBEAT, 0, |_| {});
         }
         Ok(())
+    }
+}
+
+/// Writes some of `bytes`; if none are left, waits until what was written has left.
+async fn push(writing: &mut WriteHalf<Socket>, bytes: &[u8]) -> std::io::Result<usize> {
+    if bytes.is_empty() {
+        writing.flush().await.map(|()| 0)
+    } else {
+        writing.write(bytes).await
     }
 }
 
@@ -230,5 +261,109 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use celeriac_testkit::within;
+    use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+
+    use super::super::method::{self, id};
+    use super::*;
+
+    /// Takes what is written, but never comes to the end of sending it.
+    struct Clogged(DuplexStream);
+
+    impl AsyncRead for Clogged {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(context, into)
+        }
+    }
+
+    impl AsyncWrite for Clogged {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(context, bytes)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    fn pump(socket: Socket) -> (Arc<Shared>, Pump) {
+        let agreed = Agreed {
+            channels: 1,
+            frame_bytes: 4096,
+            heartbeat_s: 0,
+            incoming: BytesMut::new(),
+        };
+        let shared = Arc::new(Shared::new(Switchboard::new(1, 4096)));
+        (shared.clone(), Pump::new(shared, socket, agreed))
+    }
+
+    #[tokio::test]
+    async fn a_server_is_heard_while_what_was_said_cannot_leave() {
+        let (ours, mut theirs) = duplex(4096);
+        let (shared, pump) = pump(Box::new(Clogged(ours)));
+        let pump = tokio::spawn(pump.run());
+        frame::put(
+            &mut shared.switchboard().outgoing.bytes,
+            HEARTBEAT,
+            0,
+            |_| {},
+        );
+        shared.send();
+        within(theirs.read_exact(&mut [0; frame::OVERHEAD]))
+            .await
+            .unwrap();
+
+        let mut blocked = Vec::new();
+        method::put(&mut blocked, 0, id::BLOCKED, |out| {
+            frame::put_short(out, "no room");
+        });
+        theirs.write_all(&blocked).await.unwrap();
+
+        let mut heard = shared.blocked.subscribe();
+        within(heard.wait_for(|blocked| *blocked)).await.unwrap();
+        shared.end_within(Duration::ZERO);
+        within(pump).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_program_that_was_held_up_reads_before_it_gives_up() {
+        const HEARTBEAT_LASTS: Duration = Duration::from_millis(20);
+        let (ours, mut theirs) = duplex(4096);
+        let (shared, mut pump) = pump(Box::new(ours));
+        pump.heartbeat = Some(HEARTBEAT_LASTS);
+        tokio::spawn(pump.run());
+        let mut heartbeat = Vec::new();
+        frame::put(&mut heartbeat, HEARTBEAT, 0, |_| {});
+        for _ in 0..20 {
+            theirs.write_all(&heartbeat).await.unwrap();
+            // Nothing else runs meanwhile, on this runtime of one thread.
+            std::thread::sleep(3 * HEARTBEAT_LASTS);
+            tokio::task::yield_now().await;
+            assert!(!*shared.over.borrow());
+        }
+        // What it hears at last is nothing.
+        let mut over = shared.over.subscribe();
+        within(over.wait_for(|over| *over)).await.unwrap();
     }
 }

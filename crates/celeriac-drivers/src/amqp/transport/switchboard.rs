@@ -9,6 +9,7 @@ use super::LinkError;
 use super::frame::{self, Frame};
 use super::lane::Lane;
 use super::method::{self, Heard, id};
+use super::outbox::Outbox;
 
 /// Something that is wrong on a connection, or the end of it.
 pub(super) type End = LinkError;
@@ -17,7 +18,7 @@ pub(super) type End = LinkError;
 #[derive(Debug)]
 pub(super) struct Switchboard {
     /// What is to be sent.
-    pub(super) outgoing: Vec<u8>,
+    pub(super) outgoing: Outbox,
     /// How often that was taken over to be sent.
     pub(super) gathered: u64,
     lanes: HashMap<u16, Lane>,
@@ -40,7 +41,7 @@ impl Switchboard {
     /// Of a connection with these agreements.
     pub(super) fn new(most_channels: u16, frame_bytes: usize) -> Self {
         Self {
-            outgoing: Vec::new(),
+            outgoing: Outbox::default(),
             gathered: 0,
             lanes: HashMap::new(),
             last: 0,
@@ -73,7 +74,7 @@ impl Switchboard {
     }
 
     /// A channel that has not ended, and what is to be sent.
-    pub(super) fn lane(&mut self, number: u16) -> Result<(&mut Lane, &mut Vec<u8>), LinkError> {
+    pub(super) fn lane(&mut self, number: u16) -> Result<(&mut Lane, &mut Outbox), LinkError> {
         self.check()?;
         let gone = || LinkError::Lost("the channel is closed".to_owned());
         let lane = self.lanes.get_mut(&number).ok_or_else(gone)?;
@@ -90,7 +91,7 @@ impl Switchboard {
             self.lanes.remove(&number);
         } else {
             lane.leave();
-            method::put_close(&mut self.outgoing, number, id::CHANNEL_CLOSE);
+            method::put_close(&mut self.outgoing.bytes, number, id::CHANNEL_CLOSE);
         }
     }
 
@@ -131,7 +132,7 @@ impl Switchboard {
     fn on_connection(&mut self, heard: Option<Heard<'_>>) -> Result<(), End> {
         match heard {
             Some(Heard::Close(code, text)) => {
-                method::put(&mut self.outgoing, 0, id::CLOSE_OK, |_| {});
+                method::put(&mut self.outgoing.bytes, 0, id::CLOSE_OK, |_| {});
                 Err(LinkError::Refused { code, text })
             }
             Some(Heard::CloseOk) => Err(LinkError::Lost("it was closed".to_owned())),
@@ -151,7 +152,7 @@ impl Switchboard {
         let Some(lane) = self.lanes.get_mut(&number) else {
             return Ok(());
         };
-        let out = &mut self.outgoing;
+        let out = &mut self.outgoing.bytes;
         match heard {
             Heard::Deliver {
                 consumer,

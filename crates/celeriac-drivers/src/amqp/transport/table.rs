@@ -11,33 +11,33 @@ use super::frame::put_short;
 use super::reader::Reader;
 
 /// Tables within tables are read down to this depth.
-const DEEPEST: usize = 100;
+pub(super) const DEEPEST: usize = 100;
 
 /// What is wrong with a table that ends too early or has values of no type we know.
-const BROKEN: &str = "headers: they are not made as AMQP makes them";
+pub(super) const BROKEN: &str = "headers: they are not made as AMQP makes them";
 
 /// The longest name of an entry, in bytes.
 const LONGEST_NAME: usize = 255;
 
 /// An entry as it stands in the bytes of a table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry<'a> {
-    pub(super) name: &'a [u8],
-    pub(super) value: Field<'a>,
+pub(crate) struct Entry<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) value: Field<'a>,
     /// Name and value.
     pub(super) bytes: &'a [u8],
 }
 
 /// A value as it stands in the bytes of a table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Field<'a> {
-    kind: u8,
-    bytes: &'a [u8],
+pub(crate) struct Field<'a> {
+    pub(super) kind: u8,
+    pub(super) bytes: &'a [u8],
 }
 
 /// The entries of a table, up to the first that cannot be read.
 #[derive(Debug, Clone)]
-pub(super) struct Entries<'a>(Reader<'a>);
+pub(crate) struct Entries<'a>(Reader<'a>);
 
 pub(super) fn entries(table: &[u8]) -> Entries<'_> {
     Entries(Reader(table))
@@ -45,7 +45,7 @@ pub(super) fn entries(table: &[u8]) -> Entries<'_> {
 
 impl Entries<'_> {
     /// Whether nothing is left, as it is at the end of a table that is made well.
-    fn is_at_end(&self) -> bool {
+    pub(super) fn is_at_end(&self) -> bool {
         self.0.0.is_empty()
     }
 }
@@ -69,7 +69,7 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn read(reader: &mut Reader<'a>) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let kind = reader.u8()?;
         let bytes = match kind {
             b'V' => &[],
@@ -85,8 +85,23 @@ impl<'a> Field<'a> {
     }
 
     /// A whole number that is not negative.
-    pub(super) fn count(self) -> Option<u64> {
-        self.value(&mut None, 0).as_u64()
+    pub(crate) fn count(self) -> Option<u64> {
+        self.plain_value().as_u64()
+    }
+
+    /// Whether it is this text.
+    pub(crate) fn is_text(self, text: &str) -> bool {
+        self.kind == b'S' && self.bytes == text.as_bytes()
+    }
+
+    /// Whether it is a table without entries.
+    pub(crate) fn is_empty_table(self) -> bool {
+        self.kind == b'F' && self.bytes.is_empty()
+    }
+
+    /// The value, if it is no table and no array.
+    pub(super) fn plain_value(self) -> Value {
+        self.value(&mut None, DEEPEST)
     }
 
     fn value(self, wrong: &mut Option<String>, depth: usize) -> Value {
@@ -242,7 +257,7 @@ pub(super) fn put_sized(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
@@ -264,6 +279,12 @@ mod tests {
         })
     }
 
+    /// What a table may mean.
+    pub(crate) fn json_map() -> impl Strategy<Value = Map<String, Value>> {
+        prop::collection::btree_map(".{0,10}", json_value(), 0..5)
+            .prop_map(|map| map.into_iter().collect())
+    }
+
     fn table_of(map: &Map<String, Value>) -> Result<Vec<u8>, String> {
         let mut out = Vec::new();
         put_entries(&mut out, map).map(|()| out)
@@ -271,8 +292,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(map in prop::collection::btree_map(".{0,10}", json_value(), 0..5)) {
-            let map: Map<String, Value> = map.into_iter().collect();
+        fn what_is_written_reads_back(map in json_map()) {
             let (again, wrong) = from_table(&table_of(&map).unwrap());
             prop_assert_eq!(again, map);
             prop_assert_eq!(wrong, None);

@@ -16,9 +16,12 @@ local any_counts = redis.call('EXISTS', deliveries) == 1
 local last_revoked = redis.call('GET', own .. 'revoked_last') or ''
 local reply, seen, held_back, copies = {'ok', '', last_revoked, '0', tostring(now_ms)}, {}, false, 0
 local new_unacked, new_index, new_held, counted = {}, {}, {}, {}
-local sequence
+local sequence, booked = nil, 0
+-- What is said of a message that was not delivered before, as most are.
+local first_held, first_heads = string.gsub(owner, '%%', '%%%%') .. ' 1 %d %d ', {}
+for queue = 1, queues do first_heads[queue] = string.format('1 %d ', queue) end
 
--- Up to so many messages of a list: texts, tags (false if there is none), counts (false if unknown).
+-- Up to so many messages of a list: texts, tags (false if there is none), counts (nil if unknown).
 local function take(list, room)
   local texts, tags, counts = {}, {}, {}
   if any_parked then
@@ -32,13 +35,12 @@ local function take(list, room)
       end
     end
   end
-  if #texts < room then
-    for _, text in ipairs(redis.call('RPOP', list, room - #texts) or {}) do
-      local at = #texts + 1
-      texts[at] = text
-      tags[at] = #text <= most_bytes and tag_of(text) or false
-      counts[at] = false
-    end
+  local parked = #texts
+  local popped = parked < room and redis.call('RPOP', list, room - parked) or {}
+  for i = 1, #popped do
+    local text = popped[i]
+    texts[parked + i] = text
+    tags[parked + i] = #text <= most_bytes and tag_of(text) or false
   end
   return texts, tags, counts
 end
@@ -79,12 +81,18 @@ local function book(text, tag, count, list, queue)
   end
   if count > 0 then counted[#counted + 1] = tag end
   sequence = (sequence or redis.call('INCRBY', own .. 'claims', credit) - credit) + 1
-  local at = #new_held
-  new_unacked[at + 1], new_unacked[at + 2] = tag, '[' .. text .. ARGV[6 + 2 * queue]
-  new_index[at + 1], new_index[at + 2] = now_s, tag
-  new_held[at + 1], new_held[at + 2] = tag, held_record(owner, count + 1, #text, sequence, list)
-  reply[#reply + 1] = text
-  reply[#reply + 1] = string.format('%d %d ', count + 1, queue) .. tag
+  booked = booked + 1
+  local at = 2 * booked
+  new_unacked[at - 1], new_unacked[at] = tag, '[' .. text .. ARGV[6 + 2 * queue]
+  new_index[at - 1], new_index[at] = now_s, tag
+  new_held[at - 1] = tag
+  if count == 0 then
+    new_held[at] = string.format(first_held, #text, sequence) .. list
+    reply[at + 4], reply[at + 5] = text, first_heads[queue] .. tag
+  else
+    new_held[at] = held_record(owner, count + 1, #text, sequence, list)
+    reply[at + 4], reply[at + 5] = text, string.format('%d %d ', count + 1, queue) .. tag
+  end
   return false
 end
 
@@ -92,25 +100,21 @@ end
 local function claim_from(list, room, queue)
   local texts, tags, counts = take(list, room)
   if #texts == 0 then return 0 end
-  local known, place = {}, {}
+  local named = {}
+  for i = 1, #tags do named[i] = tags[i] or '' end
+  local records = redis.call('HMGET', held, unpack(named))
+  local scores = redis.call('ZMSCORE', index, unpack(named))
+  local stored = any_counts and redis.call('HMGET', deliveries, unpack(named)) or {}
   for i = 1, #tags do
-    if tags[i] then
-      known[#known + 1] = tags[i]
-      place[#known] = i
+    local tag = tags[i]
+    if tag then
+      counts[i] = counts[i] or stored[i] and tonumber(string.match(stored[i], '^%d+')) or 0
+      if records[i] or scores[i] or seen[tag] then
+        local text, other, stale = make_unique(texts[i], tag, records[i] or '- 0 0 0 ')
+        texts[i], tags[i], counts[i] = text, other, math.max(counts[i], stale)
+      end
+      seen[tags[i]] = true
     end
-  end
-  local records = read_in_parts('HMGET', held, known)
-  local scores = read_in_parts('ZMSCORE', index, known)
-  local stored = any_counts and read_in_parts('HMGET', deliveries, known) or {}
-  for at, i in ipairs(place) do
-    if counts[i] == false then
-      counts[i] = stored[at] and tonumber(string.match(stored[at], '^%d+')) or 0
-    end
-    if records[at] or scores[at] or seen[tags[i]] then
-      local text, tag, stale = make_unique(texts[i], tags[i], records[at] or '- 0 0 0 ')
-      texts[i], tags[i], counts[i] = text, tag, math.max(counts[i], stale)
-    end
-    seen[tags[i]] = true
   end
   for i = 1, #texts do
     if book(texts[i], tags[i], counts[i] or 0, list, queue) then
@@ -126,7 +130,7 @@ local function claim_from(list, room, queue)
 end
 
 local share = math.max(1, math.ceil(credit / queues))
-local function left() return credit - (#reply - 5) / 2 end
+local function left() return credit - booked end
 for first = 4, #KEYS, queues do
   repeat
     local any = false
@@ -144,7 +148,7 @@ call_in_parts('HSET', held, new_held)
 if any_counts then call_in_parts('HDEL', deliveries, counted) end
 
 if held_back then reply[4] = '1' end
-if #reply == 5 and any_parked then
+if left() > 0 and any_parked then
   for i = 4, #KEYS do
     local first = redis.call('ZRANGE', own .. 'due:' .. KEYS[i], 0, 0, 'WITHSCORES')
     if first[2] and (reply[2] == '' or tonumber(first[2]) < tonumber(reply[2])) then

@@ -21,7 +21,8 @@ local MOST = 2000
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local now_s = string.format('%d.%06d', time[1], time[2])
+-- In whole seconds, rounded up, for the index: reading fractions is what takes longest in it.
+local now_s = string.format('%d', time[1] + 1)
 
 -- Calls a command with any number of arguments after its key.
 local function call_in_parts(command, key, args)
@@ -62,6 +63,8 @@ end
 -- of the sender's own may have the same one. Senders write it at the end, so that is looked at first.
 -- One of other characters than ASCII is none: it becomes a key of ours, which all have to read.
 local function tag_of(text)
+  local usual = string.match(text, '^"delivery_tag": "([%w-]+)"}}$', -56)
+  if usual then return usual end
   local from = string.find(text, '"delivery_tag"', -100, true)
   local tag = from and string.match(text, '^"delivery_tag"%s*:%s*"([^"\\%c\128-\255]+)"', from)
   if tag and not string.find(text, '"delivery_tag"', from + 1, true) then return tag end
@@ -133,7 +136,8 @@ local function bury(text, list, queue, reason, detail, count)
   redis.call('HINCRBY', own .. 'dead_count', queue, 1)
 end
 
--- The state of a stored result; false if there is none, or none that can be read here.
+-- The state of a stored result; false if there is none; false and the whole of it if it cannot be
+-- read here, as what is compressed.
 local function state_of(key)
   local start = redis.call('GETRANGE', key, 0, 40)
   if start == '' then return false end
@@ -144,14 +148,23 @@ local function state_of(key)
   if state then return state end
   local decode = string.find(whole, '^[\129-\143\222\223]') and cmsgpack.unpack or cjson.decode
   local read, result = pcall(decode, whole)
-  return read and type(result) == 'table' and result.status
+  if read and type(result) == 'table' then return result.status end
+  return false, whole
 end
 
--- Stores a result and tells those who wait, unless what is there must stay.
-local function store_result(key, payload, expiry_ms, final)
-  local state = state_of(key)
-  if state == 'SUCCESS' then return end
-  if final ~= '1' and (state == 'FAILURE' or state == 'REVOKED') then return end
-  if tonumber(expiry_ms) > 0 then redis.call('SET', key, payload, 'PX', expiry_ms) end
+-- Stores a result and tells those who wait, unless what is there must stay. One that is kept for ever
+-- has no expiry, ''. `known` is what is there if the caller has read it and says that it may go.
+-- Returns false, and does nothing, if what is there cannot be read here and is not known.
+local function store_result(key, payload, expiry_ms, final, known)
+  local state, unread = state_of(key)
+  if unread and unread ~= known then return false end
+  if state == 'SUCCESS' then return true end
+  if final ~= '1' and (state == 'FAILURE' or state == 'REVOKED') then return true end
+  if expiry_ms == '' then
+    redis.call('SET', key, payload)
+  elseif tonumber(expiry_ms) > 0 then
+    redis.call('SET', key, payload, 'PX', expiry_ms)
+  end
   redis.call('PUBLISH', key, payload)
+  return true
 end

@@ -14,6 +14,11 @@ macro_rules! script {
 }
 
 script!(
+    /// Acknowledges messages.
+    ACK,
+    "ack.lua"
+);
+script!(
     /// Renews a lease.
     BEAT,
     "beat.lua"

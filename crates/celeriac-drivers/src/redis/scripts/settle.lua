@@ -1,11 +1,12 @@
 -- Carries out settlements, each whole or not at all: result, follow-ups, verdict.
 --
 -- ARGV: how many; for each its owner, then for each its tag; then for each, in turn:
---   results  0, or 1 and key, payload, expiry in ms, whether it is final
+--   results  0, or 1 and key, payload, expiry in ms, whether it is final, what is known to be there
 --   messages how many, and for each the command, the key and its text
 --   verdict  "a", or "r" and count, time in ms or 0, task id, or "d" and reason, detail, queue,
 --            count
--- Returns for each 1, or 0 if it is not the owner's any more.
+-- Returns for each 1, or 0 if it is not the owner's any more, or 2 if nothing of it was done because
+-- what is stored as its result cannot be read here.
 local count = tonumber(ARGV[1])
 local tags = {unpack(ARGV, 2 + count, 1 + 2 * count)}
 local records = read_in_parts('HMGET', held, tags)
@@ -17,16 +18,18 @@ local function next_arg()
   return ARGV[at - 1]
 end
 
--- Reads, and carries out if it is ours, what comes before the verdict.
+-- Reads, and carries out if it is ours, what comes before the verdict. Returns whether it is decided.
 local function prepare(ours)
   if next_arg() == '1' then
-    local key, payload, expiry_ms, final = next_arg(), next_arg(), next_arg(), next_arg()
-    if ours then store_result(key, payload, expiry_ms, final) end
+    local from = at
+    at = at + 5
+    ours = ours and store_result(unpack(ARGV, from, from + 4))
   end
   for _ = 1, tonumber(next_arg()) do
     local command, key, text = next_arg(), next_arg(), next_arg()
     if ours then redis.call(command, key, text) end
   end
+  return ours
 end
 
 local function requeue(tag, length, list, deliveries_so_far, eta_ms, id)
@@ -51,7 +54,8 @@ for i, tag in ipairs(tags) do
     redis.call('HDEL', held, tag)
     keep_count(tag, delivered)
   end
-  prepare(ours)
+  local undecided = ours
+  ours = prepare(ours)
   local verdict = next_arg()
   if verdict == 'r' then
     local so_far, eta_ms, id = tonumber(next_arg()), tonumber(next_arg()), next_arg()
@@ -66,7 +70,7 @@ for i, tag in ipairs(tags) do
     acked[#acked + 1] = tag
   end
   if ours then seen[tag] = true end
-  done[i] = ours and 1 or 0
+  done[i] = ours and 1 or undecided and 2 or 0
 end
 
 call_in_parts('ZREM', index, acked)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use celeriac_core::broker::Subscription;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
-    Broker, CallOptions, ContentType, Message, Payload, ResultState, Settled, Settlement,
-    StoredResult, TaskId, TaskOptions, Trail, Verdict,
+    Broker, CallOptions, ContentType, EncodedResult, Message, Payload, ResultState, Settled,
+    Settlement, StoredResult, TaskId, TaskOptions, Trail, Verdict,
 };
 use celeriac_testkit::peers::{CeleryApp, CeleryVersion};
 use celeriac_testkit::{block_on, queue, within};
@@ -177,5 +177,75 @@ answer = None
             .unwrap();
         let heard = within(consumer.revoked()).await.unwrap();
         assert_eq!(heard, ["from-python".into()]);
+    });
+}
+
+/// What a runtime wants sent, as Celery's `rpc://` would send it itself: properties and bytes.
+#[test]
+fn a_result_to_the_letter_is_sent_as_celery_sends_its_own() {
+    const TAKE: &str = "
+def take():
+    while True:
+        message = queue.get(no_ack=True)
+        if message:
+            # No headers and an empty table of them are read alike.
+            properties = dict(message.properties)
+            properties.pop('application_headers', None)
+            return [properties, message.headers, message.body.decode()
+                if isinstance(message.body, bytes) else message.body]
+";
+    block_on(async {
+        let amqp = Amqp::with("");
+        let app = app(&amqp);
+        let to = format!("{}answers", amqp.prefix());
+        let script = format!(
+            "
+from kombu import Queue
+from celery.app.task import Context
+channel = app.connection().default_channel
+queue = Queue('{to}', durable=False, expires=60)(channel)
+queue.declare()
+request = Context(id='x', reply_to='{to}', correlation_id='c', retries=0)
+app.backend.store_result('x', 5, 'SUCCESS', request=request)
+{TAKE}
+answer = take()
+"
+        );
+        let theirs = {
+            let app = &app;
+            app.run(&script)
+        };
+        let body = theirs[2].as_str().unwrap().to_owned();
+        let ours = amqp.handle().await;
+        let result =
+            |id: &str, correlation_id: Option<&str>, reply_to: Option<&str>| EncodedResult {
+                id: id.into(),
+                state: "SUCCESS".to_owned(),
+                payload: Payload {
+                    content_type: ContentType::Json,
+                    bytes: body.clone().into(),
+                },
+                keep: None,
+                reply_to: reply_to.map(str::to_owned),
+                correlation_id: correlation_id.map(str::to_owned),
+            };
+        let batch = vec![
+            result("nobodys", None, None),
+            result("x", Some("c"), Some(&to)),
+            result("y", None, Some(&to)),
+        ];
+        let results = ours.results().unwrap();
+        within(results.store_encoded(batch)).await.unwrap();
+        let script = format!(
+            "
+from kombu import Queue
+queue = Queue('{to}', durable=False, expires=60)(app.connection().default_channel)
+{TAKE}
+answer = [take(), take()]
+"
+        );
+        let sent = app.run(&script);
+        assert_eq!(sent[0], theirs);
+        assert_eq!(sent[1][0]["correlation_id"], "y");
     });
 }

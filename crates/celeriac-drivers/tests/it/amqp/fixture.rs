@@ -242,11 +242,7 @@ impl Fixture for Amqp {
         };
         let mut cases: Vec<_> = headers.into_iter().map(case).collect();
         let good = br#"{"id":"x","task":"t"}"#.to_vec();
-        cases.push((
-            good,
-            "application/x-nobodys".to_owned(),
-            vec![0x80, 4, b'.'],
-        ));
+        cases.push((good, "nobodys".to_owned(), vec![0x80, 4, b'.']));
         cases
     }
 

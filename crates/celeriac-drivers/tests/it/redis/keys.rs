@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
@@ -247,4 +248,66 @@ async fn an_element_without_a_delivery_tag_is_quarantined_and_the_next_runs() {
     let mut pushed = junk.to_vec();
     pushed.sort_unstable();
     assert_eq!(kept, pushed);
+}
+
+/// Nobody pushes it to a list when it is due, so whoever waits has to know of it beforehand.
+#[tokio::test]
+async fn what_is_given_back_for_later_comes_in_time_to_one_who_waits_already() {
+    let place = Store::new("keys", "");
+    let store = place.store().await;
+    let message = vec![(queue("jobs").into(), call("t", 1))];
+    store.publish(message).await.unwrap();
+    let consumer = consume(&store, "c").await;
+    let delivery = receive(&consumer).await;
+    let given_back = jiff::Timestamp::now();
+    let later = Settlement {
+        verdict: Verdict::Requeue {
+            eta: Some(given_back + Duration::from_millis(300)),
+            counted: false,
+        },
+        ..ack(&delivery)
+    };
+    // The first of both is polled first, so it asks before the settlement is carried out.
+    let (again, settled) = tokio::join!(biased; receive(&consumer), consumer.settle(vec![later]));
+    assert_eq!(settled.unwrap(), [Settled::Done]);
+    assert_eq!(again.message.headers.id, delivery.message.headers.id);
+    let took = jiff::Timestamp::now().duration_since(given_back);
+    let took = Duration::try_from(took).unwrap();
+    let in_time = Duration::from_millis(300)..Duration::from_secs(3);
+    assert!(in_time.contains(&took), "it came after {took:?}");
+}
+
+/// Of messages that are acknowledged together, each is told apart that is not ours any more.
+#[tokio::test]
+async fn what_another_worker_took_back_is_told_among_others_that_are_acknowledged() {
+    let place = Store::new("keys", "");
+    let store = place.store().await;
+    let consumer = consume(&store, "c").await;
+    let mut held = Vec::new();
+    for number in 0..3 {
+        let message = vec![(queue("jobs").into(), call("t", number))];
+        store.publish(message).await.unwrap();
+        held.push(receive(&consumer).await);
+    }
+    // As kombu does it when its visibility timeout has passed: out of index and hash in one step.
+    let mut client = place.client();
+    let entries: Vec<(String, String)> = client.hgetall(place.key("unacked")).unwrap();
+    let id = held[1].message.headers.id.to_string();
+    let (tag, _) = entries.iter().find(|(_, it)| it.contains(&id)).unwrap();
+    let _: () = client.zrem(place.key("unacked_index"), tag).unwrap();
+    let _: () = client.hdel(place.key("unacked"), tag).unwrap();
+
+    let acks = held.iter().map(ack).collect();
+    let settled = within(consumer.settle(acks)).await.unwrap();
+    let (done, lost) = (Settled::Done, Settled::LeaseLost);
+    assert_eq!(settled, [done, lost, done]);
+    for gone in ["unacked", "unacked_index", "_celeriac.held"] {
+        let there: bool = client.exists(place.key(gone)).unwrap();
+        assert!(!there, "{gone}");
+    }
+    let count: String = client.hget(place.key("_celeriac.deliveries"), tag).unwrap();
+    assert!(
+        count.starts_with("1 "),
+        "how often it was delivered is kept: {count}"
+    );
 }

@@ -1,6 +1,7 @@
 //! What the Redis driver promises beyond the suite, on a real server.
 
 mod faults;
+mod keeping;
 mod keys;
 mod kills;
 mod python;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use celeriac_core::CallOptions;
 use celeriac_core::{
-    Broker, ContentType, Message, Payload, ResultState, Settled, Settlement, StoredResult, TaskId,
-    TaskOptions, task::encode_body,
+    Broker, ContentType, EncodedResult, Message, Payload, ResultState, Settled, Settlement,
+    StoredResult, TaskId, TaskOptions, task::encode_body,
 };
 use celeriac_testkit::peers::{CeleryApp, CeleryVersion};
 use celeriac_testkit::{queue, result, within};
@@ -235,4 +235,121 @@ async fn delayed_messages_are_left_to_python_when_our_last_consumer_leaves() {
     consumer.close().await.unwrap();
     let ready: usize = place.client().llen(place.key("jobs")).unwrap();
     assert_eq!(ready, 1);
+}
+
+/// What a runtime wants stored, as Celery would store it itself: key, bytes and time to live.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_to_the_letter_is_stored_as_celery_stores_its_own() {
+    let place = Store::new("python", "");
+    let store = place.store().await;
+    let app = app(&place, "");
+    let known = app.run(
+        "app.backend.store_result('kept', 5, 'SUCCESS')\n\
+         app.backend.expires = None\n\
+         app.backend.store_result('for-ever', 5, 'SUCCESS')\n\
+         answer = app.backend.client.get(app.backend.get_key_for_task('kept')).decode()",
+    );
+    let payload = known.as_str().unwrap();
+    let results = store.results().unwrap();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let encoded = |id: &str, state: &str, payload: String, keep| EncodedResult {
+        id: id.into(),
+        state: state.to_owned(),
+        payload: Payload {
+            content_type: ContentType::Json,
+            bytes: payload.into(),
+        },
+        keep,
+        reply_to: None,
+        correlation_id: None,
+    };
+    let named = |id: &str| payload.replace("\"kept\"", &format!("{id:?}"));
+    let started = named("ours").replace("SUCCESS", "STARTED");
+    let batch = vec![
+        encoded("ours", "STARTED", started.clone(), Some(day)),
+        encoded("ours", "SUCCESS", named("ours"), Some(day)),
+        encoded("ours-for-ever", "SUCCESS", named("ours-for-ever"), None),
+        // What comes late gives way to the end.
+        encoded("ours", "STARTED", started, Some(day)),
+    ];
+    within(results.store_encoded(batch)).await.unwrap();
+    let mut client = place.client();
+    let mut look = |id: &str| {
+        let key = place.key(&format!("celery-task-meta-{id}"));
+        let stored: String = client.get(&key).unwrap();
+        let seconds: i64 = client.ttl(&key).unwrap();
+        (stored, (seconds + 30) / 60)
+    };
+    assert_eq!(look("ours"), (named("ours"), look("kept").1));
+    assert_eq!(look("ours-for-ever").1, look("for-ever").1);
+
+    // A client in Python that waits hears of it.
+    let script = app.script(
+        "from celery.result import AsyncResult\n\
+         waited = AsyncResult('awaited')\n\
+         app.backend.add_pending_result(waited)\n\
+         print('it waits', flush=True)\n\
+         answer = waited.get(timeout=30)",
+    );
+    script.wait_for_line("it waits");
+    let awaited = encoded("awaited", "SUCCESS", named("awaited"), Some(day));
+    within(results.store_encoded(vec![awaited])).await.unwrap();
+    let answer = tokio::task::spawn_blocking(move || script.answer());
+    assert_eq!(answer.await.unwrap(), json!(5));
+}
+
+/// A success that Celery compressed, in which the scripts cannot see that it is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_success_of_pythons_stays_whatever_we_store() {
+    for serializer in ["json", "msgpack", "yaml"] {
+        let place = Store::new("python", "");
+        let store = place.store().await;
+        let results = store.results().unwrap();
+        let (done, failed): (TaskId, TaskId) = (TaskId::new(), TaskId::new());
+        let stores = format!(
+            "app.conf.result_compression = 'gzip'\n\
+             app.conf.result_serializer = {serializer:?}\n\
+             app.backend.store_result('{done}', 'theirs', 'SUCCESS')\n\
+             app.backend.store_result('{failed}', ValueError('theirs'), 'FAILURE')\n\
+             answer = 1"
+        );
+        app(&place, "").run(&stores);
+        let key = place.key(&format!("celery-task-meta-{done}"));
+        let held: Vec<u8> = place.client().get(&key).unwrap();
+        assert!(held.starts_with(b"\0celery-compressed\0"), "{held:?}");
+
+        let ours = |id: &TaskId, state| StoredResult {
+            value: Some(Payload::encode(ContentType::Json, &"ours").unwrap()),
+            ..result(id, state, 2)
+        };
+        let passing = [&done, &failed].map(|id| ours(id, ResultState::Started));
+        within(results.store(passing.to_vec())).await.unwrap();
+        let both = [done.clone(), failed.clone()];
+        let found = within(results.fetch(&both)).await.unwrap();
+        let states: Vec<_> = found.iter().flatten().map(|it| &it.state).collect();
+        assert_eq!(states, [&ResultState::Success, &ResultState::Failure]);
+
+        // A second run of both ends well: its messages go out, and only a failure gives way.
+        let consumer = consume(&store, "c").await;
+        for id in &both {
+            let to = (queue("jobs").into(), add(id, 1, 1));
+            within(store.publish(vec![to])).await.unwrap();
+            let delivery = receive(&consumer).await;
+            let follow_up = (queue("next").into(), add(&TaskId::new(), 1, 1));
+            let settlement = Settlement {
+                result: Some(ours(id, ResultState::Success)),
+                follow_ups: vec![follow_up],
+                ..ack(&delivery)
+            };
+            let settled = within(consumer.settle(vec![settlement])).await.unwrap();
+            assert_eq!(settled, [Settled::Done]);
+        }
+        let found = within(results.fetch(&both)).await.unwrap();
+        let values = found.into_iter().flatten().map(|it| it.value.unwrap());
+        let values: Vec<String> = values.map(|value| value.decode().unwrap()).collect();
+        assert_eq!(values, ["theirs", "ours"], "{serializer}");
+        let next: usize = place.client().llen(place.key("next")).unwrap();
+        assert_eq!(next, 2);
+        within(consumer.close()).await.unwrap();
+    }
 }

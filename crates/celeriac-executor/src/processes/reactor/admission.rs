@@ -1,7 +1,6 @@
 //! What a pool takes on, and what it refuses at once.
 
 use celeriac_core::outcome::{ErrorKind, TaskError};
-use celeriac_core::policy::AckProfile;
 use celeriac_core::{Invocation, PayloadError, Work};
 
 use super::super::arena::REGION_BYTES;
@@ -18,7 +17,7 @@ impl Reactor {
             return;
         }
         let task = self.tasks[invocation.task.name];
-        let early = invocation.task.options.ack == AckProfile::Early;
+        let early = invocation.task.options.ack.is_early();
         let number = self.submitted;
         self.submitted += 1;
         let Some(job) = Request::accept(invocation, number, task, early) else {

@@ -146,7 +146,7 @@ async fn get<V: Send + 'static>(
 }
 
 crate::support::suite! {
-    places {
+    full {
         inline = "inline";
         threads = "threads=2";
         coroutines = "coroutines=8";
@@ -156,82 +156,65 @@ crate::support::suite! {
         redis = "OWN_REDIS";
         amqp_and_redis = "OWN_AMQP with OWN_REDIS";
     }
-    chains {
-        a_chain_passes_each_value_on;
-        a_chain_of_chains_is_one_chain;
-        a_long_chain_needs_no_stack;
-        steps_have_the_ids_they_were_sent_with;
-        a_failed_step_fails_the_rest_with_its_error;
-        a_step_is_retried_like_any_call;
-    }
-    groups {
-        a_group_has_an_outcome_for_each_part;
-        a_group_may_hold_chains_and_groups;
-        a_chord_takes_the_values_of_its_header_in_order;
-        chords_nest;
-        a_group_at_the_end_of_a_chain_gives_the_list;
-        an_empty_header_gives_its_body_an_empty_list;
-        a_failed_part_fails_the_chord_by_name;
-        many_inputs_go_in_few_messages;
-    }
-    links {
-        what_is_linked_runs_beside_the_chain;
-        what_is_linked_to_a_chain_runs_once;
-    }
-    replaced {
-        a_replaced_call_returns_what_takes_its_place;
-        a_call_is_replaced_again_and_again_within_reason;
-        what_follows_a_call_follows_what_replaces_it;
-        a_group_may_take_the_place_of_a_call;
-        what_replaces_a_part_counts_for_its_chord;
-        a_failed_replacement_fails_the_call_it_replaced;
-        calls_of_a_map_are_replaced_by_workers_only;
-    }
-    steps {
-        options_hold_for_the_steps_they_are_set_on;
-        a_task_known_by_name_stands_among_typed_ones;
-        an_unknown_task_fails_its_chain;
-        a_value_of_another_type_is_an_error_of_the_call_that_takes_it;
-        arguments_over_the_limit_are_refused;
-    }
-    ends {
-        a_cancelled_chain_stops_the_step_that_runs;
-        shutdown_waits_for_a_chain_to_its_end;
-        shutdown_can_refuse_the_rest_of_a_chain;
-    }
-}
-
-// Results in messages go to who sent the call, and nothing counts the parts of a chord.
-crate::support::suite! {
-    places {
+    // Results in messages go to who sent the call, and nothing counts the parts of a chord.
+    partial {
         amqp = "OWN_AMQP";
     }
-    chains {
-        a_chain_passes_each_value_on;
-        a_chain_of_chains_is_one_chain;
-        a_long_chain_needs_no_stack;
-        steps_have_the_ids_they_were_sent_with;
-        a_failed_step_fails_the_rest_with_its_error;
-        a_step_is_retried_like_any_call;
+    on_all {
+        chains {
+            a_chain_passes_each_value_on;
+            a_chain_of_chains_is_one_chain;
+            a_long_chain_needs_no_stack;
+            steps_have_the_ids_they_were_sent_with;
+            a_failed_step_fails_the_rest_with_its_error;
+            a_step_is_retried_like_any_call;
+        }
+        groups {
+            a_group_has_an_outcome_for_each_part;
+        }
+        links {
+            what_is_linked_runs_beside_the_chain;
+        }
+        replaced {
+            a_replaced_call_returns_what_takes_its_place;
+            what_follows_a_call_follows_what_replaces_it;
+            a_failed_replacement_fails_the_call_it_replaced;
+        }
+        steps {
+            options_hold_for_the_steps_they_are_set_on;
+            an_unknown_task_fails_its_chain;
+            a_value_of_another_type_is_an_error_of_the_call_that_takes_it;
+            arguments_over_the_limit_are_refused;
+        }
+        ends {
+            a_cancelled_chain_stops_the_step_that_runs;
+        }
     }
-    groups {
-        a_group_has_an_outcome_for_each_part;
-    }
-    links {
-        what_is_linked_runs_beside_the_chain;
-    }
-    replaced {
-        a_replaced_call_returns_what_takes_its_place;
-        what_follows_a_call_follows_what_replaces_it;
-        a_failed_replacement_fails_the_call_it_replaced;
-    }
-    steps {
-        options_hold_for_the_steps_they_are_set_on;
-        an_unknown_task_fails_its_chain;
-        a_value_of_another_type_is_an_error_of_the_call_that_takes_it;
-        arguments_over_the_limit_are_refused;
-    }
-    ends {
-        a_cancelled_chain_stops_the_step_that_runs;
+    on_full {
+        groups {
+            a_group_may_hold_chains_and_groups;
+            a_chord_takes_the_values_of_its_header_in_order;
+            chords_nest;
+            a_group_at_the_end_of_a_chain_gives_the_list;
+            an_empty_header_gives_its_body_an_empty_list;
+            a_failed_part_fails_the_chord_by_name;
+            many_inputs_go_in_few_messages;
+        }
+        links {
+            what_is_linked_to_a_chain_runs_once;
+        }
+        replaced {
+            a_call_is_replaced_again_and_again_within_reason;
+            a_group_may_take_the_place_of_a_call;
+            what_replaces_a_part_counts_for_its_chord;
+            calls_of_a_map_are_replaced_by_workers_only;
+        }
+        steps {
+            a_task_known_by_name_stands_among_typed_ones;
+        }
+        ends {
+            shutdown_waits_for_a_chain_to_its_end;
+            shutdown_can_refuse_the_rest_of_a_chain;
+        }
     }
 }

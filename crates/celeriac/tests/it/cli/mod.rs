@@ -127,17 +127,26 @@ impl Worker {
         );
     }
 
-    /// Waits for its end: exit code, how long it took from now, and its log.
-    fn ended(mut self) -> (Option<i32>, Duration, String) {
-        let start = Instant::now();
+    /// Waits for its end, which has to be a good one, and returns its log.
+    fn ended(mut self) -> String {
         let status = until("the worker ends", || self.child.try_wait().unwrap());
-        (status.code(), start.elapsed(), self.log())
+        let log = self.log();
+        assert_eq!(status.code(), Some(0), "{log}");
+        log
+    }
+
+    /// The same, within `limit`.
+    fn ended_within(self, limit: Duration) {
+        let start = Instant::now();
+        self.ended();
+        let took = start.elapsed();
+        assert!(took < limit, "{took:?}");
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // It has ended already unless the test failed.
+        // It has ended already unless it shall be killed or the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

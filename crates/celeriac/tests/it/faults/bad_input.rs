@@ -10,10 +10,6 @@ use super::draft::{Fate, SECRET, Shape, footprint};
 use super::ground::{Ground, Kind, QUEUE};
 use super::shapes;
 
-/// How soon a good task is run, whatever came before it. A build without optimisation reads a
-/// megabyte in a good part of a second.
-const SOON: Duration = Duration::from_secs(if cfg!(debug_assertions) { 4 } else { 1 });
-
 /// How long all shapes of a broker may take together, on a machine that does other things too.
 const LIMIT: Duration = Duration::from_secs(100);
 
@@ -48,11 +44,11 @@ async fn whatever_comes_is_set_aside_or_run(ground: &Ground, worker: &OwnedChild
     let mut wrong = Vec::new();
     let mut dead = 0;
     let mut stranger = ground.stranger().await;
-    ground.canary().await;
+    let soon = ground.soon().await;
     for shape in &shapes {
         stranger.send(shape).await;
         let took = ground.canary().await;
-        if took > SOON {
+        if took > soon {
             wrong.push(format!("{}: the next good task took {took:?}", shape.name));
         }
         wrong.extend(what_became(ground, shape, &mut dead).await);

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celeriac::App;
 use celeriac::canvas::remote;
@@ -18,6 +18,12 @@ use crate::support::example;
 
 /// The queue that the worker takes from.
 pub(super) const QUEUE: &str = "jobs";
+
+/// How soon a good task is run, whatever came before it.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A good task that takes this part of it has to share the machine with others.
+const BUSY: u32 = 40;
 
 /// More dead messages than any test makes.
 const MANY: usize = 1000;
@@ -100,14 +106,25 @@ impl Ground {
 
     /// Sends a good task and waits until its result is there.
     pub(super) async fn canary(&self) -> Duration {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let call = remote::<(i64, i64), i64>("add").call((20, 22)).queue(QUEUE);
         let mut handle = self.app.send(call).await.unwrap();
         assert_eq!(handle.get().await, Ok(42));
         begun.elapsed()
     }
 
-    /// The same where the broker may refuse it, or lose the queue of its result; whether it ran.
+    /// How long a good task may take after anything that is bad: a second. On a machine that has other
+    /// things to do, where good tasks are slow by themselves, that much longer.
+    pub(super) async fn soon(&self) -> Duration {
+        let mut slowest = Duration::ZERO;
+        self.canary().await;
+        for _ in 0..5 {
+            slowest = slowest.max(self.canary().await);
+        }
+        SOON.max(slowest * BUSY)
+    }
+
+    /// Sends one where the broker may refuse it, or lose the queue of its result; whether it ran.
     pub(super) async fn try_canary(&self) -> bool {
         let call = remote::<(i64, i64), i64>("add").call((20, 22)).queue(QUEUE);
         let Ok(mut handle) = self.app.send(call).await else {
@@ -189,6 +206,27 @@ impl Stranger {
                 publish(channel, "", QUEUE, properties, &body).await;
             }
         }
+    }
+
+    /// How long the broker takes by itself to move a shape from one key to another, in which time it
+    /// serves nobody; none on RabbitMQ, which goes on meanwhile.
+    pub(super) fn time_to_move(&mut self, shape: &Shape) -> Duration {
+        let Self::Redis(connection, list) = self else {
+            return Duration::ZERO;
+        };
+        let element = shape.element.as_deref().unwrap();
+        let keys = [format!("{list}-from"), format!("{list}-to")];
+        let mut push = redis::cmd("LPUSH");
+        let _: () = push.arg(&keys[0]).arg(element).query(connection).unwrap();
+        let script = redis::Script::new(
+            "redis.call('HSET', KEYS[2], 'message', redis.call('RPOP', KEYS[1]))
+            return redis.call('UNLINK', KEYS[2])",
+        );
+        let begun = Instant::now();
+        let mut script = script.prepare_invoke();
+        let moved: i64 = script.key(&keys[..]).invoke(connection).unwrap();
+        assert_eq!(moved, 1);
+        begun.elapsed()
     }
 }
 

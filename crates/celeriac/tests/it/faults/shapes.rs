@@ -260,7 +260,7 @@ fn bodies() -> Vec<Shape> {
         draft("body-no-utf8").body(latin).shape(UNFIT),
         draft("type-unheard")
             .kind("application/x-nobodys", "utf-8")
-            .shape(MALFORMED),
+            .shape(UNFIT),
         draft("type-none").kind("", "").shape(MALFORMED),
         draft("encoding-unheard")
             .kind("application/json", "klingon")

@@ -1,0 +1,247 @@
+//! Calls whose tasks belong to another program's runtime.
+//!
+//! The runtime says what its calls leave behind, to the letter; here it is stored, and the delivery
+//! settled as Celery's rules say. An end that no task came to, such as a revocation or a lost child, is
+//! told by the runtime too, because only it knows the words and who else wants to hear of it. If it
+//! cannot, we tell it in words of our own.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_core::{
+    Aftermath, Brief, CeleryAcks, Conclusion, Delivery, End, ErrorKind, Runtime, Standing,
+    TaskError, TaskOptions, Verdict,
+};
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::Dispatcher;
+use super::outcomes::plain;
+use crate::held::{Held, Stage, call_of};
+use crate::observer::Finish;
+use crate::reply::DeliveryReply;
+use crate::report::count;
+
+/// The runtime, and the calls of which it is telling the end.
+#[derive(Debug)]
+pub(super) struct Desk {
+    runtime: Arc<dyn Runtime>,
+    telling: HashMap<i64, Telling>,
+}
+
+/// A call of which the runtime is telling the end.
+#[derive(Debug)]
+struct Telling {
+    delivery: Arc<Delivery>,
+    error: TaskError,
+    /// How the delivery is settled then.
+    verdict: Verdict,
+    /// Whether it was acknowledged when it started, so that there is nothing to settle.
+    acked: bool,
+}
+
+impl Desk {
+    pub(super) fn new(runtime: Arc<dyn Runtime>) -> Self {
+        Self {
+            runtime,
+            telling: HashMap::new(),
+        }
+    }
+
+    /// How many ends are being told.
+    pub(super) fn len(&self) -> usize {
+        self.telling.len()
+    }
+
+    /// Tells that a delivery may run.
+    pub(super) fn received(&self, delivery: &Arc<Delivery>) {
+        self.runtime.received(delivery);
+    }
+
+    /// Takes note that a delivery came again whose end is being told, if it is one.
+    pub(super) fn come_back(&mut self, delivery: &Arc<Delivery>) -> bool {
+        let telling = self.telling.get_mut(&delivery.tag);
+        telling.is_some_and(|telling| {
+            telling.delivery = delivery.clone();
+            telling.acked = false;
+            true
+        })
+    }
+}
+
+impl Dispatcher {
+    /// The runtime said how a call ended: one that it ran, or one whose end it was asked to tell.
+    pub(super) fn on_concluded(&mut self, tag: i64, conclusion: Conclusion) {
+        self.idle_since = Instant::now();
+        if let Some(telling) = self.telling(tag) {
+            return self.on_told(telling, conclusion);
+        }
+        let Some(held) = self.held.remove(&tag) else {
+            return;
+        };
+        if let Some(busy) = conclusion.busy {
+            self.credit.measure(busy);
+        }
+        if held.stage == Stage::Disowned {
+            return;
+        }
+        let acks = CeleryAcks::from(held.task.options.ack);
+        let standing = self.standing(&held.delivery, held.acked);
+        let told = conclusion.told.text.as_deref();
+        match acks.after_end(conclusion.end, told, standing, Timestamp::now()) {
+            Aftermath::Settle(verdict) => {
+                self.tell_conclusion(&held, &conclusion);
+                self.settler.store_encoded(conclusion.results);
+                self.settle(held.delivery.tag, held.acked, verdict);
+            }
+            Aftermath::Conclude(error, verdict) => {
+                self.settler.store_encoded(conclusion.results);
+                self.have_told(&held.delivery, error, verdict, held.acked);
+            }
+        }
+    }
+
+    /// A call ended without a word of the runtime, or was not to start at all.
+    pub(super) fn on_error(&mut self, delivery: &Arc<Delivery>, error: &TaskError, acked: bool) {
+        let task = self.registry.get(&delivery.message.headers.task).ok();
+        let options = task.map_or(&TaskOptions::DEFAULT, |task| &task.options);
+        let acks = CeleryAcks::from(options.ack);
+        let standing = self.standing(delivery, acked);
+        match acks.after_error(error.clone(), standing, Timestamp::now()) {
+            Aftermath::Settle(verdict) => {
+                self.tell(delivery, Some(error), &verdict, false, None);
+                self.settle(delivery.tag, acked, verdict);
+            }
+            Aftermath::Conclude(error, verdict) => {
+                self.have_told(delivery, error, verdict, acked);
+            }
+        }
+    }
+
+    /// The runtime cannot tell the end of a call.
+    pub(super) fn on_untold(&mut self, tag: i64, why: &TaskError) -> bool {
+        let Some(telling) = self.telling(tag) else {
+            return false;
+        };
+        if why.kind() == ErrorKind::Shutdown && !telling.acked {
+            // Another worker will.
+            self.give_back(&telling.delivery, None);
+        } else {
+            self.tell_in_own_words(telling);
+        }
+        true
+    }
+
+    /// The last moment of a worker: what was acknowledged gets the end that its sender waits for, and
+    /// the rest is given back when the consumer is closed.
+    pub(super) fn end_telling(&mut self) -> usize {
+        let Some(desk) = &mut self.desk else { return 0 };
+        let left = std::mem::take(&mut desk.telling).into_values();
+        let (acked, given_back): (Vec<_>, Vec<_>) = left.partition(|telling| telling.acked);
+        for telling in acked {
+            self.tell_in_own_words(telling);
+        }
+        given_back.len()
+    }
+
+    fn standing<'a>(&self, delivery: &'a Delivery, acked: bool) -> Standing<'a> {
+        Standing {
+            delivery,
+            acked,
+            delivery_limit: self.settings.delivery_limit,
+        }
+    }
+
+    fn telling(&mut self, tag: i64) -> Option<Telling> {
+        self.desk.as_mut()?.telling.remove(&tag)
+    }
+
+    fn have_told(
+        &mut self,
+        delivery: &Arc<Delivery>,
+        error: TaskError,
+        verdict: Verdict,
+        acked: bool,
+    ) {
+        let Some(desk) = &mut self.desk else { return };
+        let reply = DeliveryReply::new(delivery.tag, false, self.events.clone());
+        let telling = Telling {
+            delivery: delivery.clone(),
+            error: error.clone(),
+            verdict,
+            acked,
+        };
+        desk.telling.insert(delivery.tag, telling);
+        desk.runtime
+            .conclude(delivery.clone(), error, Arc::new(reply));
+    }
+
+    fn on_told(&mut self, telling: Telling, conclusion: Conclusion) {
+        let delivery = &telling.delivery;
+        if let Some(observer) = &self.observer {
+            observer.concluded(call_of(delivery), &conclusion);
+        }
+        self.tell(
+            delivery,
+            Some(&telling.error),
+            &telling.verdict,
+            false,
+            None,
+        );
+        self.settler.store_encoded(conclusion.results);
+        self.settle(delivery.tag, telling.acked, telling.verdict);
+    }
+
+    fn tell_in_own_words(&mut self, telling: Telling) {
+        let delivery = &telling.delivery;
+        let (id, error) = (&delivery.message.headers.id, &telling.error);
+        warn!(task.id = %Brief(id), error = %Brief(error), "the runtime cannot tell how this task ended");
+        // No limit is left, so this is its end.
+        let decided = self.decide(delivery, Err(telling.error), NonZeroU32::MIN, None);
+        if let Some(result) = decided.result {
+            self.settler.store(result);
+        }
+        self.settler.publish(decided.follow_ups);
+        self.settle(delivery.tag, telling.acked, telling.verdict);
+    }
+
+    fn settle(&mut self, tag: i64, acked: bool, verdict: Verdict) {
+        if !acked {
+            self.settler.settle(plain(tag, verdict));
+        }
+    }
+
+    /// Counts, logs and tells the observer what the runtime said of a call that it ran.
+    fn tell_conclusion(&self, held: &Held, conclusion: &Conclusion) {
+        let call = call_of(&held.delivery);
+        let counters = &self.counters;
+        let (how, counter) = match conclusion.end {
+            End::Succeeded | End::Ignored => (Finish::Succeeded, &counters.succeeded),
+            End::Failed => (Finish::Failed(ErrorKind::Failed), &counters.failed),
+            End::Retried => (Finish::Failed(ErrorKind::Failed), &counters.retried),
+            End::Rejected { requeue: false } => (Finish::Rejected, &counters.failed),
+            End::Rejected { requeue: true } => (Finish::GivenBack, &counters.given_back),
+        };
+        count(counter);
+        let runtime: Option<Duration> = conclusion.busy;
+        debug!(
+            task.id = %Brief(call.id),
+            task.name = %Brief(call.task),
+            ?runtime,
+            end = ?conclusion.end,
+            "task ended"
+        );
+        let Some(observer) = &self.observer else {
+            return;
+        };
+        observer.concluded(call, conclusion);
+        if conclusion.end == End::Retried {
+            observer.retried(call, ErrorKind::Failed);
+        } else {
+            observer.finished(call, how, runtime);
+        }
+    }
+}

@@ -23,6 +23,7 @@ const ROLES: &[&str] = &[
     "celeriac-drivers",
     "celeriac-executor",
     "celeriac-macros",
+    "celeriac-sync",
     "celeriac-wire",
     "celeriac-worker",
 ];
@@ -36,6 +37,7 @@ const ALLOWED: &[Rule] = &[
         &["celeriac-core"],
         &["celeriac-testkit"],
     ),
+    ("celeriac-sync", &[], &[]),
     ("celeriac-wire", &["celeriac-core"], &[]),
     (
         "celeriac-drivers",

@@ -72,6 +72,7 @@ pub use celeriac_core::{
 };
 #[cfg(feature = "macros")]
 pub use celeriac_macros::{main, task};
+pub use celeriac_sync as sync;
 pub use celeriac_wire::{Decimal, Tagged};
 pub use celeriac_worker as worker;
 

@@ -1,0 +1,49 @@
+//! The scope of one machine: for processes that share memory, and the threads and coroutines in them.
+//!
+//! A value of each type can be sent to another process of the same user, as the argument of a task for
+//! example: what arrives there is the same lock, the same value. Whoever sends it has to keep it until it
+//! has arrived; after that it lives as long as any process has it, and vanishes with the last one, also if
+//! that is killed.
+//!
+//! | type | who comes next | a process that dies |
+//! | --- | --- | --- |
+//! | [`Lock`], [`RLock`] | who comes just then, else one that waits | the next guard says `recovered()`, at once |
+//! | [`Semaphore`], [`BoundedSemaphore`] | the same | its permits come back within 50 ms |
+//! | [`Event`], [`Condition`] | all, or some that wait | |
+//! | [`Barrier`] | all together | breaks it within 50 ms, if it was waiting |
+//! | [`Value`], [`Array`] | as with a lock | what its guard had not put back is not changed |
+//!
+//! Up to 248 processes can have one of them at a time. A blocking form must not be used on threads that
+//! drive coroutines; an `_async` form that has to wait has a thread of its own wait.
+//!
+//! What is shared belongs to the processes that have it: one that writes nonsense there can make the others
+//! wait or see nonsense, but not break their memory.
+//!
+//! # Sources
+//!
+//! `futex(2)`, `memfd_create(2)`, `pidfd_open(2)`.
+
+mod barrier;
+mod condition;
+mod data;
+mod event;
+mod forms;
+mod futex;
+mod handle;
+mod lock;
+mod member;
+mod memory;
+mod monitor;
+mod rlock;
+mod segment;
+mod semaphore;
+mod watch;
+mod word;
+
+pub use barrier::Barrier;
+pub use condition::{Condition, Guard};
+pub use data::{Array, ArrayGuard, Value, ValueGuard};
+pub use event::Event;
+pub use lock::{Lock, LockGuard};
+pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};

@@ -1,0 +1,238 @@
+//! A segment: shared memory that says what it is, and who uses it.
+//!
+//! ```text
+//!  wide words   0  magic and version, kind and shape, id
+//!               4  who sweeps
+//!               8  seats: the process that has each
+//!             256  what the type has there, in narrow words
+//! ```
+//!
+//! # Invariants
+//!
+//! - The seat of a process that has died is free only after what it held has been recovered.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use serde::{Deserialize, Serialize};
+
+use super::member::Member;
+use super::memory::Memory;
+use crate::SyncError;
+
+/// Changes with the layout of any type.
+const MARK: u64 = u64::from_le_bytes(*b"celeri\x00\x01");
+
+const KIND: usize = 1;
+const ID: usize = 2;
+const SWEEPER: usize = 4;
+const SEATS: usize = 8;
+const HEAD: usize = 256;
+
+/// How many processes can use one segment at a time.
+pub(super) const MOST: usize = HEAD - SEATS;
+
+/// What is in a segment, of what shape, and what to do about processes that have died.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    pub(super) kind: Kind,
+    /// A number for the type of the items; 0 if there are none.
+    pub(super) shape: u32,
+    /// How many words the type needs.
+    pub(super) words: usize,
+    /// Recovers what the process in a seat held.
+    pub(super) recover: fn(&[AtomicU32], u32),
+}
+
+/// The type that is in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Kind {
+    Lock = 1,
+    RLock,
+    Semaphore,
+    Event,
+    Condition,
+    Barrier,
+    Value,
+    Array,
+}
+
+/// Names a segment to other processes, for as long as the one that wrote it keeps it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Address {
+    pid: u32,
+    descriptor: i32,
+    id: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Segment {
+    memory: Memory,
+    plan: Plan,
+    /// The place of this process in the table, from 1 on.
+    seat: u32,
+    /// Held by the thread that sweeps.
+    sweeping: Mutex<()>,
+}
+
+impl Plan {
+    fn word(&self) -> u64 {
+        u64::from(self.kind as u32) << 32 | u64::from(self.shape)
+    }
+}
+
+/// The segments of this process by their ids, so that each is mapped once and has one seat.
+fn known() -> MutexGuard<'static, HashMap<u64, Weak<Segment>>> {
+    static KNOWN: LazyLock<Mutex<HashMap<u64, Weak<Segment>>>> = LazyLock::new(Mutex::default);
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Segment {
+    /// A new one. It ends with the last process that uses it.
+    pub(super) fn create(plan: Plan) -> Result<Arc<Self>, SyncError> {
+        let memory = Memory::new(HEAD * 2 + plan.words).map_err(|_| SyncError::NoMemory)?;
+        let head = memory.wide(HEAD);
+        let id = RandomState::new().hash_one(Member::me());
+        head[KIND].store(plan.word(), Ordering::Relaxed);
+        head[ID].store(id, Ordering::Relaxed);
+        head[0].store(MARK, Ordering::Release);
+        Self::join(memory, plan, id, &mut known())
+    }
+
+    /// One that another process has made, or this one.
+    pub(super) fn open(address: Address, plan: Plan) -> Result<Arc<Self>, SyncError> {
+        let mut known = known();
+        if let Some(segment) = known.get(&address.id).and_then(Weak::upgrade) {
+            check(&segment.memory, plan)?;
+            return Ok(segment);
+        }
+        let path = format!("/proc/{}/fd/{}", address.pid, address.descriptor);
+        let file = File::options().read(true).write(true).open(path);
+        let memory = Memory::map(file.map_err(|_| SyncError::Gone)?);
+        let memory = memory.map_err(|_| SyncError::Gone)?;
+        check(&memory, plan)?;
+        if memory.wide(HEAD)[ID].load(Ordering::Relaxed) != address.id {
+            return Err(SyncError::Gone);
+        }
+        Self::join(memory, plan, address.id, &mut known)
+    }
+
+    fn join(
+        memory: Memory,
+        plan: Plan,
+        id: u64,
+        known: &mut HashMap<u64, Weak<Self>>,
+    ) -> Result<Arc<Self>, SyncError> {
+        let mut segment = Self {
+            memory,
+            plan,
+            seat: 0,
+            sweeping: Mutex::new(()),
+        };
+        segment.sweep();
+        segment.seat = segment.take_seat()?;
+        let segment = Arc::new(segment);
+        known.retain(|_, segment| segment.strong_count() > 0);
+        known.insert(id, Arc::downgrade(&segment));
+        Ok(segment)
+    }
+
+    fn take_seat(&self) -> Result<u32, SyncError> {
+        let me = Member::me().word();
+        let seats = (1..).zip(self.seats());
+        for (seat, word) in seats {
+            let taken = word.compare_exchange(0, me, Ordering::AcqRel, Ordering::Relaxed);
+            if taken.is_ok() {
+                return Ok(seat);
+            }
+        }
+        Err(SyncError::TooMany { most: MOST })
+    }
+
+    fn seats(&self) -> &[AtomicU64] {
+        &self.memory.wide(HEAD)[SEATS..]
+    }
+
+    /// What other processes open it by.
+    pub(super) fn address(&self) -> Address {
+        Address {
+            pid: std::process::id(),
+            descriptor: self.memory.as_fd().as_raw_fd(),
+            id: self.memory.wide(HEAD)[ID].load(Ordering::Relaxed),
+        }
+    }
+
+    /// What the type has there.
+    pub(super) fn body(&self) -> &[AtomicU32] {
+        self.memory.narrow(HEAD * 2)
+    }
+
+    /// The seat of this process.
+    pub(super) fn seat(&self) -> u32 {
+        self.seat
+    }
+
+    /// Who has a seat.
+    pub(super) fn member(&self, seat: u32) -> Option<Member> {
+        let word = self.seats().get((seat as usize).checked_sub(1)?)?;
+        Member::from_word(word.load(Ordering::Acquire))
+    }
+
+    /// Recovers what the dead held, and frees their seats. Only one process does so at a time; the others
+    /// return at once.
+    pub(super) fn sweep(&self) {
+        let Ok(_sweeping) = self.sweeping.try_lock() else {
+            return;
+        };
+        let sweeper = &self.memory.wide(HEAD)[SWEEPER];
+        let me = Member::me().word();
+        let before = sweeper.load(Ordering::Acquire);
+        if Member::from_word(before).is_some_and(Member::lives) && before != me {
+            return;
+        }
+        // A sweeper that died has left nothing half done that is not done again.
+        let taken = sweeper.compare_exchange(before, me, Ordering::AcqRel, Ordering::Relaxed);
+        if taken.is_err() {
+            return;
+        }
+        for (seat, word) in (1..).zip(self.seats()) {
+            let member = word.load(Ordering::Acquire);
+            if Member::from_word(member).is_some_and(|member| !member.lives()) {
+                (self.plan.recover)(self.body(), seat);
+                word.store(0, Ordering::Release);
+            }
+        }
+        sweeper.store(0, Ordering::Release);
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if self.seat != 0 {
+            // A guard that was forgotten instead of dropped holds nothing any more.
+            (self.plan.recover)(self.body(), self.seat);
+            self.seats()[self.seat as usize - 1].store(0, Ordering::Release);
+        }
+    }
+}
+
+/// Whether it is a segment of ours, with what is wanted in it.
+fn check(memory: &Memory, plan: Plan) -> Result<(), SyncError> {
+    let head = memory.wide(HEAD);
+    if head.len() < HEAD || head[0].load(Ordering::Acquire) != MARK {
+        return Err(SyncError::Foreign);
+    }
+    if head[KIND].load(Ordering::Relaxed) != plan.word() {
+        return Err(SyncError::OtherType);
+    }
+    if memory.narrow(HEAD * 2).len() < plan.words {
+        return Err(SyncError::Foreign);
+    }
+    Ok(())
+}

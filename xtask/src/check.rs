@@ -3,7 +3,7 @@
 //! Lints come before documentation and features because they find most mistakes soonest. All steps
 //! run with the same compiler flags, so that what one has built the next one uses.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::steps::{Program, Step, Work};
 use crate::workspace::{Workspace, cargo_has};
@@ -79,6 +79,7 @@ fn all(workspace: &Workspace) -> Vec<Step<'_>> {
         }
     }
     steps.push(licences());
+    steps.push(types());
     steps
 }
 
@@ -118,6 +119,22 @@ fn licences() -> Step<'static> {
         Step {
             name: "deny".to_owned(),
             work: Work::Skipped("needs `cargo install cargo-deny`"),
+        }
+    }
+}
+
+/// The types of the Python that travels in the worker.
+fn types() -> Step<'static> {
+    let found = Command::new("mypy").arg("--version").output();
+    if found.is_ok_and(|output| output.status.success()) {
+        program(
+            "mypy",
+            Program::other("mypy", ["--config-file", "python/mypy.ini"]),
+        )
+    } else {
+        Step {
+            name: "mypy".to_owned(),
+            work: Work::Skipped("needs `pip install mypy`"),
         }
     }
 }

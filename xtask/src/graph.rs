@@ -50,7 +50,22 @@ const ALLOWED: &[Rule] = &[
         &["celeriac-drivers", "celeriac-executor", "celeriac-testkit"],
     ),
     ("celeriac", ROLES, &["celeriac-testkit"]),
-    ("celeriac-cli", &["celeriac"], &[]),
+    (
+        "celeriac-python",
+        &["celeriac-core", "celeriac-wire"],
+        &["celeriac-drivers", "celeriac-testkit", "celeriac-worker"],
+    ),
+    (
+        "celeriac-cli",
+        &[
+            "celeriac",
+            "celeriac-core",
+            "celeriac-drivers",
+            "celeriac-python",
+            "celeriac-worker",
+        ],
+        &["celeriac-testkit"],
+    ),
     ("celeriac-testkit", &["celeriac-core"], &[]),
     ("celeriac-examples", &["celeriac"], &["celeriac-testkit"]),
     (

@@ -30,7 +30,9 @@ pub(crate) enum Work<'a> {
 pub(crate) struct Program {
     /// Variables to be set for it.
     pub(crate) variables: Vec<(&'static str, String)>,
-    /// What cargo is told.
+    /// What is run; cargo if it is `None`.
+    pub(crate) name: Option<String>,
+    /// What it is told.
     pub(crate) args: Vec<String>,
 }
 
@@ -39,7 +41,16 @@ impl Program {
     pub(crate) fn cargo<A: Into<String>>(args: impl IntoIterator<Item = A>) -> Self {
         Self {
             variables: Vec::new(),
+            name: None,
             args: args.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// The program `name` with `args`.
+    pub(crate) fn other<A: Into<String>>(name: &str, args: impl IntoIterator<Item = A>) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+            ..Self::cargo(args)
         }
     }
 
@@ -51,7 +62,10 @@ impl Program {
 
     /// Ready to be run in `folder`.
     pub(crate) fn command(&self, folder: &Path) -> Command {
-        let mut command = crate::workspace::cargo();
+        let mut command = match &self.name {
+            Some(name) => Command::new(name),
+            None => crate::workspace::cargo(),
+        };
         command
             .args(&self.args)
             .envs(self.variables.iter().cloned())
@@ -66,7 +80,7 @@ impl Program {
             .iter()
             .map(|(name, value)| format!("{name}={}", quoted(value)));
         variables
-            .chain(["cargo".to_owned()])
+            .chain([quoted(self.name.as_deref().unwrap_or("cargo"))])
             .chain(self.args.iter().map(|arg| quoted(arg)))
             .collect::<Vec<_>>()
             .join(" ")

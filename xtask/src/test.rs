@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every test of the workspace, then those in its documentation.
+//! `cargo xtask test`: every test of the workspace, those in its documentation, then those of the
+//! Python that travels in the worker, with each version of Celery.
 //!
 //! Uses cargo-nextest where it is installed, which runs each test in a process of its own, and
 //! `cargo test` where it is not. What the tests talk to is started while they are compiled, and
@@ -6,7 +7,7 @@
 
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read, Write};
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::thread;
 
 use crate::Result;
@@ -35,16 +36,19 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     let peers = (!args.no_servers).then(|| Peers::start(&workspace.target));
     let mut variables = Variables::new();
     if let Some(peers) = &peers {
-        if !runner.run(&compilation(nextest), &variables)?.0 {
+        if !runner.run(&compilation(nextest), &variables)?.0.success() {
             return Ok(ExitCode::FAILURE);
         }
         variables = peers.ready(&interrupts)?;
     }
     let mut total = Tally::default();
     let mut passed = true;
-    for program in programs(&args.filters, nextest) {
-        let (succeeded, tally) = runner.run(&program, &variables)?;
-        passed &= succeeded;
+    let mut programs = programs(&args.filters, nextest);
+    programs.extend(python(&args.filters, &variables));
+    for program in programs {
+        let (status, tally) = runner.run(&program, &variables)?;
+        let matched_none = !args.filters.is_empty() && status.code() == Some(NO_TESTS_RAN);
+        passed &= status.success() || matched_none;
         total.add(&tally);
     }
     if !passed {
@@ -63,6 +67,9 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         ExitCode::FAILURE
     })
 }
+
+/// What newer Pythons exit with if no test has matched.
+const NO_TESTS_RAN: i32 = 5;
 
 /// What all runs have in common.
 const COMMON: [&str; 2] = ["--workspace", "--no-fail-fast"];
@@ -93,6 +100,21 @@ fn programs(filters: &[String], nextest: bool) -> Vec<Program> {
     }
 }
 
+/// The tests of `python/`, for each Python among the peers.
+fn python(filters: &[String], variables: &Variables) -> Vec<Program> {
+    let interpreters = variables
+        .iter()
+        .filter(|(name, _)| name.starts_with("CELERIAC_TEST_PYTHON"));
+    let patterns = filters.iter().flat_map(|filter| ["-k", filter.as_str()]);
+    let words = ["-m", "unittest", "discover", "-s", "python/tests"];
+    let words: Vec<_> = words.into_iter().chain(patterns).collect();
+    interpreters
+        .map(|(_, interpreter)| {
+            Program::other(interpreter, words.iter().copied()).with("PYTHONDONTWRITEBYTECODE", "1")
+        })
+        .collect()
+}
+
 /// The whole of it, servers too, once more.
 fn repeat(args: &Args) -> Program {
     let servers = args.no_servers.then_some("--no-servers");
@@ -115,9 +137,13 @@ impl Tally {
         self.skipped += other.skipped;
     }
 
-    /// Adds what a closing line of nextest or of a test binary says; other lines say nothing.
+    /// Adds what a closing line of nextest, of a test binary or of Python says; other lines say
+    /// nothing.
     fn read(&mut self, line: &str) {
         let line = without_colours(line);
+        if self.read_python(&line) {
+            return;
+        }
         // What a test printed itself is indented.
         let counts = match line.trim_start().split_once(" run: ") {
             Some((start, counts)) if start.starts_with("Summary [") => counts,
@@ -145,6 +171,33 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// The same for `Ran 9 tests in 1.0s`, and what follows it: `FAILED (failures=1, skipped=2)`.
+    fn read_python(&mut self, line: &str) -> bool {
+        let line = line.trim_end();
+        if let Some(("", rest)) = line.split_once("Ran ")
+            && let Some((count, _)) = rest.split_once(" test")
+        {
+            self.passed += count.parse::<u64>().unwrap_or(0);
+            return true;
+        }
+        let counts = line.strip_prefix("FAILED (").or(line.strip_prefix("OK ("));
+        let Some(counts) = counts.and_then(|counts| counts.strip_suffix(')')) else {
+            return false;
+        };
+        for (word, count) in counts.split(", ").filter_map(|pair| pair.split_once('=')) {
+            let count = count.parse::<u64>().unwrap_or(0);
+            match word {
+                "failures" | "errors" => self.failed += count,
+                "skipped" => self.skipped += count,
+                _ => continue,
+            }
+            self.passed = self.passed.saturating_sub(count);
+        }
+        true
+    }
+}
+
 /// Where programs are run, and what ends them early.
 struct Runner<'a> {
     folder: &'a Path,
@@ -152,8 +205,8 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs `program` and passes its output on; whether it succeeded, and its tally.
-    fn run(&self, program: &Program, variables: &Variables) -> Result<(bool, Tally)> {
+    /// Runs `program` and passes its output on; how it exited, and its tally.
+    fn run(&self, program: &Program, variables: &Variables) -> Result<(ExitStatus, Tally)> {
         if self.interrupts.came() {
             return Err("interrupted".into());
         }
@@ -177,7 +230,7 @@ impl Runner<'_> {
             tally.add(&errors.join().map_err(|_| "a reader panicked")??);
             Ok(())
         })?;
-        Ok((child.wait()?.success(), tally))
+        Ok((child.wait()?, tally))
     }
 }
 
@@ -228,6 +281,35 @@ mod tests {
             "test tests::total ... ok",
         ];
         assert_eq!(tally(&lines), (11, 3, 5));
+    }
+
+    #[test]
+    fn closing_lines_of_python_are_added_up() {
+        let lines = [
+            "Ran 110 tests in 9.5s",
+            "FAILED (failures=1, errors=2, skipped=4)",
+            "Ran 1 test in 0.1s",
+            "OK",
+        ];
+        assert_eq!(tally(&lines), (104, 3, 4));
+    }
+
+    #[test]
+    fn each_python_among_the_peers_runs_its_tests() {
+        let variables = vec![
+            ("CELERIAC_TEST_REDIS", "redis://h".to_owned()),
+            ("CELERIAC_TEST_PYTHON_57", "/venv/bin/python".to_owned()),
+        ];
+        let shown: Vec<_> = python(&["pool".to_owned()], &variables)
+            .iter()
+            .map(Program::shown)
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "PYTHONDONTWRITEBYTECODE=1 /venv/bin/python -m unittest discover -s python/tests -k pool"
+            ]
+        );
     }
 
     #[test]

@@ -1,0 +1,416 @@
+//! A pool of Python children, of which the tasks are those of a Celery app.
+//!
+//! One thread, the reactor, owns the fork server, every process that it forks, and every call. It
+//! lives as long as the pool, because the processes die with the thread that started them.
+//!
+//! ```text
+//!  submit ─▶ queue ─▶ reactor ───── RUN ─────▶ child: Celery's tracer ─▶ task
+//!                        ▲   ◀─ STARTED, DONE ─┘
+//!                        └── what a child has not read goes to others
+//! ```
+//!
+//! # Invariants
+//!
+//! - Every call is answered once. A child that dies costs the calls that it ran; what it had not begun
+//!   is run by others, and only if several died that way is it lost too.
+//! - Nothing blocks the reactor: it never waits for one process alone.
+//! - No process outlives the pool.
+
+mod books;
+mod call;
+mod child;
+mod credit;
+mod death;
+mod desk;
+mod mailbox;
+mod process;
+mod reactor;
+mod settings;
+
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use celeriac_core::outcome::TaskError;
+use celeriac_core::payload::ContentType;
+use celeriac_core::runtime::Runtime;
+use celeriac_core::{BoxFuture, Delivery, Executor, Invocation, Reply, ShutdownMode, TaskId};
+use serde_json::{Map, Value};
+use tokio::sync::{oneshot, watch};
+
+use self::desk::{Ask, Asker};
+use self::mailbox::{Letter, Mailbox};
+use self::reactor::Reactor;
+use crate::head::CallHead;
+use crate::import::ImportRequest;
+use crate::interpreter::Interpreter;
+use crate::report::AppReport;
+use crate::server::Recipe;
+use crate::sources;
+
+#[cfg(test)]
+pub(crate) use self::death::terminated;
+pub use self::desk::ServiceError;
+pub use self::settings::{PoolKind, PoolSettings, Stray};
+
+/// Why an app, or its pool, could not be started.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The app cannot be run.
+    #[error("the app cannot be run ({why})")]
+    App {
+        /// `no_celery`, `import`, `no_app`, `refused`, `settings` or `error`.
+        why: String,
+        /// Python's own traceback, if there is one.
+        traceback: String,
+        /// What the user can do, in one line.
+        advice: String,
+    },
+    /// Python ended without a word.
+    #[error("Python ended before the app was imported: {status}")]
+    Died {
+        /// How it ended.
+        status: String,
+    },
+    /// Children die before they can run anything.
+    #[error("every child of the app dies at its start: {cause}")]
+    Children {
+        /// How the last one ended.
+        cause: String,
+    },
+    /// The system refused a process, a thread or a descriptor.
+    #[error("Python cannot be started")]
+    System(#[source] Arc<io::Error>),
+}
+
+/// An app that was imported, in a fork server that waits for what is to be forked.
+///
+/// Dropping it ends the fork server.
+#[derive(Debug)]
+pub struct PythonApp {
+    thread: PoolThread,
+    report: AppReport,
+    started: watch::Receiver<Option<Result<(), StartError>>>,
+    emptied: watch::Receiver<bool>,
+}
+
+impl PythonApp {
+    /// Starts a fork server and has it import an app. What the app prints goes where our output goes.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left behind then.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future ends the fork server.
+    pub async fn import(
+        interpreter: &Interpreter,
+        request: ImportRequest,
+    ) -> Result<Self, StartError> {
+        let modules = sources::MODULES.iter();
+        let modules = modules.map(|&(name, source)| (name.to_owned(), source.into()));
+        Self::import_with(Recipe {
+            interpreter: interpreter.clone(),
+            boot: sources::BOOT.to_owned(),
+            modules: modules.collect(),
+            main: sources::MAIN.to_owned(),
+            request,
+        })
+        .await
+    }
+
+    /// The same with another Python side.
+    ///
+    /// # Errors
+    ///
+    /// As [`import`](Self::import).
+    #[doc(hidden)]
+    pub async fn import_by(
+        interpreter: &Interpreter,
+        boot: &str,
+        request: ImportRequest,
+    ) -> Result<Self, StartError> {
+        Self::import_with(Recipe {
+            interpreter: interpreter.clone(),
+            boot: boot.to_owned(),
+            modules: Map::new(),
+            main: String::new(),
+            request,
+        })
+        .await
+    }
+
+    async fn import_with(recipe: Recipe) -> Result<Self, StartError> {
+        let mailbox = Arc::new(Mailbox::new()?);
+        let (imported, report) = oneshot::channel();
+        let news = News {
+            imported: Mutex::new(Some(imported)),
+            started: watch::Sender::new(None),
+            emptied: watch::Sender::new(false),
+        };
+        let (started, emptied) = (news.started.subscribe(), news.emptied.subscribe());
+        let reactor_mailbox = mailbox.clone();
+        // The fork server dies with the thread that started it, so that thread has to be the reactor.
+        let thread = std::thread::Builder::new()
+            .name("celeriac-python".to_owned())
+            .spawn(move || Reactor::run(recipe, reactor_mailbox, news))?;
+        let thread = PoolThread {
+            mailbox,
+            handle: Mutex::new(Some(thread)),
+        };
+        match report.await {
+            Ok(report) => Ok(Self {
+                thread,
+                report: report?,
+                started,
+                emptied,
+            }),
+            Err(_) => Err(io::Error::other("the pool's thread panicked").into()),
+        }
+    }
+
+    /// What the fork server reported.
+    pub fn report(&self) -> &AppReport {
+        &self.report
+    }
+
+    /// Has children forked. Returns before they are [ready](PythonPool::ready).
+    pub fn start(self, settings: PoolSettings) -> PythonPool {
+        let slots = settings.slots;
+        let pool = PythonPool {
+            slots: AtomicUsize::new(settings.children.saturating_mul(slots).get()),
+            slots_each: slots,
+            tells_received: settings.tells_received,
+            started: self.started,
+            emptied: self.emptied,
+            thread: self.thread,
+        };
+        pool.thread.mailbox.leave(Letter::Start(Box::new(settings)));
+        pool
+    }
+}
+
+/// A pool of Python children, and the service process beside them.
+///
+/// The [shutdown](Executor::shutdown) ends the children. The service remains, for what is to be told
+/// then, until [`close`](Self::close). Dropping the pool kills all of them.
+pub struct PythonPool {
+    thread: PoolThread,
+    slots: AtomicUsize,
+    slots_each: NonZeroUsize,
+    tells_received: bool,
+    started: watch::Receiver<Option<Result<(), StartError>>>,
+    emptied: watch::Receiver<bool>,
+}
+
+impl PythonPool {
+    /// Waits until all children that there are at first can run calls. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if none will ever; the pool has then ended.
+    pub async fn ready(&self) -> Result<(), StartError> {
+        let mut started = self.started.clone();
+        match started.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Ok(())),
+            Err(_) => Err(io::Error::other("the pool has ended").into()),
+        }
+    }
+
+    /// Sends the signals of Celery's main process at an event of its life: `ready`, `shutting_down` or
+    /// `shutdown`, with the further fields that spec/child.md names.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`] if the app's handlers were not reached.
+    pub async fn lifecycle(
+        &self,
+        event: &str,
+        mut fields: Map<String, Value>,
+    ) -> Result<Value, ServiceError> {
+        fields.insert("event".to_owned(), event.into());
+        self.ask(CallHead::new("lifecycle", fields)).await
+    }
+
+    /// Has the app's own remote control command run, and gives its reply.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`], with the exception that it raised.
+    pub async fn control(&self, name: &str, arguments: Value) -> Result<Value, ServiceError> {
+        let mut fields = Map::new();
+        fields.insert("name".to_owned(), name.into());
+        fields.insert("arguments".to_owned(), arguments);
+        self.ask(CallHead::new("control", fields)).await
+    }
+
+    async fn ask(&self, head: CallHead) -> Result<Value, ServiceError> {
+        let (asker, answer) = oneshot::channel();
+        let ask = Ask::new(head, None, Asker::Somebody(asker));
+        self.thread.mailbox.leave(Letter::Ask(ask));
+        answer.await.unwrap_or(Err(ServiceError::Closed))
+    }
+
+    /// Ends a call: one that waits is not begun, and the child that runs it gets `signal` by its number.
+    /// A coroutine is cancelled instead.
+    pub fn terminate(&self, id: &TaskId, signal: i32) {
+        self.thread
+            .mailbox
+            .leave(Letter::Terminate(id.clone(), signal));
+    }
+
+    /// Changes the number of children. Those that are too many leave when they have nothing to run.
+    pub fn resize(&self, children: NonZeroUsize) {
+        let slots = children.saturating_mul(self.slots_each).get();
+        self.slots.store(slots, Ordering::Relaxed);
+        self.thread.mailbox.leave(Letter::Resize(children.get()));
+    }
+
+    /// Ends the service and the fork server, once they have done what they were asked before; and
+    /// kills children that are left. Resolves when no process is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop it.
+    pub async fn close(&self) {
+        self.thread.mailbox.leave(Letter::Close);
+        let mut emptied = self.emptied.clone();
+        // The sender goes with the thread.
+        while emptied.changed().await.is_ok() {}
+        self.thread.join();
+    }
+}
+
+impl Executor for PythonPool {
+    fn slots(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.slots.load(Ordering::Relaxed)).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    fn content_type(&self) -> Option<ContentType> {
+        Some(ContentType::Json)
+    }
+
+    fn submit(&self, invocation: Invocation) {
+        self.thread.mailbox.submit(invocation);
+    }
+
+    fn shutdown(&self, mode: ShutdownMode) -> BoxFuture<'_, ()> {
+        self.thread.mailbox.leave(Letter::Shutdown(mode));
+        Box::pin(async move {
+            let mut emptied = self.emptied.clone();
+            // If the thread is gone, so are the children.
+            let _ = emptied.wait_for(|&emptied| emptied).await;
+        })
+    }
+}
+
+impl Runtime for PythonPool {
+    fn conclude(&self, delivery: Arc<Delivery>, error: TaskError, reply: Arc<dyn Reply>) {
+        let head = CallHead::ending(&error);
+        let ask = Ask::new(head, Some(delivery), Asker::Ending(reply));
+        self.thread.mailbox.leave(Letter::Ask(ask));
+    }
+
+    fn received(&self, delivery: &Arc<Delivery>) {
+        if self.tells_received {
+            let head = CallHead::new("received", Map::new());
+            let ask = Ask::new(head, Some(delivery.clone()), Asker::Nobody);
+            self.thread.mailbox.leave(Letter::Ask(ask));
+        }
+    }
+}
+
+impl fmt::Debug for PythonPool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PythonPool")
+            .field("slots", &self.slots)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The reactor's thread, and the way to it. Dropping it ends everything.
+struct PoolThread {
+    mailbox: Arc<Mailbox>,
+    handle: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl PoolThread {
+    /// Waits for the thread, unless this is it: a reply may be what drops the pool.
+    fn join(&self) {
+        let handle = self
+            .handle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(handle) = handle
+            && handle.thread().id() != std::thread::current().id()
+        {
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Drop for PoolThread {
+    fn drop(&mut self) {
+        self.mailbox.leave(Letter::Kill);
+        self.join();
+    }
+}
+
+impl fmt::Debug for PoolThread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PoolThread")
+    }
+}
+
+/// What the reactor has to tell of the life of its pool.
+struct News {
+    imported: Mutex<Option<oneshot::Sender<Result<AppReport, StartError>>>>,
+    started: watch::Sender<Option<Result<(), StartError>>>,
+    emptied: watch::Sender<bool>,
+}
+
+impl News {
+    /// The app was imported, or cannot be. Only the first time counts.
+    fn imported(&self, result: Result<AppReport, StartError>) {
+        let sender = self
+            .imported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(sender) = sender {
+            // Whoever asked may have left; the thread is then ended by its owner.
+            let _ = sender.send(result);
+        }
+    }
+
+    /// The pool is ready, or will never be; false if it had been one or the other before.
+    fn started(&self, result: Result<(), StartError>) -> bool {
+        if self.started.borrow().is_some() {
+            return false;
+        }
+        if let Err(error) = &result {
+            self.imported(Err(error.clone()));
+        }
+        self.started.send_replace(Some(result));
+        true
+    }
+
+    /// No child is left, and none will be.
+    fn emptied(&self) {
+        self.emptied
+            .send_if_modified(|emptied| !std::mem::replace(emptied, true));
+    }
+
+    /// The pool has ended.
+    fn ended(&self) {
+        self.started(Err(io::Error::other("the pool has ended").into()));
+        self.emptied();
+    }
+}

@@ -1,11 +1,22 @@
-//! The `celeriac` command: sends calls to any app and looks after queues.
+//! The `celeriac` command.
 //!
-//! It has no task of its own, so it serves none; a program with tasks carries the same command line
-//! by calling [`celeriac::cli::main`].
+//! `celeriac -A proj …` is the command line of a Celery app in Python: its `worker` runs the app's tasks,
+//! and what is not ours is handed over to the app's own `celery`. Without an app it sends calls to any
+//! program and looks after queues, by the command line that every program of celeriac carries.
 #![forbid(unsafe_code)]
 
+mod celery;
+
+use std::env;
 use std::process::ExitCode;
 
+use celery::words::{Meant, meant};
+
 fn main() -> ExitCode {
-    celeriac::cli::main()
+    let words: Vec<_> = env::args_os().collect();
+    match meant(&words, |name| env::var_os(name)) {
+        Meant::Ours => celeriac::cli::run(words),
+        Meant::Worker(words) => celery::worker(words),
+        Meant::Celery(call) => celery::hand_over(&call),
+    }
 }

@@ -1,0 +1,76 @@
+//! What signals ask of the worker, from its first moment to its last.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use signal_hook::iterator::Handle;
+use tokio::sync::watch;
+
+use super::signals::{Ladder, Step, listen, say};
+
+/// The steps that were asked for, and the thread that hears of them; dropping it ends the thread.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    steps: watch::Receiver<Option<Step>>,
+    listening: Handle,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Orders {
+    /// Begins to listen, so that no signal ends the process by itself.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let (mut signals, listening) = listen()?;
+        let (tell, steps) = watch::channel(None);
+        let remap = std::env::var("REMAP_SIGTERM").ok();
+        let mut ladder = Ladder::new(remap.as_deref());
+        let listener = thread::Builder::new()
+            .name("celeriac-signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    let step = ladder.step(signal);
+                    for text in &step.says {
+                        say(text);
+                    }
+                    // At the end nobody needs to know.
+                    let _ = tell.send(Some(step));
+                }
+            })?;
+        Ok(Self {
+            steps,
+            listening,
+            listener: Some(listener),
+        })
+    }
+
+    /// The last that was asked for.
+    pub(crate) fn last(&self) -> Option<Step> {
+        self.steps.borrow().clone()
+    }
+
+    /// The next that is asked for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is lost.
+    pub(crate) async fn next(&mut self) -> Step {
+        loop {
+            if self.steps.changed().await.is_err() {
+                // The thread has ended, and no other step will come.
+                std::future::pending::<()>().await;
+            }
+            if let Some(step) = self.steps.borrow_and_update().clone() {
+                return step;
+            }
+        }
+    }
+}
+
+impl Drop for Orders {
+    fn drop(&mut self) {
+        self.listening.close();
+        if let Some(listener) = self.listener.take() {
+            // If it panicked, its signals are nobody's any more.
+            let _ = listener.join();
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The worker within its process: imports the app, connects, forks children, and serves until it is told
+//! to stop.
+
+use std::error::Error;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_core::{Broker, BrokerError, ResultBackend};
+use celeriac_drivers::DriverOptions;
+use celeriac_python::{AppReport, Interpreter, PythonApp, PythonPool, Stray};
+use celeriac_worker::{RunningWorker, Shutdown, Worker};
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+use super::banner::Banner;
+use super::beat::{Beat, BeatCommand};
+use super::failure::Failure;
+use super::flags::Flags;
+use super::log::Log;
+use super::log_file::LogFile;
+use super::log_format::{self, LogFormat};
+use super::observer::Received;
+use super::orders::Orders;
+use super::request::import_request;
+use super::settings::Plan;
+use super::signals::{Step, say};
+use super::start::Background;
+use super::tasks;
+use super::url::Stores;
+use super::value::Level;
+use super::worker::Ended;
+
+/// The name that Python knows the worker's logger by.
+const LOGGER: &str = "celery.apps.worker";
+
+/// How often a connection is tried again at start, if the app does not say.
+const MOST_TRIES: u64 = 100;
+
+/// What is known before the app is imported.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) flags: &'a Flags,
+    /// `celery@host`.
+    pub(crate) node: String,
+    pub(crate) python: Interpreter,
+    pub(crate) logfile: Option<PathBuf>,
+}
+
+/// A worker that runs, and what belongs to it.
+struct Served {
+    worker: RunningWorker,
+    pool: Arc<PythonPool>,
+    beat: Option<Beat>,
+    listening: Listening,
+}
+
+/// The signals of Celery's main process that the app listens to.
+struct Listening(Vec<String>);
+
+impl Listening {
+    /// Has the app's handlers of an event in the life of the worker called, if there are any.
+    async fn tell(&self, pool: &PythonPool, event: &str, fields: Map<String, Value>) {
+        let signal = format!("worker_{event}");
+        if !self.0.contains(&signal) {
+            return;
+        }
+        if let Err(error) = pool.lifecycle(event, fields).await {
+            tracing::error!(%error, signal, "a handler of the app was not reached");
+        }
+    }
+}
+
+/// Serves until it is told to stop, or cannot go on.
+pub(crate) async fn serve(
+    start: Start<'_>,
+    background: &mut Option<Background>,
+) -> Result<Ended, Failure> {
+    let mut orders = Orders::listen()
+        .map_err(|error| Failure::other("cannot listen to signals").because(error))?;
+    let served = tokio::select! {
+        served = bring_up(&start, background) => served?,
+        step = orders.next() => return Ok(ended(&step)),
+    };
+    let Served {
+        worker,
+        pool,
+        beat,
+        listening,
+    } = served;
+    let stopper = worker.stopper();
+    let waiting = worker.wait();
+    tokio::pin!(waiting);
+    let done = loop {
+        tokio::select! {
+            done = &mut waiting => break done,
+            step = orders.next() => {
+                stopper.shutdown(step.shutdown);
+                listening.tell(&pool, "shutting_down", fields(&step)).await;
+            }
+        }
+    };
+    drop(beat);
+    listening.tell(&pool, "shutdown", Map::new()).await;
+    pool.close().await;
+    done?;
+    Ok(orders
+        .last()
+        .map_or(Ended::With(ExitCode::SUCCESS), |step| ended(&step)))
+}
+
+/// What handlers of `worker_shutting_down` are told.
+fn fields(step: &Step) -> Map<String, Value> {
+    let how = match step.shutdown {
+        Shutdown::Cold => "Cold",
+        Shutdown::Warm | Shutdown::Soft => "Warm",
+    };
+    let fields = [
+        ("signal", step.signal.into()),
+        ("how", how.into()),
+        ("exitcode", step.code.into()),
+    ];
+    fields
+        .map(|(name, value): (_, Value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
+}
+
+fn ended(step: &Step) -> Ended {
+    if step.again {
+        Ended::Again
+    } else {
+        Ended::With(ExitCode::from(step.code))
+    }
+}
+
+/// From the import of the app to the moment when it is ready.
+async fn bring_up(
+    start: &Start<'_>,
+    background: &mut Option<Background>,
+) -> Result<Served, Failure> {
+    let flags = start.flags;
+    let request = import_request(flags, &start.node, start.has_colours());
+    let app = PythonApp::import(&start.python, request).await?;
+    let report = app.report().clone();
+    let log = start.log(&report)?;
+    log.install();
+    let stores = Stores::of(&report.broker, &report.results)?;
+    let strict = stores.broker.scheme().contains("amqp");
+    let plan = Plan::of(flags, &report, &start.node, strict)?;
+    let registry = tasks::registry(&report.tasks, plan.limits)?;
+    start.banner(&report, &plan, &stores);
+    for notice in plan.notices.iter().chain(&unknown(&stores)) {
+        log.line(Level::Warning, LOGGER, notice);
+    }
+    if let Some(background) = background.take() {
+        background.stands_alone();
+    }
+    let shown = shown(&report, &stores);
+    let broker = connect(&stores, &plan, &report, &log, &shown).await?;
+    log.line(Level::Info, LOGGER, &format!("Connected to {shown}"));
+    if flags.queues.purge {
+        purge(&*broker, &plan).await?;
+    }
+    let mut settings = plan.pool;
+    settings.piped = stores.keeps_results;
+    settings.stray_results = broker.results().filter(|_| settings.piped).map(stray);
+    let pool = Arc::new(app.start(settings));
+    pool.ready().await?;
+    let mut worker = Worker::for_runtime(broker, pool.clone(), registry, plan.worker);
+    // Otherwise the lines are the app's own logging to write, or nobody's to read.
+    if report.log.is_default && log.shows(Level::Info) {
+        worker = worker.observer(Arc::new(Received::new(log.clone())));
+    }
+    let worker = worker.start().await?;
+    let beat = flags
+        .beat
+        .beat
+        .then(|| Beat::start(start.beat()))
+        .transpose();
+    let beat = beat.map_err(|error| Failure::other("cannot start beat").because(error))?;
+    let listening = Listening(report.listening.clone());
+    listening.tell(&pool, "ready", Map::new()).await;
+    log.line(Level::Info, LOGGER, &format!("{} ready.", start.node));
+    Ok(Served {
+        worker,
+        pool,
+        beat,
+        listening,
+    })
+}
+
+/// Stores what is told outside of any call, such as the state that a handler gives a call of its own.
+fn stray(results: Arc<dyn ResultBackend>) -> Stray {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(result) = told.recv().await {
+            if let Err(error) = results.store_encoded(vec![result]).await {
+                let error: &(dyn Error + 'static) = &error;
+                tracing::error!(error, "a result could not be stored");
+            }
+        }
+    });
+    Stray(Arc::new(move |result| {
+        // The runtime ends after the pool, which alone calls this.
+        let _ = tell.send(result);
+    }))
+}
+
+fn unknown(stores: &Stores) -> Vec<String> {
+    let unknown = stores.unknown.iter();
+    unknown
+        .map(|name| format!("the transport option `{name}` is not known here, and has no effect"))
+        .collect()
+}
+
+/// The broker as Celery shows it.
+fn shown(report: &AppReport, stores: &Stores) -> String {
+    let shown = report.broker.shown.clone();
+    shown.unwrap_or_else(|| stores.broker.to_string())
+}
+
+/// Connects, and tries again as the app's settings say while the server is away.
+async fn connect(
+    stores: &Stores,
+    plan: &Plan,
+    report: &AppReport,
+    log: &Log,
+    shown: &str,
+) -> Result<Arc<dyn Broker>, Failure> {
+    let options = DriverOptions {
+        topology: plan.topology.clone(),
+        ..DriverOptions::default()
+    };
+    let setting = |name| report.setting(name).and_then(Value::as_bool);
+    let retry = setting("broker_connection_retry_on_startup");
+    let retry = retry.or(setting("broker_connection_retry")) != Some(false);
+    let most = report.setting("broker_connection_max_retries");
+    let most = most.and_then(Value::as_u64).unwrap_or(MOST_TRIES);
+    let mut tries = 0;
+    loop {
+        let (url, results) = (&stores.broker, stores.results.as_ref());
+        let error = match celeriac_drivers::open_with_results(url, results, &options).await {
+            Ok(broker) => return Ok(broker),
+            Err(error) => error,
+        };
+        tries += 1;
+        if !retry || !error.is_transient() || (most > 0 && tries > most) {
+            return Err(error.into());
+        }
+        // Celery's waits: two seconds more each time, up to 32.
+        let wait = Duration::from_secs((2 * tries).min(32));
+        let times = match most {
+            0 => tries.to_string(),
+            most => format!("{tries}/{most}"),
+        };
+        log.line(
+            Level::Error,
+            "celery.worker.consumer.consumer",
+            &format!(
+                "consumer: Cannot connect to {shown}: {}.\nTrying again in {:.2} seconds... ({times})\n",
+                chain(&error),
+                wait.as_secs_f64()
+            ),
+        );
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// An error with its causes in one line.
+fn chain(error: &BrokerError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Drops what waits in the queues that it takes from.
+async fn purge(broker: &dyn Broker, plan: &Plan) -> Result<(), Failure> {
+    let mut count = 0;
+    for queue in &plan.worker.queues {
+        count += broker.purge(queue).await?;
+    }
+    if count > 0 {
+        let messages = if count == 1 { "message" } else { "messages" };
+        say(&format!(
+            "purge: Erased {count} {messages} from the queue.\n"
+        ));
+    }
+    Ok(())
+}
+
+impl Start<'_> {
+    fn level(&self) -> Level {
+        self.flags.worker.loglevel.unwrap_or(Level::Warning)
+    }
+
+    /// The log of the worker, in the format of the app.
+    fn log(&self, report: &AppReport) -> Result<Log, Failure> {
+        let file = match &self.logfile {
+            None => LogFile::Stderr,
+            Some(path) => LogFile::open(path).map_err(|error| {
+                Failure::other(format!("cannot log to {}", path.display())).because(error)
+            })?,
+        };
+        let zone = report
+            .log
+            .tz
+            .as_deref()
+            .and_then(|name| TimeZone::get(name).ok());
+        let format = report.log.format.as_deref().unwrap_or(log_format::DEFAULT);
+        let format = LogFormat::new(format, zone.unwrap_or_else(TimeZone::system));
+        Ok(Log::new(file, format, self.level(), self.has_colours()))
+    }
+
+    fn has_colours(&self) -> bool {
+        !self.flags.global.no_color && self.logfile.is_none() && io::stderr().is_terminal()
+    }
+
+    fn banner(&self, report: &AppReport, plan: &Plan, stores: &Stores) {
+        if self.flags.global.quiet {
+            return;
+        }
+        let results = match (&report.results.shown, &stores.results) {
+            (Some(shown), _) => shown.clone(),
+            (None, Some(url)) => url.to_string(),
+            (None, None) => "disabled://".to_owned(),
+        };
+        let level = self.level();
+        let banner = Banner {
+            report,
+            node: &self.node,
+            app: &self.flags.global.app,
+            transport: &shown(report, stores),
+            results: &results,
+            concurrency: plan.concurrency(),
+            pool: plan.pool.kind.as_str(),
+            events: plan.events,
+            tasks: (level <= Level::Info).then_some(level == Level::Debug),
+            time: jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        };
+        let text = banner.text();
+        let mut out = io::stdout().lock();
+        // The banner is a courtesy; a closed standard output is no reason not to work.
+        let _ = if !self.flags.global.no_color && io::stdout().is_terminal() {
+            writeln!(out, "\x1b[1;36m{text}\x1b[0m")
+        } else {
+            writeln!(out, "{text}")
+        };
+    }
+
+    /// How the app's own beat is started.
+    fn beat(&self) -> BeatCommand {
+        let global = &self.flags.global;
+        let mut words = vec!["-A".into(), global.app.clone().into()];
+        let mut option = |name: &str, value: Option<std::ffi::OsString>| {
+            if let Some(value) = value {
+                words.push(name.into());
+                words.push(value);
+            }
+        };
+        option("-b", global.broker.clone().map(Into::into));
+        option("--loader", global.loader.clone().map(Into::into));
+        option("--config", global.config.clone().map(Into::into));
+        words.push("beat".into());
+        let mut option = |name: &str, value: Option<std::ffi::OsString>| {
+            if let Some(value) = value {
+                words.push(name.into());
+                words.push(value);
+            }
+        };
+        let beat = &self.flags.beat;
+        option("-s", beat.schedule.clone().map(Into::into));
+        option("--scheduler", beat.scheduler.clone().map(Into::into));
+        option("-l", Some(self.level().as_str().into()));
+        option("-f", self.logfile.clone().map(Into::into));
+        BeatCommand {
+            python: self.python.path().to_owned(),
+            words,
+        }
+    }
+}

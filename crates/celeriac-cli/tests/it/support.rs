@@ -1,0 +1,188 @@
+//! Python projects that tests run under the `celeriac` command.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use celeriac_testkit::peers::{CeleryVersion, OwnedChild, VirtualHost, redis_url, unique};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The folder of the projects.
+const APPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps");
+
+/// How long a test waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a script of a test begins and ends with.
+///
+/// Without the collector, because an older Celery unsubscribes from a result that is collected, and if
+/// that happens while it subscribes to another it waits for its own lock.
+const SCRIPT: (&str, &str) = (
+    "import gc, json, warnings\ngc.disable()\nwarnings.simplefilter('ignore')\n",
+    "\nprint('ANSWER ' + json.dumps(answer), flush=True)\n",
+);
+
+/// The program.
+pub(crate) fn celeriac() -> PathBuf {
+    assert_cmd::cargo::cargo_bin!("celeriac").to_owned()
+}
+
+/// Where messages and results go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    /// Both are kept in Redis.
+    Redis,
+    /// Messages in RabbitMQ, results in Redis.
+    RabbitMq,
+    /// Messages in RabbitMQ, which sends results to the caller.
+    RabbitMqRpc,
+}
+
+/// A copy of a project, with queues and keys of its own.
+#[derive(Debug)]
+pub(crate) struct Project {
+    pub(crate) folder: TempDir,
+    python: String,
+    environment: Vec<(&'static str, String)>,
+    _host: Option<VirtualHost>,
+}
+
+impl Project {
+    /// The project `name`, run with Celery 5.7.
+    pub(crate) fn new(name: &str, on: On) -> Self {
+        Self::with(name, on, CeleryVersion::V57)
+    }
+
+    pub(crate) fn with(name: &str, on: On, version: CeleryVersion) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&Path::new(APPS).join(name), folder.path());
+        let host = (on != On::Redis).then(VirtualHost::create);
+        let broker = host.as_ref().map_or_else(redis_url, VirtualHost::url);
+        let backend = match on {
+            On::RabbitMqRpc => "rpc://".to_owned(),
+            _ => redis_url(),
+        };
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let environment = vec![
+            ("BROKER", broker),
+            ("BACKEND", backend),
+            ("QUEUE", unique("queue")),
+            ("PREFIX", format!("{}:", unique("keys"))),
+            ("FOLDER", folder.path().display().to_string()),
+            ("DATABASE", path("db.sqlite3")),
+            ("PYTHONUNBUFFERED", "1".to_owned()),
+            ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+            ("C_FORCE_ROOT", "1".to_owned()),
+        ];
+        Self {
+            folder,
+            python: version.python(),
+            environment,
+            _host: host,
+        }
+    }
+
+    /// Sets a variable for all that runs in it.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
+    }
+
+    /// Starts the worker with these words besides, and waits until it is ready.
+    pub(crate) fn worker(&self, words: &str) -> OwnedChild {
+        let worker = self.start(&format!("-A proj worker -l INFO {words}"));
+        worker.wait_for_line(" ready.");
+        worker
+    }
+
+    /// Starts `celeriac` with these words.
+    pub(crate) fn start(&self, words: &str) -> OwnedChild {
+        let program = celeriac();
+        let program = program
+            .to_str()
+            .expect("the target folder has a name in UTF-8");
+        let words = words.split_whitespace();
+        OwnedChild::start("celeriac", program, words, |command| {
+            self.configure(command);
+        })
+    }
+
+    /// `celeriac` with these words, to be run to its end.
+    pub(crate) fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(celeriac());
+        command.args(words.split_whitespace());
+        self.configure(&mut command);
+        command
+    }
+
+    /// Sets up a command of the project.
+    pub(crate) fn configure(&self, command: &mut Command) {
+        command
+            .current_dir(self.folder.path())
+            .env_remove("VIRTUAL_ENV")
+            .env("CELERIAC_PYTHON", &self.python)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+    }
+
+    /// Runs a script that knows all names of the module `proj`, and leaves what it has to say in
+    /// `answer`.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.run_plain(&format!("from proj import *\n{script}"))
+    }
+
+    /// Runs a script that knows nothing.
+    pub(crate) fn run_plain(&self, script: &str) -> Value {
+        let (start, end) = SCRIPT;
+        let path = self.folder.path().join(format!("{}.py", unique("script")));
+        fs::write(&path, format!("{start}{script}{end}")).unwrap();
+        let path = path.to_str().expect("it is ours");
+        let mut child = OwnedChild::start("a script", &self.python, [path], |command| {
+            self.configure(command);
+        });
+        let line = child.wait_for_line("ANSWER ");
+        assert!(child.wait().success());
+        let (_, answer) = line.split_once("ANSWER ").expect("it was waited for");
+        serde_json::from_str(answer).expect("Python writes JSON")
+    }
+
+    /// The lines that tasks and handlers have left in a file.
+    pub(crate) fn notes(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until somebody has left such a line.
+    pub(crate) fn wait_for_note(&self, name: &str, line: &str) {
+        self.wait_for(name, line, |note| note == line);
+    }
+
+    /// Waits until somebody has left a line that contains `text`.
+    pub(crate) fn wait_for_note_with(&self, name: &str, text: &str) {
+        self.wait_for(name, text, |note| note.contains(text));
+    }
+
+    fn wait_for(&self, name: &str, wanted: &str, fits: impl Fn(&str) -> bool) {
+        let begun = Instant::now();
+        while !self.notes(name).iter().any(|note| fits(note)) {
+            let notes = self.notes(name);
+            assert!(begun.elapsed() < PATIENCE, "no `{wanted}` in {notes:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            if entry.file_name() != "__pycache__" {
+                fs::create_dir(&to).unwrap();
+                copy(&entry.path(), &to);
+            }
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}

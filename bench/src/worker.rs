@@ -4,12 +4,13 @@ use std::error::Error;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, io, iter};
 
 use celeriac::worker::WorkerSettings;
 use celeriac::{App, Place, QueueName, Registry};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, set_parent_process_death_signal};
 
 use crate::marks;
@@ -143,6 +144,20 @@ pub(crate) fn left_behind() -> io::Result<Vec<u32>> {
     let pids = iter::from_fn(|| entries.next())
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     Ok(pids.filter(is_marked).collect())
+}
+
+/// Returns when a process has ended, or at `end`.
+pub(crate) fn wait_for(process: u32, end: Instant) -> io::Result<()> {
+    let id = i32::try_from(process).ok().and_then(Pid::from_raw);
+    let id = id.ok_or_else(|| io::Error::other("no process has this number"))?;
+    let ended = match pidfd_open(id, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(()),
+        ended => ended?,
+    };
+    let left = end.saturating_duration_since(Instant::now());
+    let left = left.try_into().map_err(io::Error::other)?;
+    poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&left))?;
+    Ok(())
 }
 
 /// Works until it is killed, or until there is nothing more to do.

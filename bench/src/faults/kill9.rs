@@ -1,6 +1,6 @@
 //! Kills the worker again and again while it works through a queue.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::ledger::Ledger;
 use super::{Counts, Result, some_time};
 use crate::tasks::mark;
-use crate::worker::{Worker, left_behind};
+use crate::worker::{Worker, left_behind, wait_for};
 
 const TASKS: u32 = 10_000;
 const KILLS: u64 = 50;
@@ -44,11 +44,12 @@ fn run(url: &str, unsettled: u64) -> Result<Counts> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let done = AtomicBool::new(false);
+    // Nothing is ever said to the killer: it is done when nobody can say anything any more.
+    let (working, done) = mpsc::channel();
     let (failed, killed) = thread::scope(|scope| -> Result<_> {
-        let killer = scope.spawn(|| kill_on(url, &done));
+        let killer = scope.spawn(move || kill_on(url, &done));
         let failed = runtime.block_on(send_all(url, &ledger));
-        done.store(true, Ordering::Relaxed);
+        drop(working);
         let killed = killer.join().map_err(|_| "the killer panicked")??;
         Ok((failed?, killed))
     })?;
@@ -106,9 +107,9 @@ impl Killed {
 }
 
 /// Kills a worker and starts the next until it was done often enough; the last one may finish.
-fn kill_on(url: &str, done: &AtomicBool) -> Result<Killed> {
+fn kill_on(url: &str, done: &Receiver<()>) -> Result<Killed> {
     let mut killed = Killed::default();
-    while killed.kills < KILLS && !done.load(Ordering::Relaxed) {
+    while killed.kills < KILLS && done.try_recv() == Err(TryRecvError::Empty) {
         let mut worker = Worker::start(url, "processes=2")?;
         some_time(Duration::from_millis(50), Duration::from_millis(550))?;
         killed.processes = killed.processes.max(left_behind()?.len());
@@ -117,20 +118,15 @@ fn kill_on(url: &str, done: &AtomicBool) -> Result<Killed> {
         killed.orphans += left_after(MOURNING)?;
     }
     let _last = Worker::start(url, "processes=2")?;
-    while !done.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_millis(20));
-    }
+    let _ = done.recv();
     Ok(killed)
 }
 
 /// How many processes of the killed worker outlive it for longer than `limit`.
 fn left_after(limit: Duration) -> Result<u64> {
     let end = Instant::now() + limit;
-    loop {
-        let left = left_behind()?.len() as u64;
-        if left == 0 || Instant::now() > end {
-            return Ok(left);
-        }
-        thread::sleep(Duration::from_millis(10));
+    for process in left_behind()? {
+        wait_for(process, end)?;
     }
+    Ok(left_behind()?.len() as u64)
 }

@@ -54,6 +54,17 @@ const BULLMQ: Peer = Peer {
     ratio: Some(3.0),
 };
 
+const fn worker_of_celery(title: &'static str, side: &'static str, ratio: f64) -> Peer {
+    Peer {
+        title,
+        language: Language::App,
+        side,
+        ratio: Some(ratio),
+    }
+}
+
+const PREFORK: &str = "Celery prefork -c 2";
+
 /// Every measure, in the order of the table.
 pub(super) const MEASURES: &[Measure] = &[
     Measure {
@@ -322,10 +333,93 @@ pub(super) const MEASURES: &[Measure] = &[
         servers: true,
         peers: &[],
     },
+    Measure {
+        name: "python-drain",
+        title: "a backlog of empty tasks of Python's without results on Redis, -c 2",
+        figure: Figure::PerSecond("tasks"),
+        target: Some(Bound::AtLeast(9_000.0)),
+        servers: true,
+        peers: &[worker_of_celery(PREFORK, "Celery", 10.0)],
+    },
+    Measure {
+        name: "python-results",
+        title: "the same with results, which the client collects",
+        figure: Figure::PerSecond("tasks"),
+        target: Some(Bound::AtLeast(7_200.0)),
+        servers: true,
+        peers: &[worker_of_celery(PREFORK, "Celery", 8.0)],
+    },
+    Measure {
+        name: "python-amqp-drain",
+        title: "a backlog of empty tasks of Python's without results on RabbitMQ, -c 2",
+        figure: Figure::PerSecond("tasks"),
+        target: Some(Bound::AtLeast(10_000.0)),
+        servers: true,
+        peers: &[
+            worker_of_celery(PREFORK, "Celery", 3.0),
+            worker_of_celery("Celery solo", "solo", 1.0),
+        ],
+    },
+    Measure {
+        name: "python-coroutines",
+        title: "tasks of asyncio.sleep(0.1), -P coroutines -c 500",
+        figure: Figure::PerSecond("tasks"),
+        target: Some(Bound::AtLeast(3_500.0)),
+        servers: true,
+        peers: &[worker_of_celery("Celery threads -c 100", "Celery", 4.0)],
+    },
+    Measure {
+        name: "python-latency",
+        title: "one task of Python's through an idle worker, on Redis",
+        figure: Figure::Milliseconds,
+        target: None,
+        servers: true,
+        peers: &[worker_of_celery(PREFORK, "Celery", 1.67)],
+    },
+    Measure {
+        name: "python-start",
+        title: "from the start of the command until it says that it is ready, -c 8",
+        figure: Figure::Milliseconds,
+        target: None,
+        servers: true,
+        peers: &[worker_of_celery("Celery prefork -c 8", "Celery", 1.43)],
+    },
+    Measure {
+        name: "python-memory",
+        title: "what a worker with 8 processes takes, all of them together",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "python-recycle",
+        title: "empty tasks of Python's, each in a child of its own, -c 2",
+        figure: Figure::PerSecond("tasks"),
+        target: None,
+        servers: true,
+        peers: &[worker_of_celery(PREFORK, "Celery", 5.0)],
+    },
+    Measure {
+        name: "python-kill9",
+        title: "10,000 tasks of Python's, children killed 200 times",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "python-worker-kill9",
+        title: "10,000 tasks of Python's, the worker killed 50 times",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
 ];
 
 /// First words that stand for all measures which begin with them.
-const FAMILIES: [&str; 4] = ["amqp", "redis", "sqlite", "worker"];
+const FAMILIES: [&str; 5] = ["amqp", "python", "redis", "sqlite", "worker"];
 
 /// The measures that `names` ask for: by name, by the first word of several, or all if none is given.
 pub(super) fn picked(names: &[String]) -> Result<Vec<&'static Measure>, String> {
@@ -387,7 +481,12 @@ mod tests {
 
     #[test]
     fn who_is_compared_with_a_task_queue_has_servers() {
-        let queues = [Language::Celery, Language::Crates, Language::Node];
+        let queues = [
+            Language::Celery,
+            Language::App,
+            Language::Crates,
+            Language::Node,
+        ];
         let queue = |peer: &Peer| queues.contains(&peer.language);
         let mut compared = MEASURES.iter().filter(|m| m.peers.iter().any(queue));
         assert!(compared.all(|measure| measure.servers));

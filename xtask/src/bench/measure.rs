@@ -17,6 +17,14 @@ pub(super) struct Measure {
     pub(super) peers: &'static [Peer],
 }
 
+impl Measure {
+    /// Whether it is about an app of Celery's, so that our side is our command in the place of
+    /// Celery's: one of the family `python`.
+    pub(super) fn is_of_app(&self) -> bool {
+        self.name.starts_with("python-")
+    }
+}
+
 /// How the figure of a measure is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Figure {
@@ -59,6 +67,9 @@ pub(super) enum Language {
     Python,
     /// In `bench/peers/celery_side.py`, which needs Celery and the servers.
     Celery,
+    /// In `bench/peers/python`, which needs them too: Celery's worker on the app that ours is
+    /// measured with.
+    App,
     /// In `bench/peers/rust`, a workspace of its own.
     Crates,
     /// In `bench/peers/bullmq`, which needs node and npm.

@@ -16,6 +16,8 @@ use crate::workspace::Workspace;
 /// The sides of the measures of one run.
 pub(super) struct Sides<'a> {
     ours: PathBuf,
+    /// The `celeriac` command, if a measure is about an app of Celery's.
+    command: Option<PathBuf>,
     /// The folder of the peers' programs.
     peers: PathBuf,
     /// The program with the peers that are crates, if one is needed and could be built.
@@ -38,6 +40,10 @@ impl<'a> Sides<'a> {
     ) -> Result<Self> {
         let bench = Program::cargo(["build", "--release", "--package", "celeriac-bench"]);
         let ours = built(&bench, &workspace.root)?;
+        let command = measures.iter().any(|measure| measure.is_of_app()).then(|| {
+            let build = ["build", "--release", "--package", "celeriac-cli"];
+            built(&Program::cargo(build), &workspace.root)
+        });
         let peers = workspace.root.join("bench/peers");
         let kept = workspace.target.join("peers");
         let needed = |language| {
@@ -58,6 +64,7 @@ impl<'a> Sides<'a> {
             bullmq,
             left_out,
             ours,
+            command: command.transpose()?,
             peers,
             servers: Servers::new(&workspace.target, interrupts),
             interrupts,
@@ -69,14 +76,18 @@ impl<'a> Sides<'a> {
         match peer.language {
             Language::Crates => self.crates.is_some(),
             Language::Node => self.bullmq.is_some(),
-            Language::Rust | Language::Python | Language::Celery => true,
+            Language::Rust | Language::Python | Language::Celery | Language::App => true,
         }
     }
 
     /// What our side prints.
     pub(super) fn ours(&self, measure: &Measure) -> Result<String> {
-        let mut command = Command::new(&self.ours);
         let variables = self.servers.emptied()?;
+        if measure.is_of_app() {
+            let mut command = self.app_side(&variables)?;
+            return self.report(command.args([measure.name, "ours"]), variables);
+        }
+        let mut command = Command::new(&self.ours);
         self.report(command.args([measure.name, "ours"]), variables)
     }
 
@@ -87,6 +98,10 @@ impl<'a> Sides<'a> {
         let (program, script): (&OsStr, _) = match peer.language {
             Language::Rust => (self.ours.as_os_str(), None),
             Language::Crates => (prepared(self.crates.as_deref())?.as_os_str(), None),
+            Language::App => {
+                let mut command = self.app_side(&variables)?;
+                return self.report(command.args([measure.name, peer.side]), variables);
+            }
             Language::Python => ("python3".as_ref(), script("pools.py")),
             Language::Celery => {
                 let python = peers::told(&variables, peers::CELERY_57)?;
@@ -100,6 +115,16 @@ impl<'a> Sides<'a> {
         let mut command = Command::new(program);
         command.args(script).args([measure.name, peer.side]);
         self.report(&mut command, variables.clone())
+    }
+
+    /// The script that measures an app of Celery's under either worker.
+    fn app_side(&self, variables: &Variables) -> Result<Command> {
+        let mut command = Command::new(peers::told(variables, peers::CELERY_57)?);
+        command
+            .arg(self.peers.join("python/side.py"))
+            .env("CELERIAC_BENCH_COMMAND", prepared(self.command.as_deref())?)
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        Ok(command)
     }
 
     /// What `command` prints; what it complains of goes to the terminal.

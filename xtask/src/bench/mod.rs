@@ -6,6 +6,7 @@
 
 mod bullmq;
 mod catalogue;
+mod choice;
 mod measure;
 mod sample;
 mod servers;
@@ -44,7 +45,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
-    let measures = catalogue::picked(&args.names)?;
+    let measures = choice::picked(&args.names)?;
     if args.list {
         for measure in measures {
             println!("{:18} {}", measure.name, measure.title);

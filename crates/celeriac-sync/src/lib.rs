@@ -27,6 +27,7 @@
 //! Names and meanings are those of Python 3's `threading`, `queue` and `multiprocessing`.
 #![deny(unsafe_code)]
 
+mod condition;
 mod error;
 pub mod process;
 pub mod thread;

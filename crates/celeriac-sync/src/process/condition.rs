@@ -7,6 +7,7 @@ use super::monitor::{Monitor, STATE, after};
 use super::segment::{Kind, Plan};
 use super::{ArrayGuard, LockGuard, ValueGuard};
 use crate::SyncError;
+use crate::condition::condition;
 
 const PLAN: Plan = Plan {
     kind: Kind::Condition,
@@ -14,22 +15,6 @@ const PLAN: Plan = Plan {
     words: STATE,
     recover: |_, _| {},
 };
-
-/// A guard that can be given back while its holder waits, and taken again.
-pub trait Guard: Sized + sealed::Sealed {}
-
-mod sealed {
-    use crate::SyncError;
-
-    pub trait Sealed: Sized {
-        /// What is locked.
-        type Of: Copy;
-
-        fn of(&self) -> Self::Of;
-        fn take(of: Self::Of) -> Result<Self, SyncError>;
-        fn take_async(of: Self::Of) -> impl Future<Output = Result<Self, SyncError>>;
-    }
-}
 
 /// Where the holders of a lock wait for a state that others bring about, in all processes that have it.
 ///
@@ -103,63 +88,6 @@ impl Condition {
         G::take_async(of).await
     }
 
-    /// Waits as long as `holds` does of what is locked.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn wait_while<G: Guard>(
-        &self,
-        mut guard: G,
-        mut holds: impl FnMut(&mut G) -> bool,
-    ) -> Result<G, SyncError> {
-        while holds(&mut guard) {
-            guard = self.wait(guard)?;
-        }
-        Ok(guard)
-    }
-
-    /// The same, no longer than `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// [`Timeout`](SyncError::Timeout) if `holds` still does then; the lock is given back.
-    pub fn wait_while_for<G: Guard>(
-        &self,
-        mut guard: G,
-        mut holds: impl FnMut(&mut G) -> bool,
-        timeout: Duration,
-    ) -> Result<G, SyncError> {
-        let deadline = after(timeout);
-        while holds(&mut guard) {
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Err(SyncError::Timeout);
-            }
-            guard = self.until(guard, deadline)?.0;
-        }
-        Ok(guard)
-    }
-
-    /// [`wait_while`](Self::wait_while) as a coroutine.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`wait_async`](Self::wait_async).
-    pub async fn wait_while_async<G: Guard>(
-        &self,
-        mut guard: G,
-        mut holds: impl FnMut(&mut G) -> bool,
-    ) -> Result<G, SyncError> {
-        while holds(&mut guard) {
-            guard = self.wait_async(guard).await?;
-        }
-        Ok(guard)
-    }
-
     fn until<G: Guard>(&self, guard: G, deadline: Option<Instant>) -> Result<(G, bool), SyncError> {
         let of = guard.of();
         let seen = self.0.changes();
@@ -185,29 +113,8 @@ impl Condition {
 
 handle!(Condition[], PLAN, Monitor);
 
-/// Makes guards of `$of` such that conditions can give them back and take them again.
-macro_rules! guard {
-    ($guard:ident [$($param:ident)?] of $of:ty) => {
-        impl<'a $(, $param: bytemuck::Pod)?> Guard for $guard<'a $(, $param)?> {}
-
-        impl<'a $(, $param: bytemuck::Pod)?> sealed::Sealed for $guard<'a $(, $param)?> {
-            type Of = &'a $of;
-
-            fn of(&self) -> Self::Of {
-                self.lock()
-            }
-
-            fn take(of: Self::Of) -> Result<Self, SyncError> {
-                of.lock()
-            }
-
-            fn take_async(of: Self::Of) -> impl Future<Output = Result<Self, SyncError>> {
-                of.lock_async()
-            }
-        }
-    };
+condition! { Condition, bytemuck::Pod:
+    LockGuard [] of super::Lock;
+    ValueGuard [T] of super::Value<T>;
+    ArrayGuard [T] of super::Array<T>;
 }
-
-guard!(LockGuard [] of super::Lock);
-guard!(ValueGuard [T] of super::Value<T>);
-guard!(ArrayGuard [T] of super::Array<T>);

@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::gate::{Attempt, Gate, forms};
+use super::items::items;
 use super::locked::{Held, Locked};
 use crate::SyncError;
 
@@ -164,58 +165,7 @@ impl<T> Array<T> {
         self.0.gate() => self.attempt()
     }
 
-    /// How many items it has.
-    ///
-    /// # Errors
-    ///
-    /// None in this scope.
-    pub fn len(&self) -> Result<usize, SyncError> {
-        Ok(self.lock()?.len())
-    }
-
-    /// Whether it has no item.
-    ///
-    /// # Errors
-    ///
-    /// None in this scope.
-    pub fn is_empty(&self) -> Result<bool, SyncError> {
-        Ok(self.len()? == 0)
-    }
-
-    /// A copy of one item.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`](SyncError::OutOfRange).
-    pub fn get(&self, index: usize) -> Result<T, SyncError>
-    where
-        T: Clone,
-    {
-        let items = self.lock()?;
-        items
-            .get(index)
-            .cloned()
-            .ok_or_else(|| outside(index, &items))
-    }
-
-    /// Puts `item` in a place, and gives the one before.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`](SyncError::OutOfRange).
-    pub fn set(&self, index: usize, item: T) -> Result<T, SyncError> {
-        let mut items = self.lock()?;
-        match items.get_mut(index) {
-            Some(place) => Ok(std::mem::replace(place, item)),
-            None => Err(outside(index, &items)),
-        }
-    }
-}
-
-/// That `index` is none of `items`.
-pub(super) fn outside<T>(index: usize, items: &[T]) -> SyncError {
-    let len = items.len();
-    SyncError::OutOfRange { index, len }
+    items!(T);
 }
 
 /// Holds an [`Array`] until it is dropped.

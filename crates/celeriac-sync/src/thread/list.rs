@@ -1,8 +1,9 @@
 //! A list.
 
 use super::Value;
-use super::data::{ValueGuard, outside};
+use super::data::ValueGuard;
 use super::gate::forms;
+use super::items::{items, outside};
 use crate::SyncError;
 
 /// Items in an order, under one lock.
@@ -68,52 +69,7 @@ impl<T> List<T> {
         Ok(self.lock()?.pop())
     }
 
-    /// How many items it has.
-    ///
-    /// # Errors
-    ///
-    /// None in this scope.
-    pub fn len(&self) -> Result<usize, SyncError> {
-        Ok(self.lock()?.len())
-    }
-
-    /// Whether it has no item.
-    ///
-    /// # Errors
-    ///
-    /// None in this scope.
-    pub fn is_empty(&self) -> Result<bool, SyncError> {
-        Ok(self.len()? == 0)
-    }
-
-    /// A copy of one item.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`](SyncError::OutOfRange).
-    pub fn get(&self, index: usize) -> Result<T, SyncError>
-    where
-        T: Clone,
-    {
-        let items = self.lock()?;
-        items
-            .get(index)
-            .cloned()
-            .ok_or_else(|| outside(index, &items))
-    }
-
-    /// Puts `item` in a place, and gives the one before.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`](SyncError::OutOfRange).
-    pub fn set(&self, index: usize, item: T) -> Result<T, SyncError> {
-        let mut items = self.lock()?;
-        match items.get_mut(index) {
-            Some(place) => Ok(std::mem::replace(place, item)),
-            None => Err(outside(index, &items)),
-        }
-    }
+    items!(T);
 
     /// Puts `item` before the one at `index`, or at the end if that is the length.
     ///

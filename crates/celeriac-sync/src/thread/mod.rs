@@ -17,6 +17,7 @@ mod data;
 mod dict;
 mod event;
 mod gate;
+mod items;
 mod list;
 mod lock;
 mod locked;

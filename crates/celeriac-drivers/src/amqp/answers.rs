@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use celeriac_core::message::later;
 use celeriac_core::results::ResultWatch;
-use celeriac_core::{BoxFuture, BrokerError, EncodedResult, ResultBackend, StoredResult, TaskId};
+use celeriac_core::{
+    BoxFuture, BrokerError, Coroutine, EncodedResult, ResultBackend, StoredResult, TaskId,
+};
 use celeriac_wire::message::content_encoding;
 use celeriac_wire::result;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -349,6 +351,11 @@ async fn again(answers: &std::sync::Weak<Answers>) -> Option<Link> {
 pub(crate) struct AmqpResults(pub(crate) Arc<Answers>);
 
 impl ResultBackend for AmqpResults {
+    fn host(&self, coroutine: Coroutine) -> Result<(), Coroutine> {
+        runtime::spawn(coroutine);
+        Ok(())
+    }
+
     /// Sends the results to where their trails say. Those that name no place are nobody's.
     fn store(&self, results: Vec<StoredResult>) -> BoxFuture<'_, Result<(), BrokerError>> {
         let hub = self.0.hub.clone();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, BrokerUrl, Consumer, ConsumerInfo, DeadMessage, Destination,
-    Message, QueueInfo, QueueName, ResultBackend, TaskId, Topology,
+    BoxFuture, Broker, BrokerError, BrokerUrl, Consumer, ConsumerInfo, Coroutine, DeadMessage,
+    Destination, Message, QueueInfo, QueueName, ResultBackend, TaskId, Topology,
 };
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -371,6 +371,11 @@ impl Broker for AmqpBroker {
         Box::pin(runtime::run(async move {
             Ok(Some(answers.queue().await?.to_owned()))
         }))
+    }
+
+    fn host(&self, coroutine: Coroutine) -> Result<(), Coroutine> {
+        runtime::spawn(coroutine);
+        Ok(())
     }
 
     /// The queues that this handle, some consumer or some dead message has to do with: AMQP has no

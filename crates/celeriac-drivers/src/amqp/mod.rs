@@ -66,6 +66,7 @@ mod intake;
 mod keeping;
 mod names;
 mod native;
+mod numbers;
 mod revocations;
 mod runtime;
 mod session;

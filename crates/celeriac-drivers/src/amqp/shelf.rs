@@ -6,13 +6,14 @@
 //! - What a lost channel delivered is nobody's: its settlement finds the lease lost.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use celeriac_core::{Delivery, Message, QueueName, TaskId};
 use jiff::Timestamp;
 
 use super::acks::Unsettled;
+use super::numbers::Numbers;
 use super::revocations::Revocations;
 use super::transport::Properties;
 
@@ -43,6 +44,19 @@ pub(crate) struct Handed {
     pub(crate) raw: Raw,
     /// When the server handed it to us.
     pub(crate) since: std::time::Instant,
+}
+
+impl Item {
+    /// Whether it was delivered before, and never settled.
+    fn is_suspect(&self) -> bool {
+        self.deliveries > 1
+    }
+}
+
+impl Handed {
+    fn is_suspect(&self) -> bool {
+        self.deliveries > 1
+    }
 }
 
 /// What is fetched of one queue.
@@ -76,15 +90,12 @@ pub(crate) struct Shelf {
     adrift: HashMap<TaskId, i64>,
     unsettled: Unsettled,
     pub(crate) revocations: Revocations,
+    /// How many suspects the worker may hold, and how many it does.
     suspects: usize,
+    suspects_held: usize,
     turn: usize,
     last_tag: i64,
-    /// The largest number that has arrived.
-    last_arrived: u64,
-    /// Up to here all have arrived.
-    all_arrived: u64,
-    /// What has arrived beyond; hardly ever anything.
-    ahead: HashSet<u64>,
+    numbers: Numbers,
 }
 
 /// Windows up to this size are as asked for; larger ones are rounded up, so that they seldom change.
@@ -119,11 +130,10 @@ impl Shelf {
             unsettled: Unsettled::default(),
             revocations: Revocations::default(),
             suspects,
+            suspects_held: 0,
             turn: 0,
             last_tag: 0,
-            last_arrived: 0,
-            all_arrived: 0,
-            ahead: HashSet::new(),
+            numbers: Numbers::default(),
         }
     }
 
@@ -153,7 +163,7 @@ impl Shelf {
 
     /// A new subscription of a queue begins, with this window; 0 if there is none.
     pub(crate) fn subscribed(&mut self, queue: usize, window: usize) {
-        self.lanes[queue].since = self.last_arrived + 1;
+        self.lanes[queue].since = self.numbers.last() + 1;
         self.lanes[queue].window = window;
     }
 
@@ -164,26 +174,14 @@ impl Shelf {
 
     /// Takes note of a delivery that must be settled.
     pub(crate) fn arrived(&mut self, tag: u64) {
-        self.last_arrived = self.last_arrived.max(tag);
-        if tag == self.all_arrived + 1 {
-            self.all_arrived = tag;
-            while self.ahead.remove(&(self.all_arrived + 1)) {
-                self.all_arrived += 1;
-            }
-        } else {
-            self.ahead.insert(tag);
-        }
+        self.numbers.arrived(tag);
         self.unsettled.add(tag);
     }
 
     /// The deliveries that have not arrived though all did that were to: a subscription that had
     /// been ended got them. They are unsettled from now on.
     pub(crate) fn gone_astray(&mut self) -> Vec<u64> {
-        let all = self.all_arrived + 1..=self.last_arrived;
-        let astray: Vec<u64> = all.filter(|tag| !self.ahead.contains(tag)).collect();
-        self.all_arrived = self.last_arrived;
-        self.ahead.clear();
-        astray
+        self.numbers.gone_astray()
     }
 
     /// Takes note of a delivery that is to be inflated first.
@@ -245,7 +243,6 @@ impl Shelf {
 
     /// Hands over at most `credit` messages: larger priorities first, queues in turn.
     pub(crate) fn take(&mut self, credit: usize) -> Vec<Delivery> {
-        let mut suspects = self.handed.values().filter(|it| it.deliveries > 1).count();
         let mut taken = Vec::new();
         while taken.len() < credit
             && let Some((index, rank)) = self.best()
@@ -253,8 +250,8 @@ impl Shelf {
             let Some(mut ready) = self.lanes[index].ready.first_entry() else {
                 break;
             };
-            let suspect = ready.get().front().is_some_and(|it| it.deliveries > 1);
-            if suspect && suspects >= self.suspects {
+            let is_suspect = ready.get().front().is_some_and(Item::is_suspect);
+            if is_suspect && self.suspects_held >= self.suspects {
                 break;
             }
             debug_assert_eq!(*ready.key(), rank);
@@ -263,7 +260,6 @@ impl Shelf {
                 ready.remove();
             }
             self.turn = index + 1;
-            suspects += usize::from(suspect);
             taken.extend(item.map(|item| self.hand_over(item)));
         }
         taken
@@ -304,7 +300,10 @@ impl Shelf {
             raw: item.raw,
             since: std::time::Instant::now(),
         };
-        self.handed.insert(tag, handed);
+        self.suspects_held += usize::from(handed.is_suspect());
+        if let Some(before) = self.handed.insert(tag, handed) {
+            self.suspects_held -= usize::from(before.is_suspect());
+        }
         delivery
     }
 
@@ -320,7 +319,9 @@ impl Shelf {
 
     /// Takes out what the worker has settled.
     pub(crate) fn settled(&mut self, tag: i64) -> Option<Handed> {
-        self.handed.remove(&tag)
+        let settled = self.handed.remove(&tag)?;
+        self.suspects_held -= usize::from(settled.is_suspect());
+        Some(settled)
     }
 
     /// The worker is done with what a lost channel delivered; says which call that is.
@@ -348,14 +349,13 @@ impl Shelf {
         self.unsettled.clear();
         self.later.clear();
         self.bulky.clear();
-        self.last_arrived = 0;
-        self.all_arrived = 0;
-        self.ahead.clear();
+        self.numbers = Numbers::default();
         for lane in &mut self.lanes {
             lane.ready.clear();
             lane.since = 0;
             lane.window = 0;
         }
+        self.suspects_held = 0;
         let lost = std::mem::take(&mut self.handed);
         self.adrift
             .extend(lost.into_iter().map(|(tag, it)| (it.id, tag)));
@@ -371,6 +371,7 @@ impl Shelf {
             let ready = std::mem::take(&mut lane.ready).into_values().flatten();
             all.extend(ready.map(waiting));
         }
+        self.suspects_held = 0;
         let handed = std::mem::take(&mut self.handed).into_values();
         all.extend(handed.map(|it| (it.tag, it.queue, it.deliveries, it.raw)));
         all.sort_unstable_by_key(|(tag, ..)| *tag);
@@ -492,29 +493,5 @@ mod tests {
         assert_eq!(shelf.misfits(9), []);
         shelf.subscribed(0, 1024);
         assert_eq!(shelf.misfits(5), [(0, 5)]);
-    }
-
-    #[test]
-    fn a_number_that_is_left_out_has_gone_astray() {
-        let mut shelf = shelf(1);
-        for tag in [1, 4, 2] {
-            shelf.arrived(tag);
-        }
-        assert_eq!(shelf.gone_astray(), [3]);
-        shelf.arrived(5);
-        assert!(shelf.gone_astray().is_empty());
-        for tag in [7, 6, 9, 8, 10] {
-            shelf.arrived(tag);
-        }
-        assert!(shelf.gone_astray().is_empty());
-    }
-
-    #[test]
-    fn numbers_that_have_arrived_take_no_memory() {
-        let mut shelf = shelf(1);
-        for tag in 1..1000 {
-            shelf.arrived(tag);
-        }
-        assert!(shelf.ahead.is_empty());
     }
 }

@@ -256,14 +256,15 @@ pub fn is_workflow(message: &Message) -> bool {
     }
     let bytes = &message.body.bytes;
     let tail = &bytes[bytes.len().saturating_sub(128)..];
-    let tail: Vec<u8> = tail
-        .iter()
-        .copied()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
-    !NOTHING
-        .iter()
-        .any(|nothing| tail.ends_with(nothing.as_bytes()))
+    !NOTHING.iter().any(|nothing| ends_with(tail, nothing))
+}
+
+/// Whether `text` ends with `end`, whatever white space stands between.
+fn ends_with(text: &[u8], end: &str) -> bool {
+    let mut backwards = text.iter().rev().filter(|it| !it.is_ascii_whitespace());
+    end.bytes()
+        .rev()
+        .all(|byte| backwards.next() == Some(&byte))
 }
 
 /// What follows from `end`, the final state of the call that `message` made.

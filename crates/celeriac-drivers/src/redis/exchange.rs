@@ -63,6 +63,28 @@ pub(super) fn bindings_of(inner: &Inner, queue: &QueueName) -> Vec<(String, Stri
     vec![(name.to_owned(), inner.keys.binding(name, "", name))]
 }
 
+/// Binds queues again that are consumed, and says from which exchanges one of them was not bound: there
+/// somebody has deleted what binds it, and clients that publish to the exchange lose what they send.
+pub(super) async fn bind_again(
+    inner: &Inner,
+    queues: impl Iterator<Item = &QueueName>,
+) -> Result<Vec<String>, Failure> {
+    let bindings: Vec<_> = queues.flat_map(|queue| bindings_of(inner, queue)).collect();
+    if bindings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut bind = redis::pipe();
+    for (exchange, member) in &bindings {
+        let [table, permanent] = inner.keys.bindings(exchange);
+        bind.cmd("SADD").arg(table).arg(member);
+        bind.cmd("SADD").arg(permanent).arg(member).ignore();
+    }
+    let added: Vec<u64> = inner.link.pipeline(bind).await?;
+    let exchanges = bindings.into_iter().zip(added);
+    let missing = exchanges.filter_map(|((exchange, _), added)| (added > 0).then_some(exchange));
+    Ok(missing.collect())
+}
+
 /// What binds a queue of this name as `definition` says: the exchanges, each with the member of its
 /// tables.
 pub(super) fn members(

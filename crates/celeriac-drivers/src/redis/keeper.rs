@@ -9,9 +9,9 @@ use celeriac_core::broker::Subscription;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use super::exchange::bindings_of;
+use super::exchange::{bind_again, bindings_of};
 use super::failure::Failure;
 use super::fetch::{Desk, register_anew};
 use super::keys::{Keys, is_private};
@@ -28,6 +28,9 @@ const KEEP_COUNTS_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// How often old ones are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How often the queues of a consumer are bound again: nobody is told of a binding that was deleted.
+const BIND_EVERY: Duration = Duration::from_secs(5);
 
 /// How many messages one script gives back.
 const AT_ONCE: usize = 500;
@@ -240,6 +243,7 @@ pub(super) struct Keeper {
     next_sweep: Instant,
     next_restore: Instant,
     next_forget: Instant,
+    next_bind: Instant,
 }
 
 impl Keeper {
@@ -254,6 +258,7 @@ impl Keeper {
             next_sweep: now,
             next_restore: now + Duration::from_secs(1),
             next_forget: now + Duration::from_secs(60),
+            next_bind: now + BIND_EVERY,
         }
     }
 
@@ -341,6 +346,24 @@ impl Keeper {
         if self.next_forget <= now {
             self.next_forget = now + FORGET_EVERY;
             forget_old_counts(&inner.link, &inner.keys).await?;
+        }
+        if self.next_bind <= now {
+            self.next_bind = now + BIND_EVERY;
+            self.bind_again(inner).await?;
+        }
+        Ok(())
+    }
+
+    async fn bind_again(&self, inner: &Inner) -> Result<(), Failure> {
+        let queues = self.desk.subscription.queues.iter();
+        let shared = queues.filter(|queue| !is_private(queue.as_str()));
+        for exchange in bind_again(inner, shared).await? {
+            let consumer = &self.desk.subscription.consumer;
+            let help = "find out who deletes bindings; what others published meanwhile is lost";
+            warn!(
+                consumer,
+                exchange, help, "a queue was no longer bound, it is bound again"
+            );
         }
         Ok(())
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    Broker, Consumer, Delivery, Exchange, Queue, ResultState, Settled, Settlement, TaskId,
-    Topology, Verdict,
+    Broker, Consumer, Delivery, Destination, Exchange, Queue, ResultState, Settled, Settlement,
+    TaskId, Topology, Verdict,
 };
 use celeriac_drivers::redis::RedisStore;
 use celeriac_testkit::{Fixture as _, call, message, queue, result, within};
@@ -119,6 +119,42 @@ async fn a_consumers_queues_are_bound_as_python_binds_them() {
     for table in ["_kombu.binding.jobs", "_kombu.binding_permanent.jobs"] {
         let bound: Vec<String> = client.smembers(place.key(table)).unwrap();
         assert_eq!(bound, ["jobs\u{6}\u{16}\u{6}\u{16}jobs"]);
+    }
+}
+
+/// kombu routes by the table, and drops what it finds no queue for.
+#[tokio::test]
+async fn a_binding_that_somebody_deletes_is_made_again() {
+    let place = Store::new("keys", "");
+    let store = place.store().await;
+    let _consumer = consume(&store, "c").await;
+    let mut client = place.client();
+    let table = place.key("_kombu.binding.jobs");
+    let bound: Vec<String> = client.smembers(&table).unwrap();
+    let deleted: usize = client.srem(&table, &bound).unwrap();
+    assert_eq!(deleted, 1);
+    let again = async {
+        while client.smembers::<_, Vec<String>>(&table).unwrap() != bound {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(again).await;
+}
+
+/// A sender looks at the table before it publishes.
+#[tokio::test]
+async fn a_sender_binds_what_it_defines_again() {
+    let place = Store::new("keys", "");
+    let paid = Queue::new("paid").bind(Exchange::direct("shop"), "money");
+    let store = place.open_with(Topology::new([paid]).unwrap()).await;
+    let mut client = place.client();
+    for number in 1..=2 {
+        let to = Destination::exchange("shop", "money").unwrap();
+        store.publish(vec![(to, call("t", 1))]).await.unwrap();
+        let waiting: usize = client.llen(place.key("paid")).unwrap();
+        assert_eq!(waiting, number);
+        let deleted: usize = client.del(place.key("_kombu.binding.shop")).unwrap();
+        assert_eq!(deleted, 1);
     }
 }
 

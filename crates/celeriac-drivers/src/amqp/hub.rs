@@ -3,15 +3,17 @@
 //! It is made when it is needed and made anew when it was lost. Consumers have connections of their
 //! own: a server that is short of memory stops reading from those that publish.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_core::{BrokerError, Destination, ExchangeKey, QueueName, TaskId};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::names::{Entity, Lead};
+use super::declaring::Misfits;
+use super::names::Entity;
 use super::settings::Settings;
 use super::transport::{Channel, Connection, LinkError, Outgoing, Properties, Refusal, code};
 use super::{control, failure};
@@ -39,8 +41,7 @@ pub(crate) struct Hub {
     target: AtomicUsize,
     /// The task queues this handle has to do with.
     known: Mutex<HashSet<QueueName>>,
-    /// The queues of which it was told that they are not as they should be.
-    misfits: Mutex<HashSet<String>>,
+    pub(super) misfits: Mutex<Misfits>,
 }
 
 /// A connection with the channel on which we publish.
@@ -48,7 +49,8 @@ pub(crate) struct Hub {
 pub(crate) struct Line {
     connection: Connection,
     publishing: Channel,
-    declared: Mutex<HashSet<Entity>>,
+    /// What is declared, and when that was done.
+    declared: Mutex<HashMap<Entity, Instant>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -142,11 +144,12 @@ impl Hub {
 
     /// Declares what is not yet known to be declared.
     pub(crate) async fn declare(&self, line: &Line, entity: &Entity) -> Result<(), BrokerError> {
-        if lock(&line.declared).contains(entity) {
+        let interval = self.settings.declare_interval;
+        if line.has_declared(entity, interval) {
             return Ok(());
         }
         let entity = entity.declared();
-        if lock(&line.declared).contains(&entity) {
+        if line.has_declared(&entity, interval) {
             return Ok(());
         }
         let declared = self.declare_on(&line.connection, &entity).await;
@@ -154,7 +157,7 @@ impl Hub {
             Entity::Exchange(_) if error.is_code(code::NOT_FOUND) => self.unroutable(&entity),
             _ => self.failed(error),
         })?;
-        lock(&line.declared).insert(entity);
+        lock(&line.declared).insert(entity, Instant::now());
         Ok(())
     }
 
@@ -168,55 +171,6 @@ impl Hub {
             address: self.address(),
             destination: Destination::Exchange(to),
         }
-    }
-
-    /// Declares a queue as it must be, or an exchange with all its queues that are defined. A queue
-    /// that is there with other arguments is used as it is.
-    pub(crate) async fn declare_on(
-        &self,
-        connection: &Connection,
-        entity: &Entity,
-    ) -> Result<(), LinkError> {
-        if let Entity::Exchange(to) = entity {
-            return self.declare_exchange(connection, &to.exchange).await;
-        }
-        if let Some(reason) = declare(connection, &self.settings, entity).await? {
-            let queue = entity.name(&self.settings);
-            if lock(&self.misfits).insert(queue.clone()) {
-                tracing::warn!(
-                    queue,
-                    reason,
-                    help = "declare it alike everywhere, or delete it when it is empty",
-                    "the queue was declared with other arguments, it is used as it is"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Declares an exchange of tasks with the queues that are defined for it; one of somebody else's
-    /// must be there.
-    async fn declare_exchange(
-        &self,
-        connection: &Connection,
-        exchange: &str,
-    ) -> Result<(), LinkError> {
-        let topology = &self.settings.topology;
-        let name = format!("{}{exchange}", self.settings.prefix);
-        let channel = connection.channel().await?;
-        let Some(kind) = topology.kind(exchange) else {
-            return channel.look_at_exchange(&name).await;
-        };
-        channel.declare_exchange(&name, kind.as_str(), true).await?;
-        let bound: HashSet<_> = topology.bound_to(exchange).map(|it| it.0).collect();
-        for queue in bound {
-            let definition = topology.queue(queue);
-            if definition.is_some_and(|definition| !definition.is_broadcast()) {
-                let queue = Entity::Tasks(queue.clone());
-                Box::pin(self.declare_on(connection, &queue)).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Tells all workers, in whatever language, that these calls are revoked.
@@ -260,20 +214,39 @@ impl Hub {
             let (batch, after) = rest.split_at(batch_len(rest));
             let unrouted = self.publish(line, batch).await?;
             if !unrouted.is_empty() {
-                for letter in &unrouted {
-                    lock(&line.declared).remove(&letter.to.declared());
-                    self.declare(line, &letter.to).await?;
-                }
-                if let Some(lost) = self.publish(line, &unrouted).await?.first() {
-                    if matches!(lost.to, Entity::Exchange(_)) {
-                        return Err(self.unroutable(&lost.to));
-                    }
-                    let queue = lost.to.name(&self.settings);
-                    let reason = format!("no queue `{queue}` takes a message");
-                    return Err(self.failed(LinkError::NotTaken(reason)));
-                }
+                self.publish_again(line, &unrouted).await?;
             }
             rest = after;
+        }
+        Ok(())
+    }
+
+    /// Publishes what no queue took, after declaring again where it goes: somebody has deleted that, or
+    /// what leads there.
+    async fn publish_again(
+        &self,
+        line: &Arc<Line>,
+        unrouted: &[Letter],
+    ) -> Result<(), BrokerError> {
+        let places: HashSet<Entity> = unrouted.iter().map(|it| it.to.declared()).collect();
+        for place in &places {
+            lock(&line.declared).remove(place);
+            self.declare(line, place).await?;
+        }
+        if let Some(lost) = self.publish(line, unrouted).await?.first() {
+            if matches!(lost.to, Entity::Exchange(_)) {
+                return Err(self.unroutable(&lost.to));
+            }
+            let queue = lost.to.name(&self.settings);
+            let reason = format!("no queue `{queue}` takes a message");
+            return Err(self.failed(LinkError::NotTaken(reason)));
+        }
+        for place in &places {
+            tracing::warn!(
+                place = place.name(&self.settings),
+                help = "find out who deletes queues or bindings; what others publish meanwhile is lost",
+                "no queue took a message, what is defined was declared and bound again"
+            );
         }
         Ok(())
     }
@@ -333,60 +306,15 @@ fn batch_len(letters: &[Letter]) -> usize {
 }
 
 impl Line {
+    /// Whether that was declared and is taken to be as it was. Of a queue that is gone we hear, but not
+    /// of one binding of several, so those of an exchange are made anew after `interval`.
+    fn has_declared(&self, entity: &Entity, interval: Duration) -> bool {
+        let declared = lock(&self.declared);
+        let at = declared.get(entity);
+        at.is_some_and(|at| !matches!(entity, Entity::Exchange(_)) || at.elapsed() < interval)
+    }
+
     fn is_open(&self) -> bool {
         self.connection.is_open() && self.publishing.is_open()
     }
-}
-
-/// Declares a queue. If it is there with other arguments, what the server says of that is returned.
-async fn declare(
-    connection: &Connection,
-    settings: &Settings,
-    entity: &Entity,
-) -> Result<Option<String>, LinkError> {
-    let Some((flags, arguments)) = entity.declaration(settings) else {
-        return Ok(None);
-    };
-    let name = entity.name(settings);
-    let leads = match entity {
-        Entity::Tasks(queue) => declare_leads(connection, settings.leads_to(queue)).await?,
-        _ => Vec::new(),
-    };
-    // A refusal ends the channel, so each question has its own.
-    let mut channel = connection.channel().await?;
-    let mut misfit = None;
-    match channel.declare_queue(&name, flags, &arguments).await {
-        Err(LinkError::Refused { code, text }) if code == code::PRECONDITION_FAILED => {
-            channel = connection.channel().await?;
-            channel.look_at(&name).await?;
-            misfit = Some(text);
-        }
-        declared => {
-            declared?;
-        }
-    }
-    for lead in leads {
-        channel
-            .bind_queue(&name, &lead.exchange, &lead.routing_key)
-            .await?;
-    }
-    Ok(misfit)
-}
-
-/// Declares the exchanges that lead to a queue, and gives those that are ours to bind to.
-async fn declare_leads(connection: &Connection, leads: Vec<Lead>) -> Result<Vec<Lead>, LinkError> {
-    let mut ours = Vec::with_capacity(leads.len());
-    for lead in leads {
-        let channel = connection.channel().await?;
-        let kind = lead.kind.as_str();
-        match channel.declare_exchange(&lead.exchange, kind, true).await {
-            Ok(()) => ours.push(lead),
-            Err(error @ LinkError::Refused { .. }) if lead.is_own => {
-                let exchange = &lead.exchange;
-                tracing::debug!(exchange, %error, "the queue's exchange is somebody else's");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(ours)
 }

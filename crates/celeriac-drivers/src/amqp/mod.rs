@@ -17,6 +17,13 @@
 //! - No more is fetched of a queue than the worker holds and could take.
 //! - Queues and exchanges that Celery declares too are declared as Celery declares them.
 //!
+//! # What somebody deletes
+//!
+//! A queue that is gone is declared again as soon as a consumer or a sender meets that. Of a binding
+//! that is gone the server tells nobody but a sender whose message finds no queue at all: it binds
+//! again what is defined, and publishes once more. For all others consumers declare their queues and
+//! bindings again every `declare_interval`, and senders do so for the exchanges that they publish to.
+//!
 //! # How it differs from a store of one's own
 //!
 //! - A message that is given back, or whose holder died, goes to the end of its queue: RabbitMQ says
@@ -42,6 +49,7 @@
 //! | `queue_name_prefix` | none | before the name of every queue |
 //! | `control_exchange` | `celery` | as Celery's setting of this name |
 //! | `result_expires` | 86400 | seconds for which results are remembered; 300 at most if we are away |
+//! | `declare_interval` | 30 | seconds after which queues and bindings are declared again |
 //! | `publish_timeout` | 30 | seconds to wait for a server that takes no messages |
 //! | `consumer_timeout` | 1800 | the server's setting in seconds, if it is not this |
 //! | `ssl_ca_certs` | those that browsers trust | the file of the authorities to trust, for `amqps:` |
@@ -59,6 +67,7 @@ mod codec;
 mod consumer;
 mod control;
 mod dead;
+mod declaring;
 mod delay;
 mod failure;
 mod hub;
@@ -74,5 +83,6 @@ mod settings;
 mod shelf;
 mod sort;
 mod transport;
+mod upkeep;
 
 pub use broker::{AmqpBroker, open};

@@ -251,6 +251,11 @@ impl Settings {
         format!("{}celeriac.control", self.prefix)
     }
 
+    /// The queue by which the consumer with this name of its own hears what is broadcast to all.
+    pub(crate) fn own_control(&self, consumer: &str) -> String {
+        format!("{}celeriac.{consumer}.control", self.prefix)
+    }
+
     /// The queue that all our consumers consume and nobody sends to: the server counts them there.
     pub(crate) fn presence(&self) -> String {
         format!("{}celeriac.workers", self.prefix)

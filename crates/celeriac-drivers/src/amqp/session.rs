@@ -14,6 +14,7 @@ use futures_util::{FutureExt as _, StreamExt as _, future, stream};
 use jiff::Timestamp;
 use serde_json::Map;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::arrivals::{Aside, Bulky};
@@ -24,7 +25,7 @@ use super::names::{Entity, broadcast_of};
 use super::settings::QueueType;
 use super::sort::Sorted;
 use super::transport::{Channel, Connection, Consume, Incoming, LinkError, QueueFlags, Stream};
-use super::{codec, failure, keeping, native};
+use super::{codec, failure, keeping, native, upkeep};
 use crate::inflating::Inflating;
 
 /// The most deliveries that are taken up together.
@@ -60,6 +61,8 @@ pub(crate) struct Session {
     telling: Channel,
     broadcasts: Stream,
     _presence: Stream,
+    /// Ends with the session.
+    _upkeep: JoinSet<()>,
     pub(super) streams: SelectAll<BoxStream<'static, Arrival>>,
     demand: watch::Receiver<usize>,
     declared: HashSet<usize>,
@@ -87,10 +90,7 @@ impl Session {
         let channel = connection.channel().await?;
         let telling = connection.channel().await?;
         let settings = &intake.hub.settings;
-        for queue in &intake.subscription.queues {
-            let entity = Entity::Tasks(queue.clone());
-            intake.hub.declare_on(&connection, &entity).await?;
-        }
+        upkeep::declare_queues(&intake, &connection).await?;
         if settings.queue_type == QueueType::Quorum {
             let queues = intake.subscription.queues.iter();
             let queues = queues.filter(|queue| broadcast_of(queue).is_none());
@@ -108,17 +108,14 @@ impl Session {
                 }
             });
         }
-        let own = format!("{}celeriac.{}.control", settings.prefix, intake.id);
+        let own = settings.own_control(&intake.id);
         let flags = QueueFlags {
             exclusive: true,
             auto_delete: true,
             ..QueueFlags::default()
         };
         telling.declare_queue(&own, flags, &Map::new()).await?;
-        for exchange in [settings.pidbox(), settings.control()] {
-            telling.declare_exchange(&exchange, "fanout", false).await?;
-            telling.bind_queue(&own, &exchange, "").await?;
-        }
+        upkeep::bind_control(&intake, &telling).await?;
         let no_ack = Consume {
             no_ack: true,
             ..Consume::default()
@@ -135,6 +132,8 @@ impl Session {
             .consume(&presence, "presence", 1, Consume::default(), &Map::new())
             .await?;
         intake.set_channel(Some(channel.clone()));
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(upkeep::run(intake.clone(), connection.clone()));
         let subscriptions = vec![0; intake.subscription.queues.len()];
         let keep_at = Instant::now() + keeping::interval(&intake.hub.settings);
         let mut demand = intake.demand.subscribe();
@@ -147,6 +146,7 @@ impl Session {
             telling,
             broadcasts,
             _presence: present,
+            _upkeep: upkeep,
             streams: SelectAll::new(),
             declared: HashSet::new(),
             subscriptions,

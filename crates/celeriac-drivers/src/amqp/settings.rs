@@ -15,6 +15,9 @@ use std::time::Duration;
 
 use celeriac_core::{BrokerError, BrokerUrl, Topology};
 
+/// Who declares more often only keeps the server busy.
+const SHORTEST_DECLARE_INTERVAL: Duration = Duration::from_millis(100);
+
 /// What a URL says.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -38,6 +41,9 @@ pub(crate) struct Settings {
     pub(crate) control_exchange: String,
     /// How long results are remembered that do not say it themselves.
     pub(crate) result_expires: Duration,
+    /// How often a consumer declares its queues and bindings again, and for how long a sender takes an
+    /// exchange with its queues to be as it has declared them.
+    pub(crate) declare_interval: Duration,
     /// How long publishing waits for a server that takes no messages.
     pub(crate) publish_timeout: Duration,
     /// How long the server lets a delivery be unacknowledged.
@@ -94,6 +100,7 @@ impl Default for Settings {
             topology: Arc::default(),
             control_exchange: "celery".to_owned(),
             result_expires: Duration::from_secs(24 * 60 * 60),
+            declare_interval: Duration::from_secs(30),
             publish_timeout: Duration::from_secs(30),
             consumer_timeout: Duration::from_secs(30 * 60),
         }
@@ -170,6 +177,9 @@ impl Settings {
             "queue_name_prefix" => value.clone_into(&mut self.prefix),
             "control_exchange" => value.clone_into(&mut self.control_exchange),
             "result_expires" => self.result_expires = seconds(option, value)?,
+            "declare_interval" => {
+                self.declare_interval = seconds(option, value)?.max(SHORTEST_DECLARE_INTERVAL);
+            }
             "publish_timeout" => self.publish_timeout = seconds(option, value)?,
             "consumer_timeout" => self.consumer_timeout = seconds(option, value)?,
             // It is said of the server before it.

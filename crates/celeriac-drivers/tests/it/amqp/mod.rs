@@ -1,5 +1,6 @@
 //! RabbitMQ: the suite of the ports, and what is its own.
 
+mod bindings;
 mod celery;
 mod faults;
 mod fixture;

@@ -3,11 +3,11 @@
 --
 -- ARGV: owner, lease in ms; then the tags.
 -- Returns 1, or 0 if the lease had ended and was given up.
-if not redis.call('ZSCORE', consumers, ARGV[1]) then return 0 end
-redis.call('ZADD', consumers, now_ms + tonumber(ARGV[2]), ARGV[1])
-local renewed = {}
+if not redis.call('ZSCORE', own .. 'consumers', ARGV[1]) then return 0 end
+redis.call('ZADD', own .. 'consumers', now_ms() + tonumber(ARGV[2]), ARGV[1])
+local renewed, until_s = {}, now_s()
 for i = 3, #ARGV do
-  renewed[#renewed + 1] = now_s
+  renewed[#renewed + 1] = until_s
   renewed[#renewed + 1] = ARGV[i]
 end
 for from = 1, #renewed, MOST do

@@ -2,9 +2,10 @@
 --
 -- ARGV: whether those that have lapsed; then owners.
 -- Returns the owners whose messages nobody has taken back yet.
+local consumers, buried = own .. 'consumers', own .. 'buried'
 local ending = {unpack(ARGV, 2)}
 if ARGV[1] == '1' then
-  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', consumers, '-inf', '(' .. now_ms)) do
+  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', consumers, '-inf', '(' .. now_ms())) do
     ending[#ending + 1] = owner
   end
 end

@@ -9,14 +9,18 @@
 -- was held back, the time in ms; then for each message its text and "count queue tag".
 local owner, credit, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local suspects, most_bytes, queues = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-if not redis.call('ZSCORE', consumers, owner) then return {'lapsed'} end
+if not redis.call('ZSCORE', own .. 'consumers', owner) then return {'lapsed'} end
 
-local any_parked = redis.call('EXISTS', parked) == 1
-local any_counts = redis.call('EXISTS', deliveries) == 1
-local last_revoked = redis.call('GET', own .. 'revoked_last') or ''
-local reply, seen, held_back, copies = {'ok', '', last_revoked, '0', tostring(now_ms)}, {}, false, 0
+-- Most often there is neither.
+local any = redis.call('EXISTS', parked, deliveries)
+local any_parked = any > 0 and redis.call('EXISTS', parked) == 1
+local any_counts = any > 0 and redis.call('EXISTS', deliveries) == 1
+local last_revoked, now, index_s = redis.call('GET', own .. 'revoked_last') or '', now_ms(), now_s()
+local reply, seen, held_back, copies = {'ok', '', last_revoked, '0', tostring(now)}, {}, false, 0
 local new_unacked, new_index, new_held, counted = {}, {}, {}, {}
 local sequence, booked = nil, 0
+-- How many lists there are with messages, but for those that have given some.
+local untouched, touched = redis.call('EXISTS', unpack(KEYS, 4)), {}
 -- What is said of a message that was not delivered before, as most are.
 local first_held, first_heads = string.gsub(owner, '%%', '%%%%') .. ' 1 %d %d ', {}
 for queue = 1, queues do first_heads[queue] = string.format('1 %d ', queue) end
@@ -25,7 +29,7 @@ for queue = 1, queues do first_heads[queue] = string.format('1 %d ', queue) end
 local function take(list, room)
   local texts, tags, counts = {}, {}, {}
   if any_parked then
-    local due = redis.call('ZRANGEBYSCORE', own .. 'due:' .. list, '-inf', now_ms, 'LIMIT', 0, room)
+    local due = redis.call('ZRANGEBYSCORE', own .. 'due:' .. list, '-inf', now, 'LIMIT', 0, room)
     for _, tag in ipairs(due) do
       local text, _, count = unpark(tag)
       if text then
@@ -36,7 +40,14 @@ local function take(list, room)
     end
   end
   local parked = #texts
-  local popped = parked < room and redis.call('RPOP', list, room - parked) or {}
+  local popped = {}
+  if parked < room and (untouched > 0 or touched[list]) then
+    popped = redis.call('RPOP', list, room - parked) or {}
+  end
+  if #popped > 0 and not touched[list] then
+    touched[list] = true
+    untouched = untouched - 1
+  end
   for i = 1, #popped do
     local text = popped[i]
     texts[parked + i] = text
@@ -53,7 +64,7 @@ local function make_unique(text, tag, record)
     return text, tag, count
   end
   copies = copies + 1
-  local other = string.format('%s-%d-%d', string.sub(tag, 1, 100), now_ms, copies)
+  local other = string.format('%s-%d-%d', string.sub(tag, 1, 100), now, copies)
   local from, to = string.find(text, '^.*"delivery_tag"%s*:%s*"')
   if from then
     text = string.sub(text, 1, to) .. other .. string.sub(text, to + #tag + 1)
@@ -84,13 +95,13 @@ local function book(text, tag, count, list, queue)
   booked = booked + 1
   local at = 2 * booked
   new_unacked[at - 1], new_unacked[at] = tag, '[' .. text .. ARGV[6 + 2 * queue]
-  new_index[at - 1], new_index[at] = now_s, tag
+  new_index[at - 1], new_index[at] = index_s, tag
   new_held[at - 1] = tag
   if count == 0 then
     new_held[at] = string.format(first_held, #text, sequence) .. list
     reply[at + 4], reply[at + 5] = text, first_heads[queue] .. tag
   else
-    new_held[at] = held_record(owner, count + 1, #text, sequence, list)
+    new_held[at] = table.concat({owner, count + 1, #text, sequence, list}, ' ')
     reply[at + 4], reply[at + 5] = text, string.format('%d %d ', count + 1, queue) .. tag
   end
   return false
@@ -133,13 +144,15 @@ local share = math.max(1, math.ceil(credit / queues))
 local function left() return credit - booked end
 for first = 4, #KEYS, queues do
   repeat
-    local any = false
+    local more = false
     for queue = 1, queues do
-      if left() > 0 and not held_back then
-        any = claim_from(KEYS[first + queue - 1], math.min(share, left()), queue) > 0 or any
+      local room = math.min(share, left())
+      if room > 0 and not held_back then
+        -- A list that gave less than it was asked for is empty.
+        more = claim_from(KEYS[first + queue - 1], room, queue) == room or more
       end
     end
-  until not any or left() <= 0 or held_back
+  until not more or left() <= 0 or held_back
 end
 
 call_in_parts('HSET', unacked, new_unacked)

@@ -5,7 +5,7 @@
 local depths = {}
 for i = 4, #KEYS do
   local due = own .. 'due:' .. KEYS[i]
-  local waiting = redis.call('ZCOUNT', due, '(' .. now_ms, '+inf')
+  local waiting = redis.call('ZCOUNT', due, '(' .. now_ms(), '+inf')
   depths[#depths + 1] = redis.call('LLEN', KEYS[i]) + redis.call('ZCARD', due) - waiting
   depths[#depths + 1] = waiting
   depths[#depths + 1] = tonumber(redis.call('HGET', own .. 'dead_count', ARGV[i - 3]) or 0)

@@ -2,7 +2,7 @@
 --
 -- ARGV: for each its owner, tag, when it is due in ms, the id of its task.
 -- Returns for each 1 if it waits, 0 if it is not the owner's any more, 2 if it was revoked.
-local done = {}
+local done, revoked = {}, own .. 'revoked'
 for i = 1, #ARGV, 4 do
   local owner, tag, due_ms, id = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local record = redis.call('HGET', held, tag)

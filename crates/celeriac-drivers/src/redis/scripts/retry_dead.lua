@@ -9,7 +9,7 @@ for i = 1, #ARGV, 2 do
   local dead = redis.call('HMGET', key, 'reason', 'list', 'message', 'queue')
   if dead[1] and dead[1] ~= 'malformed' then
     local tag = tag_of(dead[3])
-    if tag then redis.call('HDEL', deliveries, tag) end
+    if tag then redis.call('HDEL', own .. 'deliveries', tag) end
     if result ~= '' and state_of(result) == 'FAILURE' then redis.call('DEL', result) end
     redis.call('LPUSH', dead[2], dead[3])
     redis.call('DEL', key)

@@ -3,8 +3,9 @@
 -- ARGV: "!" if those that run are to be interrupted, "-" if not; how many are remembered, for how
 -- many microseconds; then the ids.
 -- Returns how many are new.
+local revoked = own .. 'revoked'
 local flag, most, age = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local now_us = time[1] * 1000000 + time[2]
+local now_us = time()[1] * 1000000 + time()[2]
 local last = tonumber(redis.call('GET', own .. 'revoked_last') or 0)
 redis.call('ZREMRANGEBYSCORE', revoked, '-inf', string.format('%.0f', now_us - age))
 local new = 0

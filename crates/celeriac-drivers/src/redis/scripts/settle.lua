@@ -36,7 +36,7 @@ local function requeue(tag, length, list, deliveries_so_far, eta_ms, id)
   local text = text_of(tag, length)
   release(tag)
   if not text then return end
-  if eta_ms > now_ms then
+  if eta_ms > now_ms() then
     park(tag, text, list, id, deliveries_so_far, eta_ms)
   else
     give_back(tag, text, list, deliveries_so_far)

@@ -11,7 +11,7 @@ for i = 3, #ARGV do
   if record then
     local owner, count, length, _, list = read_held(record)
     local own_will = owner == willing
-    if own_will or not redis.call('ZSCORE', consumers, owner) then
+    if own_will or not redis.call('ZSCORE', own .. 'consumers', owner) then
       if own_will and not counts then count = count - 1 end
       local text = redis.call('ZSCORE', index, tag) and text_of(tag, length)
       if text then

@@ -3,7 +3,7 @@
 --
 -- KEYS from 4: the lists. ARGV: how many at most.
 -- Returns how many went back; none if a consumer of ours still lives.
-if redis.call('ZCARD', consumers) > 0 then return 0 end
+if redis.call('ZCARD', own .. 'consumers') > 0 then return 0 end
 local back, most = 0, tonumber(ARGV[1])
 for i = 4, #KEYS do
   for _, tag in ipairs(redis.call('ZRANGE', own .. 'due:' .. KEYS[i], 0, most - back - 1)) do

@@ -1,0 +1,11 @@
+-- Kombu's hash and index of held messages, and what our own keys begin with:
+--   held        tag -> "owner count length sequence list": who holds a message, how often it was
+--               delivered, how long its text is, when it was claimed, the list it came from
+--   deliveries  tag -> "count ms": how often a message was delivered that nobody of ours holds
+--   parked      tag -> "count #list #id list id text": messages that wait for their time
+--   parked_ids  task id -> tag of a parked message
+--   due:LIST    tags of parked messages by the time they are due, in ms
+--   consumers   owner -> the end of its lease, in ms; buried: owners whose lease has ended
+--   revoked     "!id" or "-id" in the order they came; revoked_last: the score of the last
+--   dead:N      a dead message; dead_index, dead_count (by queue), dead_last
+local unacked, index, own = KEYS[1], KEYS[2], KEYS[3]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use redis::Value;
 
+use super::ears::Ears;
 use super::failure::Failure;
 use super::keys::Keys;
 use super::link::{Call, Link};
@@ -62,7 +63,28 @@ pub(super) enum Catch {
 
 /// Carries out a claim. To be called where the connections are.
 pub(super) async fn claim(link: &Link, keys: &Keys, claim: &Claim) -> Result<Catch, Failure> {
+    let call = call(keys, claim, &keys.lists(&claim.queues));
+    understood(link.run_here(&call).await?, claim)
+}
+
+/// The same, for a consumer that waits if nothing is left: it will hear of the next message in its
+/// lists. Says whether something is left, too; nothing is said where that cannot be heard.
+pub(super) async fn claim_listening(
+    ears: &Ears,
+    link: &Link,
+    keys: &Keys,
+    claim: &Claim,
+) -> Result<(Catch, Option<bool>), Failure> {
     let lists = keys.lists(&claim.queues);
+    let call = call(keys, claim, &lists);
+    let (reply, left) = match ears.claim_and_prick(&call, &lists).await? {
+        Some((reply, left)) => (reply, Some(left)),
+        None => (link.run_here(&call).await?, None),
+    };
+    Ok((understood(reply, claim)?, left))
+}
+
+fn call(keys: &Keys, claim: &Claim, lists: &[String]) -> Call {
     let names = keys
         .script()
         .into_iter()
@@ -77,7 +99,10 @@ pub(super) async fn claim(link: &Link, keys: &Keys, claim: &Claim) -> Result<Cat
     for queue in &claim.queues {
         call.arg(queue.as_str()).arg(entry_end(queue.as_str()));
     }
-    let reply: Vec<Value> = link.run_here(&call).await?;
+    call
+}
+
+fn understood(reply: Vec<Value>, claim: &Claim) -> Result<Catch, Failure> {
     read(reply, &claim.queues).ok_or_else(|| {
         Failure::misfit(
             "a claim was answered in a form that is not ours",

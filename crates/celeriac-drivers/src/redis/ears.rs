@@ -3,23 +3,26 @@
 //! The server keeps in mind which keys were read on this connection, and says once when one of
 //! them has changed: client-side caching, without a cache. Whoever waits reads whether its lists
 //! are there; if not, the next push to any of them is told, whoever pushes and however many lists
-//! there are. Nothing is popped, so nothing is lost with the connection.
+//! there are. Nothing is popped to wait, so nothing is lost with the connection.
+//!
+//! Keys are kept in mind only where that is asked for. So claims can go this way too, and whoever was
+//! woken claims and asks to be woken again in one round trip.
 //!
 //! # Sources
 //!
-//! Redis' `CLIENT TRACKING`, in the default mode.
+//! Redis' `CLIENT TRACKING`, with `OPTIN`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use celeriac_core::Backoff;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue, PushInfo, PushKind, Value};
+use redis::{ErrorKind, FromRedisValue, Pipeline, PushInfo, PushKind, ServerErrorKind, Value};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::failure::Failure;
-use super::link::{Dialer, runtime};
+use super::link::{Call, Dialer, runtime};
 
 /// How often the connection is tried when nothing is heard on it.
 const PING: Duration = Duration::from_secs(4);
@@ -110,28 +113,62 @@ impl Ears {
     ///
     /// To be called where the connections are.
     pub(super) async fn prick_for_messages(&self, lists: &[String]) -> Result<bool, Failure> {
-        let mut ask = redis::cmd("EXISTS");
-        ask.arg(lists);
-        let there: Option<usize> = self.ask(&ask).await?;
-        Ok(there.is_some_and(|there| there > 0))
+        let Some((mut connection, mut ask)) = self.asking() else {
+            return Ok(false);
+        };
+        ask.cmd("EXISTS").arg(lists);
+        let (there,): (usize,) = ask.query_async(&mut connection).await?;
+        Ok(there > 0)
+    }
+
+    /// Has a claim carried out, asks to hear of the next message in any of `lists`, and says whether
+    /// one of them still has a message. `None` if that cannot be done here, and nothing was.
+    ///
+    /// To be called where the connections are.
+    pub(super) async fn claim_and_prick<T: FromRedisValue>(
+        &self,
+        claim: &Call,
+        lists: &[String],
+    ) -> Result<Option<(T, bool)>, Failure> {
+        let (connection, deaf) = {
+            let state = lock(&self.state);
+            (state.connection.clone(), state.deaf)
+        };
+        let Some(mut connection) = connection.filter(|_| !deaf) else {
+            return Ok(None);
+        };
+        let mut together = redis::pipe();
+        together.add_command(claim.command().clone());
+        keep_in_mind(&mut together);
+        together.cmd("EXISTS").arg(lists);
+        match together.query_async(&mut connection).await {
+            Ok((claimed, there)) => Ok(Some((claimed, there))),
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Asks to hear of the next revocation.
     ///
     /// To be called where the connections are.
     pub(super) async fn prick_for_revocations(&self) -> Result<(), Failure> {
-        let mut ask = redis::cmd("GET");
-        ask.arg(&self.revoked_key);
-        let _last: Option<Option<String>> = self.ask(&ask).await?;
-        Ok(())
+        let Some((mut connection, mut ask)) = self.asking() else {
+            return Ok(());
+        };
+        ask.cmd("GET").arg(&self.revoked_key).ignore();
+        Ok(ask.query_async(&mut connection).await?)
     }
 
-    /// The answer on the connection that hears; `None` if there is none now.
-    async fn ask<T: FromRedisValue>(&self, ask: &Cmd) -> Result<Option<T>, Failure> {
-        let Some(mut connection) = lock(&self.state).connection.clone() else {
-            return Ok(None);
-        };
-        Ok(Some(ask.query_async(&mut connection).await?))
+    /// The connection that hears, and what is said before the command of which the keys are kept in
+    /// mind; `None` if there is none now.
+    fn asking(&self) -> Option<(MultiplexedConnection, Pipeline)> {
+        let state = lock(&self.state);
+        let connection = state.connection.clone()?;
+        let mut ask = redis::pipe();
+        if !state.deaf {
+            keep_in_mind(&mut ask);
+        }
+        Some((connection, ask))
     }
 
     /// How long one may wait without looking.
@@ -180,6 +217,7 @@ impl Listener {
         let tracking: Result<(), _> = redis::cmd("CLIENT")
             .arg("TRACKING")
             .arg("ON")
+            .arg("OPTIN")
             .query_async(&mut connection)
             .await;
         let deaf = tracking.is_err();
@@ -239,6 +277,11 @@ impl Listener {
             _ => {}
         }
     }
+}
+
+/// Has the server keep the keys of the next command in mind.
+fn keep_in_mind(commands: &mut Pipeline) {
+    commands.cmd("CLIENT").arg("CACHING").arg("YES").ignore();
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

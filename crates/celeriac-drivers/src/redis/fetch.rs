@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::claim::{Catch, Claim, Claimed, MOST, claim};
+use super::claim::{Catch, Claim, Claimed, MOST, claim, claim_listening};
 use super::failure::Failure;
 use super::hold::{Held, Hold};
 use super::keeper;
@@ -61,6 +61,8 @@ struct Emptied {
     next_due: Option<Instant>,
     /// What the count of parkings was before.
     parkings: usize,
+    /// What changes when a message comes, if that is heard already.
+    heard: Option<watch::Receiver<()>>,
 }
 
 /// Messages that were fetched together.
@@ -229,11 +231,10 @@ pub(super) async fn fetch(
     credit: usize,
 ) -> Result<Fetched, Failure> {
     let ears = inner.ears();
-    let mut messages = ears.heard().messages.subscribe();
+    let mut has_waited = false;
     let mut bell = desk.bell.subscribe();
     let lists = inner.keys.lists(&desk.subscription.queues);
     loop {
-        messages.mark_unchanged();
         bell.mark_unchanged();
         if desk.is_closed() {
             return Ok(Fetched::default());
@@ -249,19 +250,23 @@ pub(super) async fn fetch(
                 return Ok(found);
             }
         }
+        let mut messages = ears.heard().messages.subscribe();
         let next_due = if let Some(emptied) = desk.take_emptied() {
-            // There is only what came since: to ask for that is cheaper than to claim it.
-            if ears.prick_for_messages(&lists).await.unwrap_or(false) {
+            if let Some(heard) = emptied.heard {
+                messages = heard;
+            } else if ears.prick_for_messages(&lists).await.unwrap_or(false) {
+                // There is only what came since: to ask for that is cheaper than to claim it.
                 continue;
             }
             emptied.next_due
         } else {
-            match claim_once(&inner, &desk, credit).await? {
+            match claim_once(&inner, &desk, credit, has_waited).await? {
                 Claiming::Got(fetched) => return Ok(fetched),
                 Claiming::Nothing => continue,
                 Claiming::HeldBack => None,
             }
         };
+        has_waited = true;
         let looked_at = Instant::now() + ears.patience();
         tokio::select! {
             _ = messages.changed() => {}
@@ -280,26 +285,43 @@ enum Claiming {
     HeldBack,
 }
 
-async fn claim_once(inner: &Inner, desk: &Desk, credit: usize) -> Result<Claiming, Failure> {
+/// Claims. Who has waited finds little, as a rule, and waits again: so it asks in the same breath to
+/// hear of the next message.
+async fn claim_once(
+    inner: &Inner,
+    desk: &Desk,
+    credit: usize,
+    has_waited: bool,
+) -> Result<Claiming, Failure> {
+    let (ears, link, keys) = (inner.ears(), &inner.link, &inner.keys);
+    let messages = ears.heard().messages.subscribe();
     let parkings = desk.parkings.load(Ordering::Acquire);
     let limit_bytes = inner.options.body_limit_bytes;
     let asked = desk.claim(inner.settings.queue_order, credit, limit_bytes);
-    let caught = claim(&inner.link, &inner.keys, &asked).await;
+    let caught = if has_waited {
+        claim_listening(ears, link, keys, &asked).await
+    } else {
+        claim(link, keys, &asked).await.map(|caught| (caught, None))
+    };
+    let (caught, left) = caught.inspect_err(|_| desk.doubt())?;
     let Catch::Messages {
         claimed,
         next_due_ms,
         last_revoked,
         held_back,
         now_ms,
-    } = caught.inspect_err(|_| desk.doubt())?
+    } = caught
     else {
         register_anew(inner, desk, &asked.owner).await?;
         return Ok(Claiming::Nothing);
     };
     desk.held_back.store(held_back, Ordering::Release);
-    if !held_back && claimed.len() < asked.credit {
-        let next_due = next_due_ms.map(|due_ms| due_in(due_ms, now_ms));
-        *lock(&desk.emptied) = Some(Emptied { next_due, parkings });
+    if !held_back && claimed.len() < asked.credit && left != Some(true) {
+        *lock(&desk.emptied) = Some(Emptied {
+            next_due: next_due_ms.map(|due_ms| due_in(due_ms, now_ms)),
+            parkings,
+            heard: left.map(|_| messages),
+        });
     }
     if claimed.is_empty() {
         return Ok(if held_back {
@@ -311,7 +333,7 @@ async fn claim_once(inner: &Inner, desk: &Desk, credit: usize) -> Result<Claimin
     let messages = desk.take(&asked.owner, claimed);
     // Whoever revoked before we claimed is heeded.
     if !desk.revocations.covers(last_revoked) {
-        let heard = desk.revocations.catch_up(&inner.link, &inner.keys).await;
+        let heard = desk.revocations.catch_up(link, keys).await;
         if let Err(failure) = heard {
             warn!(
                 error = &failure as &dyn std::error::Error,

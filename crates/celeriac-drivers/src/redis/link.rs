@@ -319,6 +319,11 @@ impl Call {
         Self { script, command }
     }
 
+    /// The script as it is sent to a server that knows it already.
+    pub(super) fn command(&self) -> &Cmd {
+        &self.command
+    }
+
     /// Adds an argument.
     pub(super) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
         self.command.arg(argument);

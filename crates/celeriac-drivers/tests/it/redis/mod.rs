@@ -1,6 +1,7 @@
 //! What the Redis driver promises beyond the suite, on a real server.
 
 mod faults;
+mod hearing;
 mod keeping;
 mod keys;
 mod kills;

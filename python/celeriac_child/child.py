@@ -26,12 +26,17 @@ class Page:
         return int.from_bytes(self._memory[:8], "little")
 
 
+#: The handler of a signal as it was set; what Python has in front of it makes an enumeration of each.
+_handler = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+
+
 class Child:
     """Runs calls one after the other until it shall leave."""
 
     def __init__(self, app: Any, node: str, channel: frames.Channel, page: Page) -> None:
         self._channel = channel
         self._page = page
+        self._glance = frames.Glance(channel)
         self._driver = loops.Driver()
         loops.use(self._driver)
         self._calls = calls.Calls(app, node, channel)
@@ -39,14 +44,19 @@ class Child:
 
     def run(self) -> int:
         """The loop; gives the code to exit with."""
-        signal.signal(signal.SIGUSR1, self._over)
         channel, ended = self._channel, b""
         while True:
             # What has ended goes with what begins, if that is here already.
-            record = channel.receive(wait=not ended)
-            if record is frames.NOTHING:
+            if ended and not self._glance.has_record:
                 channel.send(ended)
                 ended = b""
+            # The last call may have set another.
+            if _handler(signal.SIGUSR1) != self._over:
+                signal.signal(signal.SIGUSR1, self._over)
+            # What has come may have been taken back.
+            record = channel.receive(wait=not ended)
+            if record is frames.NOTHING:
+                self._glance.has_record = False
                 continue
             if record is None or record[0] == frames.LEAVE:
                 if ended:
@@ -71,9 +81,8 @@ class Child:
         if not self._channel.is_intact():
             # A task has closed it; nothing can be said any more.
             os._exit(1)
-        if signal.getsignal(signal.SIGUSR1) != self._over:
-            signal.signal(signal.SIGUSR1, self._over)
-        if not stdio_is_open():
+        self._glance.take()
+        if not self._glance.is_whole:
             text = json.dumps(dict(json.loads(conclusion.text), recycle=True))
             return _replaced(ended, seq, conclusion, text), calls.Conclusion(text, 0)
         return ended, conclusion
@@ -108,16 +117,6 @@ def _is_traced(frame: Any) -> bool:
 def _replaced(ended: bytes, seq: int, conclusion: calls.Conclusion, text: str) -> bytes:
     done = frames.record(frames.DONE, seq, conclusion.text.encode())
     return ended[: -len(done)] + frames.record(frames.DONE, seq, text.encode())
-
-
-def stdio_is_open() -> bool:
-    """Whether a task has left standard output and error as they were: open."""
-    try:
-        os.fstat(1)
-        os.fstat(2)
-    except OSError:
-        return False
-    return True
 
 
 def become(app: Any, worker: Any, number: int, index: int, files: "list[int]", options: Dict[str, Any]) -> int:

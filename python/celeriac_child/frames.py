@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import struct
+from select import POLLIN, POLLNVAL, poll
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import shortcuts
@@ -149,6 +150,31 @@ class Channel:
     def _forked(self) -> None:
         self._identity = None
         self.socket.close()
+
+
+class Glance:
+    """What there is to see between two calls, in one look: a record that waits, standard output and error."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel.socket.fileno()
+        self._poll = poll()
+        self._poll.register(self._channel, POLLIN)
+        # Whether they are open is seen without being asked for.
+        self._poll.register(1, 0)
+        self._poll.register(2, 0)
+        #: Whether a record has come, or the channel has ended.
+        self.has_record = False
+        #: Whether a task has left standard output and error as they were: open.
+        self.is_whole = True
+
+    def take(self) -> None:
+        """Looks."""
+        self.has_record, self.is_whole = False, True
+        for descriptor, events in self._poll.poll(0):
+            if descriptor == self._channel:
+                self.has_record = True
+            elif events & POLLNVAL:
+                self.is_whole = False
 
 
 def _identity(descriptor: int) -> Optional[Tuple[int, int]]:

@@ -34,6 +34,11 @@ impl Numbers {
         self.last
     }
 
+    /// Up to here all have arrived.
+    pub(crate) fn all(&self) -> u64 {
+        self.all
+    }
+
     /// Those that have not arrived though all did that were to: a subscription that had been ended
     /// got them. They count as arrived from now on.
     pub(crate) fn gone_astray(&mut self) -> Vec<u64> {

@@ -46,17 +46,9 @@ pub(crate) struct Handed {
     pub(crate) since: std::time::Instant,
 }
 
-impl Item {
-    /// Whether it was delivered before, and never settled.
-    fn is_suspect(&self) -> bool {
-        self.deliveries > 1
-    }
-}
-
-impl Handed {
-    fn is_suspect(&self) -> bool {
-        self.deliveries > 1
-    }
+/// Whether a message was delivered before, and never settled.
+fn is_suspect(deliveries: u32) -> bool {
+    deliveries > 1
 }
 
 /// What is fetched of one queue.
@@ -250,7 +242,8 @@ impl Shelf {
             let Some(mut ready) = self.lanes[index].ready.first_entry() else {
                 break;
             };
-            let is_suspect = ready.get().front().is_some_and(Item::is_suspect);
+            let next = ready.get().front();
+            let is_suspect = next.is_some_and(|it| is_suspect(it.deliveries));
             if is_suspect && self.suspects_held >= self.suspects {
                 break;
             }
@@ -300,9 +293,9 @@ impl Shelf {
             raw: item.raw,
             since: std::time::Instant::now(),
         };
-        self.suspects_held += usize::from(handed.is_suspect());
+        self.suspects_held += usize::from(is_suspect(handed.deliveries));
         if let Some(before) = self.handed.insert(tag, handed) {
-            self.suspects_held -= usize::from(before.is_suspect());
+            self.suspects_held -= usize::from(is_suspect(before.deliveries));
         }
         delivery
     }
@@ -320,7 +313,7 @@ impl Shelf {
     /// Takes out what the worker has settled.
     pub(crate) fn settled(&mut self, tag: i64) -> Option<Handed> {
         let settled = self.handed.remove(&tag)?;
-        self.suspects_held -= usize::from(settled.is_suspect());
+        self.suspects_held -= usize::from(is_suspect(settled.deliveries));
         Some(settled)
     }
 
@@ -341,7 +334,7 @@ impl Shelf {
 
     /// The acknowledgements for these deliveries. See [`Unsettled::settle`].
     pub(crate) fn acks(&mut self, tags: impl IntoIterator<Item = u64>) -> Vec<(u64, bool)> {
-        self.unsettled.settle(tags)
+        self.unsettled.settle(tags, self.numbers.all())
     }
 
     /// The channel is gone, and all it delivered with it.

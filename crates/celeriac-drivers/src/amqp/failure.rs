@@ -1,6 +1,6 @@
 //! What went wrong between us and the server, as callers are told of it.
 
-use celeriac_core::BrokerError;
+use celeriac_core::{BrokerError, Cause};
 
 use super::settings::Target;
 use super::transport::{LinkError, code};
@@ -46,10 +46,10 @@ pub(crate) fn at(address: &str, error: LinkError) -> BrokerError {
     let address = address.to_owned();
     match error {
         LinkError::NotTaken(reason) => BrokerError::Full { address, reason },
-        LinkError::Unsayable(reason) => BrokerError::Unusable {
+        // It is about one message: others can be carried.
+        LinkError::Unsayable(reason) => BrokerError::Unsupported {
             address,
-            reason,
-            help: "shorten names and headers to what AMQP can carry".to_owned(),
+            what: format!("carry it, names and headers must be shorter: {reason}"),
         },
         LinkError::Refused { code, text } if code == code::ACCESS_REFUSED => {
             BrokerError::Unusable {
@@ -73,6 +73,31 @@ pub(crate) fn at(address: &str, error: LinkError) -> BrokerError {
             address,
             source: error.into(),
         },
+    }
+}
+
+/// The same of somebody who was let in and is at work: what is forbidden now may be allowed again, once
+/// somebody has mended that.
+pub(crate) fn on_the_way(address: &str, error: LinkError) -> BrokerError {
+    let is_forbidden = error.is_code(code::ACCESS_REFUSED);
+    match at(address, error) {
+        error if is_forbidden => for_now(error),
+        error => error,
+    }
+}
+
+/// A refusal as one that may pass, with its remedy.
+pub(crate) fn for_now(error: BrokerError) -> BrokerError {
+    match error {
+        BrokerError::Unusable {
+            address,
+            reason,
+            help,
+        } => BrokerError::Unavailable {
+            address,
+            source: Box::new(Cause { reason, help }),
+        },
+        error => error,
     }
 }
 
@@ -106,5 +131,14 @@ mod tests {
         }
         let lost = at_login(&target, LinkError::Lost("reset".to_owned()));
         assert!(lost.is_transient());
+    }
+
+    #[test]
+    fn who_is_at_work_waits_for_what_is_forbidden_now() {
+        let error = on_the_way("box", refused(code::ACCESS_REFUSED));
+        assert!(error.is_transient());
+        assert!(error.help().unwrap().contains("set_permissions"));
+        let error = on_the_way("box", refused(code::PRECONDITION_FAILED));
+        assert!(!error.is_transient());
     }
 }

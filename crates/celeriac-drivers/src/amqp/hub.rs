@@ -73,7 +73,7 @@ impl Hub {
     }
 
     fn failed(&self, error: LinkError) -> BrokerError {
-        failure::at(&self.address(), error)
+        failure::on_the_way(&self.address(), error)
     }
 
     /// A new connection to the first server that takes us, the one that did last first.

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
-use celeriac_core::{BrokerError, Cause, Message, TaskId};
+use celeriac_core::{BrokerError, Message, TaskId};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::control::{Lane, Report};
+use super::failure;
 use super::hub::Hub;
 use super::session::{End, Session};
 use super::shelf::Shelf;
@@ -211,18 +212,8 @@ pub(crate) async fn supervise(
 
 /// Whatever refuses us now may take us later, once somebody has mended it: the worker goes on.
 fn transient(error: BrokerError) -> BrokerError {
-    if error.is_transient() {
-        return error;
-    }
-    match error {
-        BrokerError::Unusable {
-            address,
-            reason,
-            help,
-        } => BrokerError::Unavailable {
-            address,
-            source: Box::new(Cause { reason, help }),
-        },
+    match failure::for_now(error) {
+        error if error.is_transient() => error,
         error => BrokerError::Unavailable {
             address: String::new(),
             source: error.into(),

@@ -113,6 +113,19 @@ fn a_server_that_loads_its_data() {
     });
 }
 
+#[test]
+fn a_binding_that_is_deleted() {
+    block_on(async {
+        let (server, ground, worker) = on_redis().await;
+        let words = ["no longer bound", "find out who deletes bindings"];
+        let table = format!("_kombu.binding.{QUEUE}");
+        let delete = async || drop(server.ask(&["DEL", &table]));
+        told_once(&ground, &worker, words, delete, async || ()).await;
+        let bound = server.ask(&["SCARD", &table]);
+        assert_eq!(bound.trim(), "1");
+    });
+}
+
 /// A virtual host and a user of the test's own, with a worker.
 async fn on_amqp() -> (User, VirtualHost, Ground, OwnedChild) {
     let host = VirtualHost::create();
@@ -199,6 +212,39 @@ fn permissions_that_are_taken_away() {
             ]);
         };
         told_once(&ground, &worker, words, take, give).await;
+    });
+}
+
+/// A worker that may take calls and not publish what comes of them.
+#[test]
+fn results_that_may_not_be_published() {
+    block_on(async {
+        let host = VirtualHost::create();
+        let user = User::create();
+        host.make(&user.0);
+        // It is another user who sends.
+        let ground = Ground::at(Kind::Amqp, host.url()).await;
+        let worker = ground.worker_at(&user.url(&host), "threads=2");
+        worker.wait_for_line("worker is ready");
+        let words = ["access to exchange", "rabbitmqctl set_permissions"];
+        let permit = |what: &str| {
+            rabbitmqctl(&[
+                "set_permissions",
+                "-p",
+                host.name(),
+                &user.0,
+                ".*",
+                what,
+                ".*",
+            ]);
+        };
+        let forbid = async || {
+            permit(r"^(?!amq\.default$)");
+            // What a connection may do is remembered for as long as it lasts.
+            end_connections(&host);
+            assert!(!ground.try_canary().await, "its result was published");
+        };
+        told_once(&ground, &worker, words, forbid, async || permit(".*")).await;
     });
 }
 

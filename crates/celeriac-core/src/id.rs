@@ -75,6 +75,12 @@ impl From<&str> for TaskId {
     }
 }
 
+impl From<&Self> for TaskId {
+    fn from(id: &Self) -> Self {
+        id.clone()
+    }
+}
+
 impl From<String> for TaskId {
     fn from(text: String) -> Self {
         Self::from(text.as_str())

@@ -111,6 +111,34 @@ impl StoredResult {
             _ => None,
         }
     }
+
+    /// The stack that its error was raised from, if it failed in a language that says so.
+    pub fn traceback(&self) -> Option<&str> {
+        self.error.as_ref()?.as_raised()?.traceback.as_deref()
+    }
+
+    /// The ids of the calls that it sent while it ran, the parts of a group one by one, as far as its
+    /// worker told: those in Python do.
+    pub fn children(&self) -> Vec<TaskId> {
+        let mut ids = Vec::new();
+        self.trail
+            .children
+            .iter()
+            .for_each(|child| add_ids(child, &mut ids));
+        ids
+    }
+}
+
+/// Adds the id of a call, or those of the parts of a group: `[[id, parent], parts]`.
+fn add_ids(result: &Value, ids: &mut Vec<TaskId>) {
+    match (
+        result.get(1).and_then(Value::as_array),
+        result.pointer("/0/0"),
+    ) {
+        (Some(parts), _) => parts.iter().for_each(|part| add_ids(part, ids)),
+        (None, Some(Value::String(id))) => ids.push(id.as_str().into()),
+        (None, _) => {}
+    }
 }
 
 /// Keeps the results of calls for those who wait for them.
@@ -172,6 +200,11 @@ pub trait ResultBackend: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether each result goes to the handle that sent its call, and nobody else can read it.
+    fn goes_to_sender(&self) -> bool {
+        false
+    }
+
     /// Forgets the results of `ids`.
     ///
     /// # Errors
@@ -195,4 +228,39 @@ pub trait ResultWatch: fmt::Debug + Send {
     ///
     /// Safe: news of a dropped call comes with the next.
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<StoredResult>, BrokerError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn children_are_calls_and_the_parts_of_groups() {
+        let children = json!([
+            [["one", null], null],
+            [
+                ["group", null],
+                [[["two", ["root", null]], null], [["three", null], null]]
+            ],
+            "nonsense",
+            [[7, null], null],
+        ]);
+        let result = StoredResult {
+            id: "root".into(),
+            task: String::new(),
+            state: ResultState::Success,
+            value: None,
+            error: None,
+            attempt: 1,
+            stored_at: Timestamp::UNIX_EPOCH,
+            expires_at: Timestamp::MAX,
+            trail: Trail {
+                children: children.as_array().unwrap().clone(),
+                ..Trail::default()
+            },
+        };
+        let ids: Vec<TaskId> = ["one", "two", "three"].map(TaskId::from).to_vec();
+        assert_eq!(result.children(), ids);
+    }
 }

@@ -7,7 +7,6 @@ use celeriac_core::canvas::Canvas as _;
 use celeriac_core::task::encode_body;
 use celeriac_core::{
     Broker, Destination, Limits, Message, Place, Registry, Routes, ShutdownMode, Signature, Task,
-    TaskId,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -333,29 +332,6 @@ impl App {
             .push(message.headers.ignore_result == Some(true));
         batch.messages.push((destination, message));
         Ok(())
-    }
-
-    /// The handle of a call that was sent before, here or elsewhere, by its id.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Broker`] if the place is no broker: a pool keeps no results.
-    pub fn handle<T: Task>(&self, id: impl Into<TaskId>) -> Result<Handle<T::Output>> {
-        let Some(broker) = &self.broker else {
-            return Err(Error::Broker(celeriac_core::BrokerError::Unsupported {
-                address: self.place.to_string(),
-                what: "find a call by its id; only a broker keeps results".to_owned(),
-            }));
-        };
-        let call = Call::<T::Output>::elsewhere(id.into());
-        broker.follow(
-            call.id.clone(),
-            call.reply(1),
-            0,
-            call.control.clone(),
-            false,
-        );
-        Ok(Handle::new(call, Some(broker.clone())))
     }
 }
 

@@ -12,8 +12,9 @@
 //! # }
 //! ```
 
-use celeriac_core::{Outcome, Place, ShutdownMode, Signature, Task};
+use celeriac_core::{Outcome, Place, ShutdownMode, Signature, StoredResult, Task, TaskId};
 pub use celeriac_executor::drive::block_on;
+use serde::de::DeserializeOwned;
 
 use crate::canvas::Sendable;
 use crate::error::{Error, Result};
@@ -72,6 +73,39 @@ impl App {
         inputs: impl IntoIterator<Item = T::Input, IntoIter: Send + 'a>,
     ) -> Map<'a, T> {
         Map(self.0.map_unordered(inputs))
+    }
+
+    /// The handle of a call that was sent before, here or elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::handle_of`](crate::App::handle_of).
+    pub fn handle_of<V>(&self, id: impl Into<TaskId>) -> Result<Handle<V>>
+    where
+        V: DeserializeOwned + Send + 'static,
+    {
+        self.0.handle_of(id)
+    }
+
+    /// What is stored of a call.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::result`](crate::App::result).
+    pub fn result(&self, id: impl Into<TaskId>) -> Result<Option<StoredResult>> {
+        block_on(self.0.result(id))
+    }
+
+    /// Asks calls to stop.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::revoke`](crate::App::revoke).
+    pub fn revoke<I>(&self, ids: I) -> Result<()>
+    where
+        I: IntoIterator<Item: Into<TaskId>>,
+    {
+        block_on(self.0.revoke(ids))
     }
 
     /// Takes no more calls, and returns when the pool is gone.

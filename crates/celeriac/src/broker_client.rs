@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, CallOptions, ChordStore, ContentType, Control, Destination,
-    ErrorKind, Executor, Invocation, Message, PublishRetry, Reply, Routes, ShutdownMode, TaskError,
-    TaskId, Work,
+    ErrorKind, Executor, Invocation, Message, PublishRetry, Reply, Routes, ShutdownMode,
+    StoredResult, TaskError, TaskId, Work,
 };
 use celeriac_executor::drive::reactor;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::{Error, Result};
-use crate::follower::{Followed, Follower, chain, follow};
+use crate::follower::{Followed, Follower, Following, chain};
 use crate::format::BodyFormat;
 
 /// How many chunks a map may have under way, as if each were a slot.
@@ -27,7 +27,7 @@ const SLOTS: NonZeroUsize = NonZeroUsize::new(16).expect("it is not zero");
 /// A connection to a broker and its results.
 pub(crate) struct BrokerClient {
     broker: Arc<dyn Broker>,
-    follow: mpsc::UnboundedSender<Followed>,
+    following: Following,
     submit: mpsc::UnboundedSender<Invocation>,
     unpublished: watch::Sender<usize>,
     routes: Arc<Routes>,
@@ -47,22 +47,23 @@ impl BrokerClient {
             what: "keep results".to_owned(),
         })?;
         let (follow, followed) = mpsc::unbounded_channel();
+        let following = Following::new(follow, results.goes_to_sender());
         let (submit, submitted) = mpsc::unbounded_channel();
         let client = Arc::new(Self {
             broker: broker.clone(),
-            follow: follow.clone(),
+            following: following.clone(),
             submit,
             unpublished: watch::Sender::new(0),
             routes: routes.clone(),
             format,
             publish_retry,
         });
-        let following = Box::pin(Follower::new(results.clone()).run(followed));
-        if let Err(following) = results.host(following) {
-            reactor().spawn(following);
+        let follower = Box::pin(Follower::new(results.clone()).run(followed));
+        if let Err(follower) = results.host(follower) {
+            reactor().spawn(follower);
         }
         let unpublished = client.unpublished.clone();
-        let publishing = publish_all(broker, submitted, follow, unpublished, routes, format);
+        let publishing = publish_all(broker, submitted, following, unpublished, routes, format);
         reactor().spawn(publishing);
         Ok(client)
     }
@@ -131,16 +132,32 @@ impl BrokerClient {
         control: Arc<Control>,
         ignored: bool,
     ) {
-        follow(
-            &self.follow,
-            Followed {
-                id,
-                reply,
-                index,
-                control,
-            },
-            ignored,
-        );
+        let call = Followed {
+            id,
+            reply,
+            index,
+            control,
+        };
+        self.following.follow(call, ignored);
+    }
+
+    /// Takes note of a call that was sent, though nobody waits for its result yet.
+    pub(crate) fn sent(&self, id: &TaskId) {
+        self.following.sent(id);
+    }
+
+    /// Whether the result of a call can be read here.
+    pub(crate) fn hears_of(&self, id: &TaskId) -> bool {
+        self.following.hears_of(id)
+    }
+
+    /// What is stored of a call.
+    pub(crate) async fn result(&self, id: &TaskId) -> Result<Option<StoredResult>> {
+        let Some(results) = self.broker.results() else {
+            return Ok(None);
+        };
+        let mut found = results.fetch(std::slice::from_ref(id)).await?;
+        Ok(found.pop().flatten())
     }
 
     /// Has calls revoked.
@@ -191,7 +208,7 @@ impl fmt::Debug for BrokerClient {
 async fn publish_all(
     broker: Arc<dyn Broker>,
     mut submitted: mpsc::UnboundedReceiver<Invocation>,
-    follower: mpsc::UnboundedSender<Followed>,
+    following: Following,
     unpublished: watch::Sender<usize>,
     routes: Arc<Routes>,
     format: BodyFormat,
@@ -228,7 +245,7 @@ async fn publish_all(
                     index,
                     control: invocation.control.clone(),
                 };
-                follow(&follower, call, ignored.next().flatten() == Some(true));
+                following.follow(call, ignored.next().flatten() == Some(true));
             }
         }
         unpublished.send_modify(|left| *left -= count);

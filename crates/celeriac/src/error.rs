@@ -3,7 +3,7 @@
 use celeriac_core::canvas::FreezeError;
 use celeriac_core::{
     BoxError, BrokerError, DestinationError, PayloadError, Place, PlaceError, QueueNameError,
-    RegistryError, TaskError, TopologyError,
+    RegistryError, TaskError, TaskId, TopologyError,
 };
 use celeriac_executor::ExecutorError;
 
@@ -58,6 +58,24 @@ pub enum Error {
         /// What is wrong with the call.
         source: BoxError,
     },
+    /// A pool was asked for what only a broker can do.
+    #[error("`{place}` cannot {what}: it is no broker")]
+    NoBroker {
+        /// The app's place.
+        place: Place,
+        /// What it was asked for, as a verb.
+        what: &'static str,
+    },
+    /// The result of a call cannot be read by this app, because it goes to the call's sender alone.
+    #[error(
+        "`{place}` sends the result of {id} to the app that sent the call, which is not this one"
+    )]
+    NotKept {
+        /// The app's place.
+        place: Place,
+        /// The call.
+        id: TaskId,
+    },
     /// The place cannot carry out a chord.
     #[error("`{place}` carries out no chords: {reason}")]
     Chord {
@@ -101,9 +119,11 @@ impl Report for Error {
             Self::Broker(error) | Self::Unsent { source: error, .. } => error.exit_status(),
             Self::Destination(error) => error.exit_status(),
             Self::Task(error) => error.exit_status(),
-            Self::Queues(_) | Self::Session { .. } | Self::Chord { .. } => {
-                ExitStatus::Configuration
-            }
+            Self::Queues(_)
+            | Self::Session { .. }
+            | Self::Chord { .. }
+            | Self::NoBroker { .. }
+            | Self::NotKept { .. } => ExitStatus::Configuration,
             Self::Arguments { .. } | Self::Canvas { .. } | Self::Closed => ExitStatus::Unexpected,
         }
     }
@@ -114,6 +134,15 @@ impl Report for Error {
             Self::Chord { .. } => Some(
                 "keep results where parts are counted: `App::builder().results(\"redis://HOST\")`, \
                  and the same for the workers"
+                    .to_owned(),
+            ),
+            Self::NoBroker { .. } => {
+                Some("keep the call's `Handle`, or send it to a broker".to_owned())
+            }
+            Self::NotKept { .. } => Some(
+                "keep results where everybody can read them: \
+                 `App::builder().results(\"redis://HOST\")`, and the same for the workers; or ask \
+                 the app that sent the call"
                     .to_owned(),
             ),
             Self::Session { .. } => Some("open it on `threads` or `coroutines`".to_owned()),

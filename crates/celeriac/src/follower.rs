@@ -12,6 +12,8 @@ use celeriac_core::{
 };
 use tokio::sync::mpsc;
 
+use crate::sent_calls::SentCalls;
+
 /// How long to wait before asking a broker again that was away.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -24,18 +26,50 @@ pub(crate) struct Followed {
     pub(crate) control: Arc<Control>,
 }
 
-/// Hands a call over to the follower, unless it leaves no result.
-pub(crate) fn follow(follower: &mpsc::UnboundedSender<Followed>, call: Followed, ignored: bool) {
-    if ignored {
-        call.reply.failed(TaskError::new(
-            ErrorKind::NoResult,
-            "its task keeps no result",
-        ));
-    } else if let Err(unsent) = follower.send(call) {
-        unsent
-            .0
-            .reply
-            .failed(TaskError::new(ErrorKind::Unavailable, "the app was closed"));
+/// The way to the follower.
+#[derive(Debug, Clone)]
+pub(crate) struct Following {
+    calls: mpsc::UnboundedSender<Followed>,
+    /// The calls whose results come here, where results go to their sender alone.
+    own: Option<Arc<SentCalls>>,
+}
+
+impl Following {
+    pub(crate) fn new(calls: mpsc::UnboundedSender<Followed>, goes_to_sender: bool) -> Self {
+        Self {
+            calls,
+            own: goes_to_sender.then(Arc::default),
+        }
+    }
+
+    /// Hands a call over that was sent, unless it leaves no result.
+    pub(crate) fn follow(&self, call: Followed, ignored: bool) {
+        if ignored {
+            call.reply.failed(TaskError::new(
+                ErrorKind::NoResult,
+                "its task keeps no result",
+            ));
+            return;
+        }
+        self.sent(&call.id);
+        if let Err(unsent) = self.calls.send(call) {
+            unsent
+                .0
+                .reply
+                .failed(TaskError::new(ErrorKind::Unavailable, "the app was closed"));
+        }
+    }
+
+    /// Takes note of a call that was sent.
+    pub(crate) fn sent(&self, id: &TaskId) {
+        if let Some(own) = &self.own {
+            own.remember(id);
+        }
+    }
+
+    /// Whether the result of a call can be read here.
+    pub(crate) fn hears_of(&self, id: &TaskId) -> bool {
+        self.own.as_ref().is_none_or(|own| own.contains(id))
     }
 }
 

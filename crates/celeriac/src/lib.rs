@@ -56,7 +56,9 @@ mod format;
 mod handle;
 mod launcher;
 mod local_worker;
+mod lookup;
 mod map;
+mod sent_calls;
 mod session;
 mod slot;
 mod together;
@@ -67,8 +69,9 @@ pub use celeriac_core as core;
 pub use celeriac_core::{
     AckProfile, Backoff, BoxError, Compression, ContentType, Context, Destination, ErrorKind,
     Exchange, ExchangeKind, Interrupt, Interrupted, Outcome, Place, Progress, PublishRetry, Queue,
-    QueueName, RateLimit, Registry, RegistryError, ResultPolicy, Retry, RetryPolicy, Routes,
-    ShutdownMode, Signature, Task, TaskDefinition, TaskError, TaskId, TaskOptions,
+    QueueName, RateLimit, Registry, RegistryError, ResultPolicy, ResultState, Retry, RetryPolicy,
+    Routes, ShutdownMode, Signature, StoredResult, Task, TaskDefinition, TaskError, TaskId,
+    TaskOptions,
 };
 #[cfg(feature = "macros")]
 pub use celeriac_macros::{main, task};

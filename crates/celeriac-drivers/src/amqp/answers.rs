@@ -406,6 +406,10 @@ impl ResultBackend for AmqpResults {
         }))
     }
 
+    fn goes_to_sender(&self) -> bool {
+        true
+    }
+
     fn forget<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<(), BrokerError>> {
         self.0.forget(ids);
         Box::pin(std::future::ready(Ok(())))

@@ -295,7 +295,11 @@ impl AmqpBroker {
     async fn revoke_all(&self, ids: &[TaskId]) -> Result<(), BrokerError> {
         self.hub.broadcast_revocation(ids).await?;
         let revoked: HashSet<String> = ids.iter().map(ToString::to_string).collect();
-        for queue in self.hub.known() {
+        // Whoever revokes by an id alone may know none of the queues.
+        let served = self.reports().await?.into_iter().flat_map(|it| it.queues);
+        let mut queues: HashSet<QueueName> = served.map(|lane| lane.name).collect();
+        queues.extend(self.hub.known());
+        for queue in queues {
             for (entity, count) in self.delayed(&queue).await? {
                 if count == 0 || count > MOST_SEARCHED {
                     continue;
@@ -355,6 +359,9 @@ impl Broker for AmqpBroker {
     }
 
     /// Workers in Python are told too. Who starts to listen later has not heard of it.
+    ///
+    /// Delayed calls are looked for in the queues that this handle or some consumer has to do with; in
+    /// others they meet their revocation when they are due.
     fn revoke<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<(), BrokerError>> {
         let (broker, ids) = (self.clone(), ids.to_vec());
         Box::pin(runtime::run(async move { broker.revoke_all(&ids).await }))

@@ -60,6 +60,9 @@ where
     open_chords(broker, &lowered.chords).await?;
     broker.publish_again(lowered.messages, None).await?;
     let handles = calls.into_iter().map(|(call, ignored, lineage)| {
+        for id in &lineage.all {
+            broker.sent(id);
+        }
         let (id, control) = (call.id.clone(), call.control.clone());
         broker.follow(id, call.reply(1), 0, control, ignored);
         Handle::of_canvas(call, Some(broker.clone()), lineage)

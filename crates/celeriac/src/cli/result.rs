@@ -32,6 +32,13 @@ pub(super) async fn run(
     let id = TaskId::from(args.id);
     let broker = connect::open(global).await?;
     let results = connect::results(&*broker)?;
+    if results.goes_to_sender() {
+        let message =
+            "this broker sends a result to the app that sent the call, and to nobody else";
+        let help = "keep results where everybody can read them: `--results redis://HOST`, and the \
+                    same for apps and workers";
+        return Err(Failure::new(Exit::Configuration, message).help(help));
+    }
     let result = if args.wait {
         wait(&*results, &id, args.timeout, output.is_json()).await?
     } else {

@@ -79,7 +79,14 @@ pub(super) async fn run(
             .is_none_or(|result| !result.state.is_final())
     {
         let failure = Failure::new(Exit::GaveUpWaiting, format!("call {id} has no result yet"));
-        return Err(failure.help(format!("it is not lost; ask later with `result {id}`")));
+        let help = if results.goes_to_sender() {
+            "it is not lost and will run, but its result goes with this command; keep results \
+             elsewhere (`--results redis://HOST`) to ask later"
+                .to_owned()
+        } else {
+            format!("it is not lost; ask later with `result {id}`")
+        };
+        return Err(failure.help(help));
     }
     tell(&id, result.as_ref(), output)
 }

@@ -1,7 +1,8 @@
 //! Results kept in another store than the broker.
 
-use celeriac::Routes;
 use celeriac::prelude::*;
+use celeriac::report::Report as _;
+use celeriac::{Error, Routes};
 use celeriac_drivers::{DriverOptions, open};
 
 use crate::support::in_time;
@@ -51,6 +52,22 @@ async fn a_pool_keeps_no_results_for_a_broker() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("it is a pool"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pool_knows_no_call_by_its_id() {
+    let app = App::on("threads=1").await.unwrap();
+    let id = "some call";
+    for (error, what) in [
+        (app.handle_of::<u32>(id).unwrap_err(), "find a call"),
+        (app.handle::<half>(id).unwrap_err(), "find a call"),
+        (app.result(id).await.unwrap_err(), "tell what became"),
+        (app.revoke([id]).await.unwrap_err(), "revoke a call"),
+    ] {
+        assert!(matches!(error, Error::NoBroker { .. }), "{error:?}");
+        assert!(error.to_string().contains(what), "{error}");
+        assert!(error.help().unwrap().contains("`Handle`"), "{error}");
+    }
 }
 
 #[tokio::test]

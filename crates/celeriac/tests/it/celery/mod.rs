@@ -4,6 +4,7 @@
 
 mod client;
 mod fleet;
+mod lookup;
 mod mixed;
 mod python_to_rust;
 mod routing;

@@ -67,6 +67,12 @@ def now():
     return time.time()
 
 
+@app.task(name="py.parent")
+def parent():
+    """Sends a call, and says which."""
+    return app.send_task("py.add", (1, 1), queue="to_python").id
+
+
 @app.task(name="py.nap")
 def nap(seconds):
     time.sleep(seconds)

@@ -19,8 +19,8 @@ use crate::{BoxError, BoxFuture, Coroutine};
 /// Delivery is at least once. Order is kept within one queue and priority, but for messages that
 /// were delayed, given back or retried.
 pub trait Broker: fmt::Debug + Send + Sync {
-    /// Stores each message in the queues of its destination, all or none, and resolves once they are
-    /// durable.
+    /// Stores each message in the queues of its destination and resolves once they are durable: all or
+    /// none, where the store can.
     ///
     /// A message whose `eta` is in the future is not delivered before. Publishing the same task id
     /// twice stores it twice.
@@ -30,10 +30,12 @@ pub trait Broker: fmt::Debug + Send + Sync {
     /// [`BrokerError::TooLarge`] if a body is over the limit, [`BrokerError::Full`] if there is no
     /// room, [`BrokerError::Unroutable`] if an exchange has no queue for one, and
     /// [`BrokerError::Unavailable`] if no answer came: they are then stored or not.
+    /// [`BrokerError::Partly`] if the store takes messages one by one and confirmed some before any of
+    /// these happened.
     ///
     /// # Cancel safety
     ///
-    /// None. A dropped future leaves the messages stored or not stored, never in part.
+    /// None. A dropped future leaves the messages stored or not stored.
     fn publish(
         &self,
         messages: Vec<(Destination, Message)>,
@@ -452,6 +454,17 @@ pub enum BrokerError {
         /// The exchange and the routing key.
         destination: Destination,
     },
+    /// Some of the messages that were published together are stored for good, and of the others that
+    /// is not known.
+    #[error("broker at {address} has not confirmed {} of the messages", unconfirmed.len())]
+    Partly {
+        /// Host and port, or file path.
+        address: String,
+        /// The places of the others among what was published, rising from 0.
+        unconfirmed: Vec<usize>,
+        /// Why they were not confirmed.
+        source: Box<BrokerError>,
+    },
     /// The consumer or broker was closed.
     #[error("broker at {address} was closed")]
     Closed {
@@ -471,7 +484,57 @@ pub enum BrokerError {
 impl BrokerError {
     /// Whether the same call, made again later, may succeed.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Full { .. })
+        match self {
+            Self::Unavailable { .. } | Self::Full { .. } => true,
+            Self::Partly { source, .. } => source.is_transient(),
+            _ => false,
+        }
+    }
+
+    /// Whether nothing was done because of what was asked, and never will be.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge { .. } | Self::Unroutable { .. } | Self::Unsupported { .. }
+        )
+    }
+
+    /// Divides what was published, in its order, into what is confirmed and what is not.
+    ///
+    /// ```
+    /// # use celeriac_core::BrokerError;
+    /// let closed = || BrokerError::Closed { address: "here".to_owned() };
+    /// assert_eq!(closed().part(vec!["a", "b"]), (vec![], vec!["a", "b"]));
+    /// let partly = BrokerError::Partly {
+    ///     address: "here".to_owned(),
+    ///     unconfirmed: vec![1, 2],
+    ///     source: Box::new(closed()),
+    /// };
+    /// assert_eq!(partly.part(vec!["a", "b", "c"]), (vec!["a"], vec!["b", "c"]));
+    /// ```
+    pub fn part<T>(&self, published: Vec<T>) -> (Vec<T>, Vec<T>) {
+        let Self::Partly { unconfirmed, .. } = self else {
+            return (Vec::new(), published);
+        };
+        let mut open = unconfirmed.iter().peekable();
+        let (mut confirmed, mut rest) = (Vec::new(), Vec::with_capacity(unconfirmed.len()));
+        for (place, one) in published.into_iter().enumerate() {
+            if open.next_if_eq(&&place).is_some() {
+                rest.push(one);
+            } else {
+                confirmed.push(one);
+            }
+        }
+        (confirmed, rest)
+    }
+
+    /// The error itself, without what it says of single messages.
+    #[must_use]
+    pub fn into_reason(self) -> Self {
+        match self {
+            Self::Partly { source, .. } => *source,
+            other => other,
+        }
     }
 
     /// What the user can do about it, if that is known.
@@ -483,6 +546,7 @@ impl BrokerError {
                     .to_owned(),
             }),
             Self::Unusable { help, .. } => Some(help.clone()),
+            Self::Partly { source, .. } => source.help(),
             Self::Full { .. } => Some("free some space; what was accepted is safe".into()),
             Self::TooLarge { .. } => {
                 Some("raise the body limit, or store the data elsewhere and send its place".into())

@@ -9,7 +9,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 use celeriac_core::{
-    Broker, BrokerError, ChordStore, Consumer, Joined, ResultBackend, Settled, StoredResult, TaskId,
+    Broker, BrokerError, ChordStore, Consumer, Destination, Joined, Message, ResultBackend,
+    Settled, StoredResult, TaskId,
 };
 use celeriac_wire::canvas::{self, Follow, Part};
 use jiff::Timestamp;
@@ -75,13 +76,22 @@ impl Store {
             batch.encoded.clear();
         }
         if !batch.messages.is_empty() {
-            self.broker.publish(batch.messages.clone()).await?;
-            batch.messages.clear();
+            self.publish(&mut batch.messages).await?;
         }
         if batch.settlements.is_empty() {
             return Ok(Vec::new());
         }
         self.consumer.settle(batch.settlements.clone()).await
+    }
+
+    /// Publishes messages, and leaves those that the broker has not confirmed.
+    async fn publish(&self, messages: &mut Vec<(Destination, Message)>) -> Result<(), BrokerError> {
+        let published = self.broker.publish(messages.clone()).await;
+        let all = std::mem::take(messages);
+        published.map_err(|error| {
+            (_, *messages) = error.part(all);
+            error.into_reason()
+        })
     }
 
     async fn store_results(&self, results: Vec<StoredResult>) -> Result<(), BrokerError> {
@@ -140,7 +150,7 @@ impl Store {
     /// Carries out what follows from complete chords.
     async fn join(&self, chords: &dyn ChordStore, batch: &mut Batch) -> Result<(), BrokerError> {
         while let Some(mut complete) = batch.joined.pop() {
-            if let Err(error) = self.carry_out_complete(chords, &complete).await {
+            if let Err(error) = self.carry_out_complete(chords, &mut complete).await {
                 if !is_refusal(&error) {
                     batch.joined.push(complete);
                     return Err(error);
@@ -172,15 +182,15 @@ impl Store {
     async fn carry_out_complete(
         &self,
         chords: &dyn ChordStore,
-        complete: &Complete,
+        complete: &mut Complete,
     ) -> Result<(), BrokerError> {
-        let follow = &complete.follow;
+        let follow = &mut complete.follow;
         for (group, size) in &follow.opened {
             chords.open(group, *size).await?;
         }
         self.store_results(follow.results.clone()).await?;
         if !follow.messages.is_empty() {
-            self.broker.publish(follow.messages.clone()).await?;
+            self.publish(&mut follow.messages).await?;
         }
         chords.close(&complete.last.counted.group).await
     }

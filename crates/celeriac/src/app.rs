@@ -4,11 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_core::canvas::Canvas as _;
-use celeriac_core::task::encode_body;
-use celeriac_core::{
-    Broker, Destination, Limits, Message, Place, Registry, Routes, ShutdownMode, Signature, Task,
-};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use celeriac_core::{Broker, Limits, Place, Registry, Routes, ShutdownMode, Signature, Task};
 use jiff::Timestamp;
 
 use crate::broker_client::BrokerClient;
@@ -19,15 +15,6 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::launcher::Launcher;
 use crate::map::{Inputs, Map};
-
-/// The most calls that are stored together.
-const BATCH_CALLS: usize = 4_000;
-
-/// Bodies of so many bytes end a batch.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
-
-/// One batch is made while others are stored; what waits together is stored in one commit.
-const BATCHES_UNDER_WAY: usize = 3;
 
 /// A place to run tasks, opened.
 ///
@@ -138,50 +125,6 @@ impl App {
         }
     }
 
-    /// Sends many calls, much faster than one by one; the handles come in their order.
-    ///
-    /// With a broker it resolves once all are stored there for good. They are stored some thousand
-    /// at a time, each batch whole or not at all, while the next one is made. On a pool this is
-    /// [`send`](Self::send) for each.
-    ///
-    /// All handles are in memory at once; [`map`](Self::map) holds a window only.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send). With a broker, calls of earlier batches are then stored, and up to
-    /// two batches after them may be: they run, though there is no handle. Give the signatures ids of
-    /// their own to ask for their results with [`handle`](Self::handle), or to tell them apart if
-    /// all are sent again.
-    ///
-    /// # Cancel safety
-    ///
-    /// None: a dropped future has sent some of the batches, each whole or not at all.
-    pub async fn send_many<T: Task>(
-        &self,
-        signatures: impl IntoIterator<Item = Signature<T>>,
-    ) -> Result<Vec<Handle<T::Output>>> {
-        let mut signatures = signatures.into_iter().peekable();
-        let Some(broker) = &self.broker else {
-            return signatures.map(|call| self.launch(call)).collect();
-        };
-        let mut handles = Vec::with_capacity(signatures.size_hint().0);
-        let batches = std::iter::from_fn(|| {
-            signatures.peek()?;
-            Some(self.batch(broker, &mut signatures))
-        });
-        let mut stored = stream::iter(batches)
-            .map(|batch| async { batch?.publish(broker).await })
-            .buffered(BATCHES_UNDER_WAY);
-        while let Some(calls) = stored.try_next().await? {
-            handles.extend(
-                calls
-                    .into_iter()
-                    .map(|call| Handle::new(call, Some(broker.clone()))),
-            );
-        }
-        Ok(handles)
-    }
-
     /// Runs the task on each of `inputs`, and gives the outcomes in the order of the inputs.
     ///
     /// Inputs are taken from the iterator only as the outcomes are, so it may be endless. A task of
@@ -235,7 +178,7 @@ impl App {
         self.broker.is_some()
     }
 
-    fn launch<T: Task>(&self, signature: Signature<T>) -> Result<Handle<T::Output>> {
+    pub(crate) fn launch<T: Task>(&self, signature: Signature<T>) -> Result<Handle<T::Output>> {
         let options = signature.options;
         let own = &T::DEFINITION.options;
         let limits = Limits {
@@ -264,110 +207,5 @@ impl App {
             call.expire_after(expires);
         }
         Ok(Handle::new(call, None))
-    }
-
-    async fn publish<T: Task>(
-        &self,
-        broker: &Arc<BrokerClient>,
-        signature: Signature<T>,
-    ) -> Result<Handle<T::Output>> {
-        let mut batch = Batch::default();
-        self.push(&mut batch, broker, &signature, Timestamp::now())?;
-        let messages = std::mem::take(&mut batch.messages);
-        let policy = signature.options.publish_retry.as_deref();
-        broker.publish_again(messages, policy).await?;
-        let call = batch.follow(broker).pop().expect("one was pushed");
-        Ok(Handle::new(call, Some(broker.clone())))
-    }
-
-    /// Takes as many signatures as are published together.
-    fn batch<T: Task>(
-        &self,
-        broker: &BrokerClient,
-        signatures: impl Iterator<Item = Signature<T>>,
-    ) -> Result<Batch<T::Output>> {
-        let now = Timestamp::now();
-        let mut batch = Batch::default();
-        // Moving thousands of messages as the room for them grows takes longer than too much room.
-        let expected = signatures.size_hint().0.min(BATCH_CALLS);
-        batch.messages.reserve_exact(expected);
-        batch.calls.reserve_exact(expected);
-        for signature in signatures {
-            self.push(&mut batch, broker, &signature, now)?;
-            if batch.calls.len() == BATCH_CALLS || batch.size_bytes >= BATCH_BYTES {
-                break;
-            }
-        }
-        Ok(batch)
-    }
-
-    /// Encodes a call into a batch.
-    fn push<T: Task>(
-        &self,
-        batch: &mut Batch<T::Output>,
-        broker: &BrokerClient,
-        signature: &Signature<T>,
-        now: Timestamp,
-    ) -> Result<()> {
-        let own = &T::DEFINITION.options;
-        let options = &signature.options;
-        let destination = broker
-            .routes()
-            .choose(options, own.queue, T::DEFINITION.name)?;
-        let serializer = broker.format().serializer_of(options);
-        let body = encode_body(serializer, &signature.args)
-            .and_then(|body| body.check_size(self.body_limit_bytes).map(|()| body))
-            .map_err(|source| Error::Arguments {
-                task: T::DEFINITION.name.to_owned(),
-                source,
-            })?;
-        batch.size_bytes += body.bytes.len();
-        let mut message = Message::new(T::DEFINITION.name, body, options, own, now);
-        broker.format().compress(&mut message);
-        batch
-            .calls
-            .push(Call::<T::Output>::elsewhere(message.headers.id.clone()));
-        batch
-            .ignored
-            .push(message.headers.ignore_result == Some(true));
-        batch.messages.push((destination, message));
-        Ok(())
-    }
-}
-
-/// Calls that are published together.
-struct Batch<V> {
-    messages: Vec<(Destination, Message)>,
-    size_bytes: usize,
-    calls: Vec<Arc<Call<V>>>,
-    /// Which of them leave no result.
-    ignored: Vec<bool>,
-}
-
-impl<V> Default for Batch<V> {
-    fn default() -> Self {
-        Self {
-            messages: Vec::new(),
-            size_bytes: 0,
-            calls: Vec::new(),
-            ignored: Vec::new(),
-        }
-    }
-}
-
-impl<V: Send + 'static> Batch<V> {
-    /// Stores the messages, and has the outcomes brought to the calls.
-    async fn publish(mut self, broker: &BrokerClient) -> Result<Vec<Arc<Call<V>>>> {
-        broker.publish(std::mem::take(&mut self.messages)).await?;
-        Ok(self.follow(broker))
-    }
-
-    /// Has the outcomes brought to the calls, once the messages are stored.
-    fn follow(self, broker: &BrokerClient) -> Vec<Arc<Call<V>>> {
-        for (call, ignored) in self.calls.iter().zip(self.ignored) {
-            let (id, control) = (call.id.clone(), call.control.clone());
-            broker.follow(id, call.reply(1), 0, control, ignored);
-        }
-        self.calls
     }
 }

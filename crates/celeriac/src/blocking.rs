@@ -51,7 +51,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// As [`App::send_many`](crate::App::send_many): some batches may be stored by then.
+    /// As [`App::send_many`](crate::App::send_many), which says which calls were sent.
     pub fn send_many<T: Task>(
         &self,
         signatures: impl IntoIterator<Item = Signature<T>>,

@@ -85,42 +85,38 @@ impl BrokerClient {
         self.broker.results()?.chords()
     }
 
-    /// Stores messages as [`publish`](Self::publish) does, and tries again if they are not taken for a
-    /// reason that may pass: as `policy` says, or else the app.
+    /// Stores messages, and tries again with those that were not confirmed if the reason may pass: as
+    /// `policy` says, or else the app.
     pub(crate) async fn publish_again(
         &self,
         messages: Vec<(Destination, Message)>,
         policy: Option<&PublishRetry>,
     ) -> Result<()> {
         let policy = policy.unwrap_or(&self.publish_retry);
+        let (mut open, mut sent) = (messages, Vec::new());
         let mut attempts = 1;
-        while let Some(wait) = policy.wait(attempts) {
-            match self.broker.publish(messages.clone()).await {
-                Err(error) if error.is_transient() => {
-                    tracing::debug!(
-                        error = &error as &dyn std::error::Error,
-                        retry_in = ?wait,
-                        "the broker took nothing, will try again"
-                    );
-                }
-                published => return Ok(published?),
-            }
+        loop {
+            let Err(error) = self.broker.publish(open.clone()).await else {
+                return Ok(());
+            };
+            let (taken, rest) = error.part(open);
+            sent.extend(ids(&taken));
+            open = rest;
+            let error = error.into_reason();
+            let wait = policy.wait(attempts).filter(|_| error.is_transient());
+            let Some(wait) = wait else {
+                return Err(unsent(sent, &open, attempts, error));
+            };
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                retry_in = ?wait,
+                "the broker did not take all, will try again"
+            );
             // Whoever calls need not be on a runtime that can sleep.
             let sleeping = reactor().spawn(tokio::time::sleep(wait));
             let _ = sleeping.await;
             attempts += 1;
         }
-        match self.broker.publish(messages).await {
-            Err(source) if attempts > 1 && source.is_transient() => {
-                Err(Error::Unsent { attempts, source })
-            }
-            published => Ok(published?),
-        }
-    }
-
-    /// Stores messages, and resolves when they are durable.
-    pub(crate) async fn publish(&self, messages: Vec<(Destination, Message)>) -> Result<()> {
-        Ok(self.broker.publish(messages).await?)
     }
 
     /// Brings the outcome of a published call to its reply.
@@ -204,6 +200,32 @@ impl fmt::Debug for BrokerClient {
     }
 }
 
+fn ids(messages: &[(Destination, Message)]) -> impl Iterator<Item = TaskId> {
+    messages
+        .iter()
+        .map(|(_, message)| message.headers.id.clone())
+}
+
+/// What is wrong if messages were not sent in so many attempts.
+fn unsent(
+    sent: Vec<TaskId>,
+    open: &[(Destination, Message)],
+    attempts: u32,
+    source: BrokerError,
+) -> Error {
+    let unconfirmed = if sent.is_empty() || source.is_refusal() {
+        Vec::new()
+    } else {
+        ids(open).collect()
+    };
+    let source = if attempts > 1 && source.is_transient() {
+        Error::Unsent { attempts, source }
+    } else {
+        source.into()
+    };
+    Error::partly_sent(sent, unconfirmed, source)
+}
+
 /// Publishes invocations in order, all that wait at a time.
 async fn publish_all(
     broker: Arc<dyn Broker>,
@@ -222,34 +244,41 @@ async fn publish_all(
         }
         let ignored: Vec<_> = messages
             .iter()
-            .map(|(_, m)| m.headers.ignore_result)
+            .map(|(_, message)| message.headers.ignore_result == Some(true))
             .collect();
         let published = broker.publish(messages).await;
         let count = batch.len();
-        let mut ignored = ignored.into_iter();
-        for invocation in batch.drain(..) {
-            if let Err(error) = &published {
-                let reason = format!("it could not be sent: {}", chain(error));
-                invocation
-                    .reply
-                    .failed(TaskError::new(ErrorKind::Unavailable, reason));
-                continue;
-            }
-            let Work::Encoded(chunk) = &invocation.work else {
-                continue;
-            };
-            for index in 0..chunk.len() {
-                let call = Followed {
-                    id: invocation.id.nth(index),
-                    reply: invocation.reply.clone(),
-                    index,
-                    control: invocation.control.clone(),
-                };
-                following.follow(call, ignored.next().flatten() == Some(true));
+        let calls: Vec<_> = batch.drain(..).flat_map(calls_of).zip(ignored).collect();
+        let (sent, open) = match &published {
+            Ok(()) => (calls, Vec::new()),
+            Err(error) => error.part(calls),
+        };
+        for (call, ignored) in sent {
+            following.follow(call, ignored);
+        }
+        if let Err(error) = published {
+            let reason = format!("it could not be sent: {}", chain(&error.into_reason()));
+            let error = TaskError::new(ErrorKind::Unavailable, reason);
+            for (call, _) in open {
+                call.fail(&error);
             }
         }
         unpublished.send_modify(|left| *left -= count);
     }
+}
+
+/// The calls of one invocation, in the order of their messages.
+fn calls_of(invocation: Invocation) -> impl Iterator<Item = Followed> {
+    let count = match &invocation.work {
+        Work::Encoded(chunk) => chunk.len(),
+        Work::Local(_) | Work::Shared(_) | Work::Message(_) => 0,
+    };
+    (0..count).map(move |index| Followed {
+        id: invocation.id.nth(index),
+        reply: invocation.reply.clone(),
+        index,
+        control: invocation.control.clone(),
+    })
 }
 
 /// The messages of the calls of one invocation.

@@ -39,6 +39,19 @@ pub enum Error {
         /// Why it failed the last time.
         source: BrokerError,
     },
+    /// Of several calls a broker has taken some, or may have, but not all.
+    ///
+    /// Those that are named in neither list were not sent.
+    #[error("{} of the calls were sent, and {} more may have been", sent.len(), unconfirmed.len())]
+    PartlySent {
+        /// The calls that the broker has, in their order. They run;
+        /// [`App::handle`](crate::App::handle) follows them.
+        sent: Vec<TaskId>,
+        /// The calls that it has or has not: whoever sends them again may have them run twice.
+        unconfirmed: Vec<TaskId>,
+        /// Why the others were not sent.
+        source: Box<Error>,
+    },
     /// The queues cannot be defined so.
     #[error(transparent)]
     Queues(#[from] TopologyError),
@@ -101,6 +114,20 @@ pub enum Error {
     Closed,
 }
 
+impl Error {
+    /// What is wrong if not all of several calls were sent because of `source`.
+    pub(crate) fn partly_sent(sent: Vec<TaskId>, unconfirmed: Vec<TaskId>, source: Self) -> Self {
+        if sent.is_empty() && unconfirmed.is_empty() {
+            return source;
+        }
+        Self::PartlySent {
+            sent,
+            unconfirmed,
+            source: Box::new(source),
+        }
+    }
+}
+
 impl From<FreezeError> for Error {
     fn from(error: FreezeError) -> Self {
         Self::Arguments {
@@ -118,6 +145,7 @@ impl Report for Error {
             Self::Executor(error) => error.exit_status(),
             Self::Broker(error) | Self::Unsent { source: error, .. } => error.exit_status(),
             Self::Destination(error) => error.exit_status(),
+            Self::PartlySent { source, .. } => source.exit_status(),
             Self::Task(error) => error.exit_status(),
             Self::Queues(_)
             | Self::Session { .. }
@@ -131,6 +159,7 @@ impl Report for Error {
     fn help(&self) -> Option<String> {
         match self {
             Self::Broker(error) | Self::Unsent { source: error, .. } => error.help(),
+            Self::PartlySent { source, .. } => source.help(),
             Self::Chord { .. } => Some(
                 "keep results where parts are counted: `App::builder().results(\"redis://HOST\")`, \
                  and the same for the workers"

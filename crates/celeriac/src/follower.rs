@@ -26,6 +26,13 @@ pub(crate) struct Followed {
     pub(crate) control: Arc<Control>,
 }
 
+impl Followed {
+    /// Tells whoever waits for the call that it failed.
+    pub(crate) fn fail(self, error: &TaskError) {
+        Run::start(self, &Err(error.clone())).deliver();
+    }
+}
+
 /// The way to the follower.
 #[derive(Debug, Clone)]
 pub(crate) struct Following {
@@ -185,8 +192,7 @@ impl Follower {
     fn fail_all(&mut self, error: &BrokerError) {
         let reason = format!("its result cannot be read: {}", chain(error));
         for call in self.calls.drain().flat_map(|(_, calls)| calls) {
-            let error = TaskError::new(ErrorKind::Unavailable, reason.clone());
-            Run::start(call, &Err(error)).deliver();
+            call.fail(&TaskError::new(ErrorKind::Unavailable, reason.clone()));
         }
     }
 }

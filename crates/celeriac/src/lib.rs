@@ -43,6 +43,7 @@ pub mod layer;
 pub mod report;
 
 mod app;
+mod batch;
 mod broker_client;
 mod builder;
 mod call;

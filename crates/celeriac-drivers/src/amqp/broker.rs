@@ -155,7 +155,7 @@ impl AmqpBroker {
                 failure::at(&self.hub.address(), LinkError::Unsayable(reason))
             })?);
         }
-        self.hub.send(letters).await
+        self.hub.post(&letters).await
     }
 
     /// What the server tells of a queue; nothing if there is none.
@@ -331,7 +331,8 @@ impl AmqpBroker {
 
 impl Broker for AmqpBroker {
     /// Each message is confirmed by the server before this returns. If the connection is lost
-    /// half-way, each is stored or not for itself: AMQP has nothing that would bind them together.
+    /// half-way, each is stored or not for itself: AMQP has nothing that would bind them together. The
+    /// error then says which were confirmed.
     fn publish(
         &self,
         messages: Vec<(Destination, Message)>,

@@ -10,19 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_core::{BrokerError, Destination, ExchangeKey, QueueName, TaskId};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::declaring::Misfits;
 use super::names::Entity;
 use super::settings::Settings;
-use super::transport::{Channel, Connection, LinkError, Outgoing, Properties, Refusal, code};
+use super::transport::{Channel, Connection, LinkError, Properties, code};
 use super::{control, failure};
-
-/// The most messages that wait for their confirmations together.
-const TOGETHER: usize = 1000;
-
-/// The most bytes of bodies that do.
-const TOGETHER_BYTES: usize = 8 * 1024 * 1024;
 
 /// A message on its way to a queue.
 #[derive(Debug, Clone)]
@@ -47,13 +41,13 @@ pub(crate) struct Hub {
 /// A connection with the channel on which we publish.
 #[derive(Debug)]
 pub(crate) struct Line {
-    connection: Connection,
-    publishing: Channel,
+    pub(super) connection: Connection,
+    pub(super) publishing: Channel,
     /// What is declared, and when that was done.
-    declared: Mutex<HashMap<Entity, Instant>>,
+    pub(super) declared: Mutex<HashMap<Entity, Instant>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -72,7 +66,7 @@ impl Hub {
         self.settings.address()
     }
 
-    fn failed(&self, error: LinkError) -> BrokerError {
+    pub(super) fn failed(&self, error: LinkError) -> BrokerError {
         failure::on_the_way(&self.address(), error)
     }
 
@@ -118,7 +112,7 @@ impl Hub {
     }
 
     /// Gives up a connection that does not answer, unless there is another one already.
-    async fn forget(&self, dead: &Arc<Line>) {
+    pub(super) async fn forget(&self, dead: &Arc<Line>) {
         let mut line = self.line.lock().await;
         if line.as_ref().is_some_and(|line| Arc::ptr_eq(line, dead)) {
             *line = None;
@@ -161,7 +155,7 @@ impl Hub {
         Ok(())
     }
 
-    fn unroutable(&self, entity: &Entity) -> BrokerError {
+    pub(super) fn unroutable(&self, entity: &Entity) -> BrokerError {
         let (exchange, routing_key) = entity.address(&self.settings);
         let to = Box::new(ExchangeKey {
             exchange,
@@ -184,125 +178,17 @@ impl Hub {
                 .declare_exchange(&pidbox, "fanout", false)
                 .await?;
             let message = control::revoke(&pidbox, ids);
-            line.publishing.publish(message.into_iter().collect()).await
+            let outgoing = message.into_iter().collect();
+            let told = line
+                .publishing
+                .publish(outgoing, self.settings.publish_timeout);
+            told.await.map_err(|unpublished| unpublished.error)
         };
         telling
             .await
             .map(|_| ())
             .map_err(|error| self.failed(error))
     }
-
-    /// Publishes letters in their order, and resolves when the server has confirmed them all.
-    ///
-    /// Those that no queue took are sent once more after declaring it again.
-    pub(crate) async fn send(&self, letters: Vec<Letter>) -> Result<(), BrokerError> {
-        let line = self.line().await?;
-        let sent = self.send_on(&line, letters).await;
-        if sent.as_ref().is_err_and(BrokerError::is_transient) && !line.is_open() {
-            self.forget(&line).await;
-        }
-        sent
-    }
-
-    async fn send_on(&self, line: &Arc<Line>, letters: Vec<Letter>) -> Result<(), BrokerError> {
-        let entities: HashSet<&Entity> = letters.iter().map(|letter| &letter.to).collect();
-        for entity in entities {
-            self.declare(line, entity).await?;
-        }
-        let mut rest = letters.as_slice();
-        while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_len(rest));
-            let unrouted = self.publish(line, batch).await?;
-            if !unrouted.is_empty() {
-                self.publish_again(line, &unrouted).await?;
-            }
-            rest = after;
-        }
-        Ok(())
-    }
-
-    /// Publishes what no queue took, after declaring again where it goes: somebody has deleted that, or
-    /// what leads there.
-    async fn publish_again(
-        &self,
-        line: &Arc<Line>,
-        unrouted: &[Letter],
-    ) -> Result<(), BrokerError> {
-        let places: HashSet<Entity> = unrouted.iter().map(|it| it.to.declared()).collect();
-        for place in &places {
-            lock(&line.declared).remove(place);
-            self.declare(line, place).await?;
-        }
-        if let Some(lost) = self.publish(line, unrouted).await?.first() {
-            if matches!(lost.to, Entity::Exchange(_)) {
-                return Err(self.unroutable(&lost.to));
-            }
-            let queue = lost.to.name(&self.settings);
-            let reason = format!("no queue `{queue}` takes a message");
-            return Err(self.failed(LinkError::NotTaken(reason)));
-        }
-        for place in &places {
-            tracing::warn!(
-                place = place.name(&self.settings),
-                help = "find out who deletes queues or bindings; what others publish meanwhile is lost",
-                "no queue took a message, what is defined was declared and bound again"
-            );
-        }
-        Ok(())
-    }
-
-    /// Publishes a batch and gives back those that no queue took.
-    async fn publish(
-        &self,
-        line: &Arc<Line>,
-        batch: &[Letter],
-    ) -> Result<Vec<Letter>, BrokerError> {
-        let wait = self.settings.publish_timeout;
-        if timeout(wait, line.connection.unblocked()).await.is_err() {
-            return Err(BrokerError::Full {
-                address: self.address(),
-                reason: "the server takes no messages, it is short of memory or disk".to_owned(),
-            });
-        }
-        let outgoing = batch.iter().map(|letter| {
-            let (exchange, routing_key) = letter.to.address(&self.settings);
-            Outgoing {
-                exchange,
-                routing_key,
-                mandatory: letter.to.must_arrive(&self.settings),
-                properties: letter.properties.clone(),
-                body: letter.body.clone(),
-            }
-        });
-        let publishing = line.publishing.publish(outgoing.collect());
-        let refusals = match timeout(wait, publishing).await {
-            Ok(Ok(refusals)) => refusals,
-            Ok(Err(error)) => return Err(self.failed(error)),
-            Err(_) => {
-                // What is queued in the client must not be sent after we said that it failed.
-                self.forget(line).await;
-                return Err(self.failed(LinkError::TimedOut("basic.publish")));
-            }
-        };
-        let mut unrouted = Vec::new();
-        for refusal in refusals {
-            match refusal {
-                Refusal::Unrouted(index) => unrouted.extend(batch.get(index).cloned()),
-                Refusal::Nacked(text) => return Err(self.failed(LinkError::NotTaken(text))),
-            }
-        }
-        Ok(unrouted)
-    }
-}
-
-/// How many of `letters` go together: at least one.
-fn batch_len(letters: &[Letter]) -> usize {
-    let mut size_bytes = 0;
-    let fitting = letters.iter().take(TOGETHER).take_while(|letter| {
-        size_bytes += letter.body.len();
-        size_bytes <= TOGETHER_BYTES
-    });
-    fitting.count().max(1)
 }
 
 impl Line {
@@ -314,7 +200,7 @@ impl Line {
         at.is_some_and(|at| !matches!(entity, Entity::Exchange(_)) || at.elapsed() < interval)
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.connection.is_open() && self.publishing.is_open()
     }
 }

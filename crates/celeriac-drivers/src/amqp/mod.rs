@@ -76,6 +76,7 @@ mod keeping;
 mod names;
 mod native;
 mod numbers;
+mod posting;
 mod revocations;
 mod runtime;
 mod session;

@@ -8,6 +8,7 @@
     reason = "a test that unwraps nothing fails, as it should"
 )]
 
+mod bulk;
 mod canvas;
 mod celery;
 mod cli;

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{LinkError, Outgoing, Properties, Refusal};
+use super::{LinkError, Outgoing, Properties, Refusal, Unpublished};
 
-type Told = Result<Vec<Refusal>, LinkError>;
+pub(super) type Told = Result<Vec<Refusal>, Unpublished>;
 
 /// Messages that were published together.
 #[derive(Debug)]
@@ -38,15 +38,16 @@ pub(super) struct Confirms {
 }
 
 impl Confirms {
-    /// Takes note of messages that are published now; what comes of them is told to the receiver.
-    pub(super) fn publish(&mut self, messages: Vec<Outgoing>) -> oneshot::Receiver<Told> {
+    /// Takes note of messages that are published now; what comes of them is told to the receiver. Also
+    /// gives the number of the first.
+    pub(super) fn publish(&mut self, messages: Vec<Outgoing>) -> (u64, oneshot::Receiver<Told>) {
         let (done, told) = oneshot::channel();
+        let first = self.last + 1;
         if messages.is_empty() {
             let _ = done.send(Ok(Vec::new()));
-            return told;
+            return (first, told);
         }
         let count = messages.len();
-        let first = self.last + 1;
         self.last += count as u64;
         let batch = Batch {
             messages,
@@ -58,7 +59,15 @@ impl Confirms {
             done,
         };
         self.batches.insert(first, batch);
-        told
+        (first, told)
+    }
+
+    /// Nobody waits any more for the messages that were published from this number on: tells those who
+    /// did, with what was confirmed.
+    pub(super) fn give_up(&mut self, first: u64, error: LinkError) {
+        if let Some(batch) = self.batches.remove(&first) {
+            batch.end(error);
+        }
     }
 
     /// Takes note of a message that nobody waits for.
@@ -116,7 +125,7 @@ impl Confirms {
     /// The channel has ended: tells all who wait.
     pub(super) fn end(&mut self, error: &LinkError) {
         for (_, batch) in std::mem::take(&mut self.batches) {
-            let _ = batch.done.send(Err(error.clone()));
+            batch.end(error.clone());
         }
     }
 }
@@ -131,12 +140,23 @@ impl Batch {
             self.left -= 1;
             if !taken && !self.unrouted.contains(&index) {
                 let text = "the server refused a message, its queue is full or cannot store it";
-                self.refusals.push(Refusal::Nacked(text.to_owned()));
+                self.refusals.push(Refusal::Nacked(index, text.to_owned()));
             }
         }
         while self.open.get(self.first_open) == Some(&false) {
             self.first_open += 1;
         }
+    }
+
+    /// Tells that there will be no more answers.
+    fn end(self, error: LinkError) {
+        let mut taken: Vec<bool> = self.open.iter().map(|open| !open).collect();
+        let refused = self.refusals.iter().map(Refusal::place);
+        for place in refused.chain(self.unrouted) {
+            taken[place] = false;
+        }
+        let confirmed = (0..taken.len()).filter(|&place| taken[place]).collect();
+        let _ = self.done.send(Err(Unpublished { error, confirmed }));
     }
 
     fn tell(mut self) {
@@ -171,7 +191,7 @@ mod tests {
         let refusals = told.try_recv().expect("it is told").unwrap();
         let unrouted = |refusal| match refusal {
             Refusal::Unrouted(index) => index,
-            Refusal::Nacked(text) => panic!("{text}"),
+            Refusal::Nacked(_, text) => panic!("{text}"),
         };
         refusals.into_iter().map(unrouted).collect()
     }
@@ -179,10 +199,10 @@ mod tests {
     #[test]
     fn a_batch_is_told_when_all_of_it_is_answered() {
         let mut confirms = Confirms::default();
-        let mut first = confirms.publish(batch(&["a", "b", "c"]));
-        let mut second = confirms.publish(batch(&["d", "e"]));
+        let (_, mut first) = confirms.publish(batch(&["a", "b", "c"]));
+        let (_, mut second) = confirms.publish(batch(&["d", "e"]));
         confirms.skip();
-        let mut third = confirms.publish(batch(&["f"]));
+        let (_, mut third) = confirms.publish(batch(&["f"]));
         confirms.answered(2, false, true);
         confirms.answered(5, false, true);
         assert!(first.try_recv().is_err() && second.try_recv().is_err());
@@ -199,7 +219,7 @@ mod tests {
     #[test]
     fn what_came_back_is_known_by_its_contents() {
         let mut confirms = Confirms::default();
-        let mut told = confirms.publish(batch(&["a", "b", "b"]));
+        let (_, mut told) = confirms.publish(batch(&["a", "b", "b"]));
         let properties = outgoing("q", "b").properties;
         confirms.returned([b"", b"q"], &properties, &Bytes::from_static(b"b"));
         confirms.returned([b"", b"q"], &properties, &Bytes::from_static(b"b"));
@@ -211,13 +231,36 @@ mod tests {
     #[test]
     fn a_refusal_and_the_end_are_told() {
         let mut confirms = Confirms::default();
-        let mut refused = confirms.publish(batch(&["a", "b"]));
+        let (_, mut refused) = confirms.publish(batch(&["a", "b"]));
         confirms.answered(1, false, false);
         confirms.answered(2, false, true);
         let refusals = refused.try_recv().unwrap().unwrap();
-        assert!(matches!(refusals[..], [Refusal::Nacked(_)]));
-        let mut open = confirms.publish(batch(&["a"]));
+        assert!(matches!(refusals[..], [Refusal::Nacked(0, _)]));
+        let (_, mut open) = confirms.publish(batch(&["a"]));
         confirms.end(&LinkError::Lost("it is gone".to_owned()));
         assert!(open.try_recv().unwrap().is_err());
+    }
+
+    #[test]
+    fn what_was_confirmed_before_the_end_is_told() {
+        let mut confirms = Confirms::default();
+        let (_, mut lost) = confirms.publish(batch(&["a", "b", "c", "d", "e"]));
+        let (late, mut given_up) = confirms.publish(batch(&["f", "g"]));
+        let (_, mut good) = confirms.publish(batch(&["h"]));
+        let properties = outgoing("q", "c").properties;
+        confirms.returned([b"", b"q"], &properties, &Bytes::from_static(b"c"));
+        confirms.answered(3, true, true);
+        confirms.answered(4, false, false);
+        confirms.answered(7, false, true);
+        confirms.give_up(late, LinkError::TimedOut("basic.publish"));
+        let unpublished = given_up.try_recv().unwrap().unwrap_err();
+        assert_eq!(unpublished.confirmed, [1]);
+        // An answer that comes too late is nobody else's.
+        confirms.answered(6, false, false);
+        confirms.answered(8, false, true);
+        assert!(good.try_recv().unwrap().unwrap().is_empty());
+        confirms.end(&LinkError::Lost("it is gone".to_owned()));
+        let unpublished = lost.try_recv().unwrap().unwrap_err();
+        assert_eq!(unpublished.confirmed, [0, 1]);
     }
 }

@@ -12,6 +12,9 @@ use super::method::{self, Id, id};
 use super::{Connection, Consume, LinkError, Outgoing, Properties, frame};
 use crate::amqp::settings::Target;
 
+/// Longer than any answer here takes.
+const WAIT: Duration = Duration::from_secs(20);
+
 /// A server that does what a test says.
 struct Server(TcpStream);
 
@@ -189,10 +192,10 @@ fn a_channel_that_the_server_ends_leaves_the_others_alone() {
         let connection = connecting.await.unwrap();
         let channel = within(connection.confirming()).await.unwrap();
         // Several frames of it.
-        let publishing = channel.publish(vec![outgoing(vec![7; 10_000])]);
-        let error = within(publishing).await.unwrap_err();
+        let publishing = channel.publish(vec![outgoing(vec![7; 10_000])], WAIT);
+        let error = within(publishing).await.unwrap_err().error;
         assert!(error.is_code(404), "{error}");
-        let later = channel.publish(Vec::new()).await.unwrap_err();
+        let later = channel.publish(Vec::new(), WAIT).await.unwrap_err().error;
         assert!(matches!(later, LinkError::Lost(_)), "{later}");
         within(connection.channel()).await.unwrap();
         within(connection.close()).await;

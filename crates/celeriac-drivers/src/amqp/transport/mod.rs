@@ -45,5 +45,5 @@ pub(crate) use channel::{Channel, Consume, Counts, Incoming, QueueFlags, Stream}
 pub(crate) use connection::Connection;
 pub(crate) use failure::{LinkError, code};
 pub(crate) use properties::{Description, Properties};
-pub(crate) use publishing::{Outgoing, Refusal};
+pub(crate) use publishing::{Outgoing, Refusal, Unpublished};
 pub(crate) use table::Entry;

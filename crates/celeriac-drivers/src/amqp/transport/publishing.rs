@@ -1,6 +1,9 @@
 //! Publishing on a channel.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::channel::{bits, check};
 use super::frame::{self, put_short};
@@ -27,17 +30,48 @@ pub(crate) struct Outgoing {
 pub(crate) enum Refusal {
     /// No queue is there for the message with this number.
     Unrouted(usize),
-    /// Its queue refused one.
-    Nacked(String),
+    /// Its queue refused the message with this number.
+    Nacked(usize, String),
+}
+
+impl Refusal {
+    /// The number of the message among those that were published with it.
+    pub(crate) fn place(&self) -> usize {
+        match self {
+            Self::Unrouted(place) | Self::Nacked(place, _) => *place,
+        }
+    }
+}
+
+/// Why the server did not answer to all messages, and to which it did.
+#[derive(Debug)]
+pub(crate) struct Unpublished {
+    pub(crate) error: LinkError,
+    /// The numbers of those that it has taken.
+    pub(crate) confirmed: Vec<usize>,
+}
+
+impl From<LinkError> for Unpublished {
+    fn from(error: LinkError) -> Self {
+        Self {
+            error,
+            confirmed: Vec::new(),
+        }
+    }
 }
 
 impl Channel {
     /// Publishes messages one after the other, and resolves when the server has answered to each:
-    /// with those that it did not take. The channel must be one that confirms.
-    pub(crate) async fn publish(&self, messages: Vec<Outgoing>) -> Result<Vec<Refusal>, LinkError> {
+    /// with those that it did not take. After `wait` there is an error instead, though what is not sent
+    /// by then may be sent yet. The channel must be one that confirms.
+    pub(crate) async fn publish(
+        &self,
+        messages: Vec<Outgoing>,
+        wait: Duration,
+    ) -> Result<Vec<Refusal>, Unpublished> {
         messages.iter().try_for_each(Outgoing::check)?;
         let shared = self.shared();
-        let told = {
+        let (first, mut told) = {
             let mut switchboard = shared.switchboard();
             let most_bytes = switchboard.frame_bytes;
             let (lane, out) = switchboard.lane(self.number())?;
@@ -48,8 +82,25 @@ impl Channel {
             confirms.publish(messages)
         };
         shared.send();
-        let told = told.await;
-        told.unwrap_or_else(|_| Err(LinkError::Lost("the connection has ended".to_owned())))
+        let answer = if let Ok(answer) = timeout(wait, &mut told).await {
+            answer
+        } else {
+            self.give_up(first);
+            told.await
+        };
+        let ended = |_| Err(LinkError::Lost("the connection has ended".to_owned()).into());
+        answer.unwrap_or_else(ended)
+    }
+
+    /// Ends the wait for the answers to what was published from this number on.
+    fn give_up(&self, first: u64) {
+        let mut switchboard = self.shared().switchboard();
+        // If it has ended, that was told.
+        if let Ok((lane, _)) = switchboard.lane(self.number())
+            && let Some(confirms) = &mut lane.confirms
+        {
+            confirms.give_up(first, LinkError::TimedOut("basic.publish"));
+        }
     }
 
     /// Publishes a message without waiting for a confirmation.

@@ -98,7 +98,7 @@ fn a_queue_that_others_declared_otherwise_is_used_as_it_is() {
 }
 
 #[test]
-fn a_full_queue_is_an_error_of_the_sender() {
+fn a_full_queue_is_an_error_of_the_sender_who_is_told_what_it_took() {
     block_on(async {
         let amqp = Amqp::with("");
         let stranger = amqp.stranger().await;
@@ -117,10 +117,20 @@ fn a_full_queue_is_an_error_of_the_sender() {
         let declare = stranger.queue_declare(name.as_str().into(), durable, arguments);
         declare.await.unwrap();
         let broker = amqp.open().await;
-        let calls = (0..5)
+        let calls: Vec<_> = (0..5)
             .map(|n| (queue("jobs").into(), call("t", n)))
             .collect();
-        let error = within(broker.publish(calls)).await.unwrap_err();
-        assert!(matches!(error, BrokerError::Full { .. }), "{error:?}");
+        let error = within(broker.publish(calls.clone())).await.unwrap_err();
+        let (taken, refused) = error.part(calls);
+        assert!(!refused.is_empty());
+        assert!(error.is_transient(), "{error:?}");
+        let reason = error.into_reason();
+        assert!(matches!(reason, BrokerError::Full { .. }), "{reason:?}");
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let look = stranger.queue_declare(name.as_str().into(), passive, FieldTable::default());
+        assert_eq!(look.await.unwrap().message_count() as usize, taken.len());
     });
 }

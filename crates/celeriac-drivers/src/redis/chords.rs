@@ -61,10 +61,7 @@ pub(super) async fn count(
                 .map_or("+inf".to_owned(), |index| index.to_string());
             call.arg(format!("{}:{score}", part.result.id))
                 .arg(score)
-                .arg(EncodedResult::part(
-                    &part.result,
-                    inner.settings.result_serializer,
-                ));
+                .arg(EncodedResult::part(&part.result, inner.settings.results));
         }
         let texts: Vec<Vec<u8>> = inner.link.run(call).await?;
         if !texts.is_empty() {

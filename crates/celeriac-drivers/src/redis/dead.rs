@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use celeriac_core::{DeadMessage, DeadReason, QueueName};
-use celeriac_wire::Envelope;
+use celeriac_core::{DeadMessage, DeadReason, QueueName, ResultState};
+use celeriac_wire::{Envelope, result};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -50,15 +50,43 @@ pub(super) async fn retry(inner: &Inner, numbers: &[i64]) -> Result<u64, Failure
                 .arg("message");
         }
         let messages: Vec<Option<Vec<u8>>> = inner.link.pipeline(ask).await?;
+        let results: Vec<_> = messages
+            .into_iter()
+            .map(|message| Some(inner.keys.result(&id_of(&message?)?)))
+            .collect();
+        let failures = compressed_failures(inner, results.iter().flatten()).await?;
         let mut call = Call::new(&scripts::RETRY_DEAD, inner.keys.script());
-        for (number, message) in numbers.iter().zip(messages) {
-            let id = message.and_then(|message| id_of(&message));
-            let result = id.map(|id| inner.keys.result(&id));
-            call.arg(*number).arg(result.unwrap_or_default());
+        for (number, result) in numbers.iter().zip(results) {
+            let result = result.unwrap_or_default();
+            let failure = failures.get(&result).map_or(&[][..], Vec::as_slice);
+            call.arg(*number).arg(&result).arg(failure);
         }
         retried += inner.link.run::<u64>(call).await?;
     }
     Ok(retried)
+}
+
+/// The failures at these keys that are stored compressed, which no script can read.
+async fn compressed_failures(
+    inner: &Inner,
+    keys: impl Iterator<Item = &String>,
+) -> Result<HashMap<String, Vec<u8>>, Failure> {
+    let keys: Vec<&String> = keys.collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut ask = redis::cmd("MGET");
+    ask.arg(&keys);
+    let held: Vec<Option<Vec<u8>>> = inner.link.command(ask).await?;
+    let failed = |held: &Vec<u8>| {
+        held.starts_with(b"\0")
+            && result::decode(held, Timestamp::now())
+                .is_ok_and(|held| held.state == ResultState::Failure)
+    };
+    let found = keys.into_iter().zip(held);
+    Ok(found
+        .filter_map(|(key, held)| Some((key.clone(), held.filter(failed)?)))
+        .collect())
 }
 
 /// The call that a message makes.

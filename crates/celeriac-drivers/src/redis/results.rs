@@ -19,7 +19,7 @@ const AT_ONCE: usize = 1000;
 
 /// Stores results, and tells those who wait.
 pub(super) async fn store(inner: &Inner, results: &[StoredResult]) -> Result<(), Failure> {
-    let encode = |stored| EncodedResult::new(stored, &inner.keys, inner.settings.result_serializer);
+    let encode = |stored| EncodedResult::new(stored, &inner.keys, inner.settings.results);
     store_together(inner, results.iter().map(encode).collect()).await
 }
 

@@ -7,7 +7,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use celeriac_core::ContentType;
+use celeriac_core::{Compression, ContentType};
+use celeriac_wire::compression::deflate;
+use celeriac_wire::result::ResultFormat;
 use url::{Host, Url};
 
 use super::keys;
@@ -78,8 +80,8 @@ pub(super) struct Settings {
     pub(super) key_prefix: String,
     /// Begins every key of a result.
     pub(super) result_prefix: String,
-    /// JSON, MessagePack or YAML.
-    pub(super) result_serializer: ContentType,
+    /// What results are stored in.
+    pub(super) results: ResultFormat,
     pub(super) separator: String,
     pub(super) steps: Vec<u8>,
     pub(super) unacked: String,
@@ -148,7 +150,7 @@ impl Settings {
             }),
             key_prefix: String::new(),
             result_prefix: String::new(),
-            result_serializer: ContentType::Json,
+            results: ResultFormat::default(),
             separator: keys::SEPARATOR.to_owned(),
             steps: vec![0, 3, 6, 9],
             unacked: "unacked".to_owned(),
@@ -167,7 +169,8 @@ impl Settings {
         match name {
             "global_keyprefix" => self.key_prefix = value_of(),
             "result_keyprefix" => self.result_prefix = value_of(),
-            "result_serializer" => self.result_serializer = serializer(name, value)?,
+            "result_serializer" => self.results.serializer = serializer(name, value)?,
+            "result_compression" => self.results.compression = Some(compression(name, value)?),
             "sep" if !value.is_empty() => self.separator = value_of(),
             "priority_steps" => self.steps = steps(value)?,
             "unacked_key" => self.unacked = value_of(),
@@ -293,6 +296,18 @@ fn serializer(name: &str, value: &str) -> Result<ContentType, SettingsError> {
         .ok_or_else(|| bad(name, value, "json, msgpack or yaml"))
 }
 
+fn compression(name: &str, value: &str) -> Result<Compression, SettingsError> {
+    Compression::from_name(value)
+        .filter(|one| deflate(*one, b"").is_ok())
+        .ok_or_else(|| {
+            bad(
+                name,
+                value,
+                "zlib, or bzip2, lzma, brotli or zstd if this build has it",
+            )
+        })
+}
+
 fn number(name: &str, value: &str) -> Result<i64, SettingsError> {
     let value = value.trim_matches('/');
     value
@@ -379,6 +394,8 @@ mod tests {
             "redis://h?priority_steps=0,10",
             "redis://h?visibility_timeout=-1",
             "redis://h?queue_order_strategy=random",
+            "redis://h?result_serializer=pickle",
+            "redis://h?result_compression=rar",
             "redis://a;redis://b",
             "http://h",
         ] {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use celeriac_core::{
-    BrokerError, ContentType, DeadReason, ErrorKind, QueueName, ResultState, Settlement,
-    StoredResult, TaskError, TaskId, Verdict,
+    BrokerError, DeadReason, ErrorKind, QueueName, ResultState, Settlement, StoredResult,
+    TaskError, TaskId, Verdict,
 };
-use celeriac_wire::result::{self, ResultError};
+use celeriac_wire::result::{ResultError, ResultFormat};
 use jiff::Timestamp;
 
 use super::failure::Failure;
@@ -67,8 +67,8 @@ pub(super) enum EncodedVerdict {
 
 impl EncodedResult {
     /// The result as it is stored.
-    pub(super) fn new(stored: &StoredResult, keys: &Keys, serializer: ContentType) -> Self {
-        let payload = encode(stored, |stored| result::encode_in(serializer, stored));
+    pub(super) fn new(stored: &StoredResult, keys: &Keys, format: ResultFormat) -> Self {
+        let payload = encode(stored, |stored| format.encode(stored));
         let left = stored.expires_at.duration_since(Timestamp::now());
         Self {
             key: keys.result(&stored.id.to_string()),
@@ -94,8 +94,8 @@ impl EncodedResult {
     }
 
     /// The result as a part of a chord.
-    pub(super) fn part(stored: &StoredResult, serializer: ContentType) -> Vec<u8> {
-        encode(stored, |stored| result::encode_part_in(serializer, stored))
+    pub(super) fn part(stored: &StoredResult, format: ResultFormat) -> Vec<u8> {
+        encode(stored, |stored| format.encode_part(stored))
     }
 }
 
@@ -162,7 +162,7 @@ impl Ending {
             result: settlement
                 .result
                 .as_ref()
-                .map(|it| EncodedResult::new(it, &inner.keys, inner.settings.result_serializer)),
+                .map(|it| EncodedResult::new(it, &inner.keys, inner.settings.results)),
             follow_ups,
             verdict: EncodedVerdict::new(
                 settlement.verdict,

@@ -61,8 +61,10 @@ pub(super) struct Inner {
 /// worker may hold a message), `unacked_key`, `unacked_index_key`, `unacked_mutex_key`,
 /// `queue_order_strategy`, `socket_timeout`, `socket_connect_timeout`, `ssl_cert_reqs`,
 /// `ssl_ca_certs`, and for Sentinels `master_name` and `sentinel_password`; and `result_keyprefix`,
-/// Celery's `global_keyprefix` of the result backend, and `result_serializer` (`json`, `msgpack` or
-/// `yaml`), which must be that of the fleet. Unknown ones are warned about.
+/// Celery's `global_keyprefix` of the result backend, `result_serializer` (`json`, `msgpack` or
+/// `yaml`), which must be that of the fleet, and `result_compression` (`zlib`, `bzip2`, `lzma`, `brotli`
+/// or `zstd`), which Celery reads from 5.7 on, whatever it is set to itself; both are for what is
+/// written. Unknown ones are warned about.
 ///
 /// # Errors
 ///

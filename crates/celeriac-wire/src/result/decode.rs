@@ -15,7 +15,7 @@ use super::{ResultError, exception};
 use crate::envelope::without_content;
 use crate::fields::Fields;
 
-/// Reads what a Celery worker, [`encode`](super::encode()) or [`encode_in`](super::encode_in) stored,
+/// Reads what a Celery worker, [`encode`](super::encode()) or a [`ResultFormat`](super::ResultFormat) stored,
 /// compressed or not.
 ///
 /// `now` stands in for the time of a result that does not say when it was stored. How long it is

@@ -6,41 +6,73 @@
 
 use std::borrow::Cow;
 
-use celeriac_core::{ContentType, StoredResult, Tree};
+use celeriac_core::{Compression, ContentType, StoredResult, Tree};
 
 use super::{ResultError, encode, part};
 use crate::body;
-use crate::compression::{DEFAULT_INFLATED_LIMIT_BYTES, inflate, named};
+use crate::compression::{DEFAULT_INFLATED_LIMIT_BYTES, deflate, inflate, named};
 
 /// What a compressed result begins with, before the MIME type of its compression and a zero.
 ///
-/// None is compressed here: readers take both, and older ones than 5.7 only what is not.
+/// Readers from 5.7 on take both, older ones only what is not compressed.
 const COMPRESSED: &[u8] = b"\0celery-compressed\0";
 
-/// A result in JSON, MessagePack or YAML. Celery's readers take only the one they are set to.
-///
-/// # Errors
-///
-/// [`ResultError::Value`] if the value has no form in JSON.
-pub fn encode_in(serializer: ContentType, stored: &StoredResult) -> Result<Vec<u8>, ResultError> {
-    let json = encode(stored)?;
-    if serializer == ContentType::Json {
-        return Ok(json);
-    }
-    let tree = Tree::parse(&json).expect("it was just written");
-    Ok(body::encode(serializer, tree).into())
+/// What the results of a store are encoded in, and compressed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResultFormat {
+    /// JSON, MessagePack or YAML. Celery's readers take only the one they are set to.
+    pub serializer: ContentType,
+    /// What makes smaller whatever it can make smaller; the rest stays as it is.
+    pub compression: Option<Compression>,
 }
 
-/// A part of a chord in JSON, MessagePack or YAML.
-///
-/// # Errors
-///
-/// As [`encode_in`].
-pub fn encode_part_in(
-    serializer: ContentType,
-    stored: &StoredResult,
-) -> Result<Vec<u8>, ResultError> {
-    Ok(body::encode(serializer, part::tree(stored)?).into())
+impl Default for ResultFormat {
+    /// JSON, not compressed.
+    fn default() -> Self {
+        Self {
+            serializer: ContentType::Json,
+            compression: None,
+        }
+    }
+}
+
+impl ResultFormat {
+    /// A result as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`ResultError::Value`] if the value has no form in JSON, and [`ResultError::Compression`] if this
+    /// build has no code for the compression.
+    pub fn encode(self, stored: &StoredResult) -> Result<Vec<u8>, ResultError> {
+        let json = encode(stored)?;
+        if self.serializer == ContentType::Json {
+            return self.compress(json);
+        }
+        let tree = Tree::parse(&json).expect("it was just written");
+        self.compress(body::encode(self.serializer, tree).into())
+    }
+
+    /// A part of a chord as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_part(self, stored: &StoredResult) -> Result<Vec<u8>, ResultError> {
+        self.compress(body::encode(self.serializer, part::tree(stored)?).into())
+    }
+
+    fn compress(self, plain: Vec<u8>) -> Result<Vec<u8>, ResultError> {
+        let Some(compression) = self.compression else {
+            return Ok(plain);
+        };
+        let small = deflate(compression, &plain)?;
+        let marked = [COMPRESSED, compression.as_str().as_bytes(), b"\0", &small].concat();
+        Ok(if marked.len() < plain.len() {
+            marked
+        } else {
+            plain
+        })
+    }
 }
 
 /// What was stored, inflated if it is compressed.

@@ -12,7 +12,7 @@ use crate::compression::CompressionError;
 
 pub use decode::decode;
 pub use encode::encode;
-pub use format::{encode_in, encode_part_in};
+pub use format::ResultFormat;
 pub use part::decode_part;
 
 /// Why bytes are no stored result, or a stored result has no bytes.
@@ -226,20 +226,41 @@ mod tests {
             if serializer.encode_into(&(), &mut Vec::new()).is_err() {
                 continue; // This build has none.
             }
-            let bytes = encode_in(serializer, &result).unwrap();
-            let part = encode_part_in(serializer, &result).unwrap();
+            let plain = ResultFormat {
+                serializer,
+                compression: None,
+            };
+            let bytes = plain.encode(&result).unwrap();
+            let part = plain.encode_part(&result).unwrap();
             let read = decode(&bytes, NOW).unwrap().value.unwrap();
             assert_eq!(read.decode::<Value>().unwrap(), values, "{serializer:?}");
             let read = decode_part(&part, NOW).unwrap().value.unwrap();
             assert_eq!(read.decode::<Value>().unwrap(), values, "{serializer:?}");
             for compression in Compression::ALL {
-                let Ok(small) = deflate(compression, &bytes) else {
+                if deflate(compression, b"").is_err() {
                     continue; // Nor this one.
+                }
+                let compressed = ResultFormat {
+                    serializer,
+                    compression: Some(compression),
                 };
+                let small = compressed.encode(&result).unwrap();
                 let name = compression.as_str().as_bytes();
-                let small = [b"\0celery-compressed\0", name, b"\0", &small].concat();
+                assert!(small.starts_with(&[b"\0celery-compressed\0", name, b"\0"].concat()));
                 assert!(small.len() < bytes.len() / 2);
                 assert_eq!(decode(&small, NOW).unwrap(), decode(&bytes, NOW).unwrap());
+                let small = compressed.encode_part(&result).unwrap();
+                assert!(small.len() < part.len() / 2);
+                assert_eq!(
+                    decode_part(&small, NOW).unwrap(),
+                    decode_part(&part, NOW).unwrap()
+                );
+                // What would not become smaller stays as it is.
+                let started = stored(ResultState::Started);
+                assert_eq!(
+                    compressed.encode(&started).unwrap(),
+                    plain.encode(&started).unwrap()
+                );
             }
         }
         assert_eq!(decode(b"\x80\x04}.", NOW), Err(ResultError::Pickled));

@@ -17,7 +17,7 @@ pub(super) fn tree(stored: &StoredResult) -> Result<Tree, ResultError> {
     ]))
 }
 
-/// Reads what a Celery worker or [`encode_part_in`](super::encode_part_in) stored.
+/// Reads what a Celery worker or [`ResultFormat::encode_part`](super::ResultFormat::encode_part) stored.
 ///
 /// # Errors
 ///

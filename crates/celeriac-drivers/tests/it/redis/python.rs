@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use celeriac_core::CallOptions;
 use celeriac_core::{
-    Broker, ContentType, EncodedResult, Message, Payload, ResultState, Settled, Settlement,
-    StoredResult, TaskId, TaskOptions, task::encode_body,
+    Broker, ContentType, DeadReason, EncodedResult, Message, Payload, ResultState, Settled,
+    Settlement, StoredResult, TaskError, TaskId, TaskOptions, Verdict, task::encode_body,
 };
 use celeriac_testkit::peers::{CeleryApp, CeleryVersion};
 use celeriac_testkit::{queue, result, within};
@@ -352,4 +352,51 @@ async fn a_compressed_success_of_pythons_stays_whatever_we_store() {
         assert_eq!(next, 2);
         within(consumer.close()).await.unwrap();
     }
+}
+
+/// What we compress, Celery reads, and our own scripts need not.
+#[tokio::test(flavor = "multi_thread")]
+async fn results_are_compressed_where_that_is_asked_for() {
+    let place = Store::new("python", "&result_compression=zlib");
+    let store = place.store().await;
+    let results = store.results().unwrap();
+    let text = "again and ".repeat(100);
+    let id = TaskId::new();
+    let value = Payload::encode(ContentType::Json, &text).unwrap();
+    let done = StoredResult {
+        value: Some(value),
+        ..result(&id, ResultState::Success, 1)
+    };
+    within(results.store(vec![done])).await.unwrap();
+    let held = |id: &TaskId| -> Vec<u8> {
+        let key = place.key(&format!("celery-task-meta-{id}"));
+        place.client().get(key).unwrap()
+    };
+    assert!(held(&id).starts_with(b"\0celery-compressed\0application/x-gzip\0"));
+    let read = format!("answer = app.AsyncResult('{id}').get(timeout=30)");
+    assert_eq!(app(&place, "").run(&read), json!(text));
+
+    // A dead message of which the failure is compressed leaves that behind when it is retried.
+    let consumer = consume(&store, "c").await;
+    let id = TaskId::new();
+    let to = (queue("jobs").into(), add(&id, 1, 1));
+    within(store.publish(vec![to])).await.unwrap();
+    let delivery = receive(&consumer).await;
+    let failed = StoredResult {
+        error: Some(TaskError::failed("Refused", text)),
+        ..result(&id, ResultState::Failure, 1)
+    };
+    let dead = Verdict::Dead(DeadReason::RetriesExhausted, "no more".to_owned());
+    let settlement = Settlement {
+        verdict: dead,
+        result: Some(failed),
+        ..ack(&delivery)
+    };
+    let settled = within(consumer.settle(vec![settlement])).await.unwrap();
+    assert_eq!(settled, [Settled::Done]);
+    assert!(held(&id).starts_with(b"\0celery-compressed\0"));
+    let number = within(store.dead(1)).await.unwrap()[0].number;
+    assert_eq!(within(store.retry_dead(&[number])).await.unwrap(), 1);
+    assert_eq!(within(results.fetch(&[id])).await.unwrap(), [None]);
+    within(consumer.close()).await.unwrap();
 }

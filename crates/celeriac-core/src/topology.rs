@@ -106,6 +106,14 @@ impl Queue {
 
     /// A broadcast: every worker that takes from `name` gets each message, in a queue of its own that
     /// goes with it. The fanout exchange has the same name, as that of kombu's `Broadcast`.
+    ///
+    /// A call that was broadcast is as good as acknowledged early, whatever its task says: no other
+    /// worker takes the part of one that ends or dies before it has run it, and a worker that starts
+    /// again has a new queue. On RabbitMQ that of the old one is deleted after an hour, so that a worker
+    /// misses nothing while its connection is lost. On Redis it hears nothing in that time.
+    ///
+    /// Each worker stores a result under the same id. Send with
+    /// `ignore_result`, unless any of them will do.
     pub fn broadcast(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {

@@ -155,7 +155,8 @@ pub fn run(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Exit
 /// [`queues`](crate::AppBuilder::queues).
 ///
 /// `worker -Q` takes the names of such queues too, `-X` leaves some of them out, and a worker that is
-/// told neither takes from all of them and from the default queue.
+/// told neither takes from all of them and from the default queue. What is broadcast is for the workers
+/// that are there: see [`Queue::broadcast`].
 ///
 /// ```no_run
 /// use celeriac::cli::Program;

@@ -195,10 +195,22 @@ impl Expansion<'_, '_> {
         }
         let sent = applied.to_message(self.with.now)?;
         let named = sent.target.destination().ok().flatten();
-        let destination = (self.with.route)(named, &applied.task);
+        let destination = (self.with.route)(named, routed_as(&applied));
         self.out.messages.push((destination, sent.message));
         Ok(())
     }
+}
+
+/// The task by whose name a call is routed: that of many values goes where those of one go.
+fn routed_as(call: &Signature) -> &str {
+    let inner = match call.task.as_str() {
+        "celery.map" | "celery.starmap" => call.kwargs.get("task"),
+        _ => None,
+    };
+    let name = inner
+        .and_then(|task| task.get("task"))
+        .and_then(Tree::as_text);
+    name.unwrap_or(&call.task)
 }
 
 /// The id of the group that is the header of a chord.
@@ -208,7 +220,7 @@ fn header_id(chord: &Signature) -> Option<&str> {
 }
 
 /// One call that runs `task` on each of `items`.
-fn starmap(task: &Signature, items: &[Tree]) -> Signature {
+pub(super) fn starmap(task: &Signature, items: &[Tree]) -> Signature {
     let mut call = Signature::new("celery.starmap");
     call.kwargs.set("task", task.clone());
     call.kwargs.set("it", Tree::List(items.to_vec()));
@@ -223,7 +235,7 @@ fn set_default(signature: &mut Signature, name: &str, value: Tree) {
     }
 }
 
-fn new_id() -> String {
+pub(super) fn new_id() -> String {
     TaskId::new().to_string()
 }
 

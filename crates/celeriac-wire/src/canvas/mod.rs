@@ -12,6 +12,7 @@
 mod expand;
 mod frozen;
 mod replace;
+mod sender;
 
 use celeriac_core::message::later;
 use celeriac_core::outcome::Raised;
@@ -28,6 +29,8 @@ use crate::signature::{Composite, Signature, SignatureError};
 use expand::{Expansion, Place};
 pub use frozen::Signatures;
 pub use replace::replace;
+use sender::Sender;
+pub use sender::send_workflow;
 
 /// What counts how often a call was replaced: a header, and the option it is made of.
 const NESTING: &str = "replaced_task_nesting";
@@ -157,6 +160,23 @@ impl Follow {
         Ok(())
     }
 
+    /// Ends the body of a chord, and what follows it, because of `end`, and tells whom that is told.
+    fn fail_body(
+        &mut self,
+        body: &Signature,
+        end: &StoredResult,
+        with: &With<'_>,
+    ) -> Result<(), CanvasError> {
+        self.give_up(body, end, with)?;
+        for step in body.linked("chain")?.iter().rev() {
+            self.give_up(step, end, with)?;
+        }
+        if let Some(id) = body.id() {
+            self.send_errbacks(&body.linked("link_error")?, &id.into(), with)?;
+        }
+        Ok(())
+    }
+
     /// Ends a step that will never run because of `end`.
     fn give_up(
         &mut self,
@@ -244,10 +264,14 @@ const NOTHING: [&str; 3] = [
     r#"{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]"#,
 ];
 
-/// Whether `message` may be part of a workflow: whether its body says more than its arguments.
+/// Whether `message` may be part of a workflow: whether its body says more than its arguments, or its
+/// task sends one.
 ///
 /// Looks at the end of a JSON body only, so it is quick however long the body is.
 pub fn is_workflow(message: &Message) -> bool {
+    if Sender::of(message).is_some() {
+        return true;
+    }
     if message.body.content_type != ContentType::Json {
         return matches!(
             message.body.content_type,
@@ -292,12 +316,18 @@ pub fn follow(
     };
     if end.state == ResultState::Success {
         let value = value_of(end)?;
+        if let Some(workflow) = sender::sent(message, &value)? {
+            follow.send(&workflow, None, Place::default(), &with)?;
+        }
         follow.send_callbacks(embed.callbacks, &value, &with)?;
         let mut chain = embed.chain;
         if let Some(next) = chain.pop() {
             follow.send(&next, Some(&value), Place::before(chain), &with)?;
         }
     } else {
+        if let Some(body) = sender::awaited(message)? {
+            follow.fail_body(&body, end, &with)?;
+        }
         for step in embed.chain.iter().rev() {
             follow.give_up(step, end, &with)?;
         }
@@ -374,15 +404,8 @@ impl Part {
     /// The failure of the body, of what follows it, and whom that is told.
     fn fail(&self, text: String, with: &With<'_>) -> Result<Follow, CanvasError> {
         let mut follow = Follow::default();
-        let body = &self.body;
         let end = chord_failure(text, &self.counted.result);
-        follow.give_up(body, &end, with)?;
-        for step in body.linked("chain")?.iter().rev() {
-            follow.give_up(step, &end, with)?;
-        }
-        if let Some(id) = body.id() {
-            follow.send_errbacks(&body.linked("link_error")?, &id.into(), with)?;
-        }
+        follow.fail_body(&self.body, &end, with)?;
         Ok(follow)
     }
 }

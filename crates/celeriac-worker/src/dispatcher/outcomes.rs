@@ -127,7 +127,12 @@ impl Dispatcher {
         if self.desk.is_some() {
             self.on_error(delivery, &error, false);
         } else {
-            self.conclude(delivery, Err(error), None);
+            let message = &delivery.message;
+            let unknown = error.kind() == ErrorKind::Unregistered;
+            let sent = (unknown && !message.is_expired(Timestamp::now()))
+                .then(|| canvas::send_workflow(message))
+                .flatten();
+            self.conclude(delivery, sent.unwrap_or(Err(error)), None);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! To start Python takes a second or two, so each test asks many things of one fleet.
 
+mod builtins;
 mod client;
 mod fleet;
 mod lookup;

@@ -10,6 +10,7 @@ mod mixed;
 mod python_to_rust;
 mod routing;
 mod rust_to_python;
+mod tagged;
 mod tasks;
 mod workflows;
 

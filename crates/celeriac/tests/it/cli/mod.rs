@@ -2,6 +2,7 @@
 
 mod children;
 mod commands;
+mod exchanges;
 mod routes;
 mod stopping;
 

@@ -111,7 +111,7 @@ class Service:
         return message.settled()
 
     def on_lost(self, head: Dict[str, Any], body: bytes) -> Any:
-        """Its child died, and it does not run again."""
+        """Its child died."""
         from billiard.einfo import ExceptionInfo
         from billiard.exceptions import WorkerLostError
 
@@ -120,10 +120,13 @@ class Service:
             raise WorkerLostError(head["reason"])
         except WorkerLostError:
             info = ExceptionInfo()
-        # The worker has decided already that it is not delivered again.
-        with _changed(request.task, "reject_on_worker_lost", False):
+        end: List[str] = []
+        _noted(request, "_success_was_stored", lambda: end.append("succeeded"))
+        _noted(request, "_retry_worker_lost", lambda: end.append("retried"))
+        # The worker has decided already whether it is delivered again.
+        with _changed(request.task, "reject_on_worker_lost", head["comes_again"]):
             request.on_failure(info)
-        return message.settled()
+        return dict(message.settled(), end=end[0] if end else "failed")
 
     def on_rejected(self, head: Dict[str, Any], body: bytes) -> None:
         """Its message was refused unread."""
@@ -245,6 +248,21 @@ def _message_class() -> Any:
             return {"settled": self.notes[0] if self.notes else None}
 
     return Noted
+
+
+def _noted(request: Any, name: str, note: Callable[[], None]) -> None:
+    """Has `note` called when the method `name` of `request` says yes; until Celery 5.7 there is none."""
+    method = getattr(request, name, None)
+    if method is None:
+        return
+
+    def noted(*args: Any) -> Any:
+        answer = method(*args)
+        if answer:
+            note()
+        return answer
+
+    setattr(request, name, noted)
 
 
 @contextmanager

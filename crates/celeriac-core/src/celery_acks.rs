@@ -2,15 +2,15 @@
 //!
 //! Pure functions, from how a call ended to what is done with its delivery. A call whose delivery was
 //! acknowledged when it started leaves nothing to settle; of the others none is lost: what Celery
-//! would drop is kept among the dead messages, and what it would deliver again without end is counted
-//! and waits a little longer each time.
+//! would drop is kept among the dead messages. What it would deliver again without end because it ends
+//! badly is counted, and waits a little longer each time. What its task asks for again on purpose is
+//! not, as with Celery: only the first time, so that the next delivery says that it is one.
 //!
 //! # Sources
 //!
 //! `on_success`, `on_failure`, `on_timeout` and `reject` of `celery/worker/request.py`, Celery 5.4 to
-//! 5.7. These differ in what they do with a call over its hard time limit that is not acknowledged: 5.7
-//! stores its failure and delivers it again, older ones forget it until the broker does. Here one that
-//! is delivered again has not failed yet.
+//! 5.7. A call over its hard time limit that is not acknowledged has its failure stored by all of them;
+//! 5.7 delivers it again at once, as here, older ones when their connection ends.
 //!
 //! [`Runtime`]: crate::Runtime
 
@@ -38,8 +38,8 @@ pub struct CeleryAcks {
     /// `task_acks_on_failure_or_timeout` for a call that failed: if not, it is rejected. Set unless
     /// cleared.
     pub on_failure: bool,
-    /// The same for one that was over its hard time limit: if not, it is delivered again. Set unless
-    /// cleared.
+    /// The same for one that was over its hard time limit: if not, it is delivered again, although its
+    /// failure was stored. Set unless cleared.
     pub on_timeout: bool,
     /// `task_reject_on_worker_lost`: a call whose child died is delivered again. Not unless set.
     pub reject_on_worker_lost: bool,
@@ -76,7 +76,8 @@ impl From<AckProfile> for CeleryAcks {
 pub enum Aftermath {
     /// Nothing is told of it; its delivery is settled so.
     Settle(Verdict),
-    /// The runtime [concludes](crate::Runtime::conclude) the call with this error first.
+    /// The runtime [concludes](crate::Runtime::conclude) the call with this error first. If it finds that
+    /// the call came to another end, it is acknowledged instead.
     Conclude(TaskError, Verdict),
 }
 
@@ -92,16 +93,27 @@ pub struct Standing<'a> {
 }
 
 impl Standing<'_> {
-    /// Delivers it again, counted and after a while, or no more if it was delivered too often.
-    fn again(self, error: impl FnOnce() -> TaskError, now: Timestamp) -> Aftermath {
-        let deliveries = self.delivery.deliveries;
-        if deliveries < self.delivery_limit.get() {
-            let eta = Some(later(now, REDELIVERY.delay(deliveries)));
-            return Aftermath::Settle(Verdict::Requeue { eta, counted: true });
+    /// Whether it may be delivered once more.
+    fn has_another(self) -> bool {
+        self.delivery.deliveries < self.delivery_limit.get()
+    }
+
+    /// Delivers it again after a while.
+    fn requeue(self, counted: bool, now: Timestamp) -> Verdict {
+        let eta = later(now, REDELIVERY.delay(self.delivery.deliveries));
+        Verdict::Requeue {
+            eta: Some(eta),
+            counted,
         }
-        let error = error();
-        let dead = Verdict::Dead(DeadReason::DeliveryLimit, error.to_string());
-        Aftermath::Conclude(error, dead)
+    }
+
+    /// Delivers it again, counted, or no more if it was delivered too often.
+    fn again(self, error: &TaskError, now: Timestamp) -> Verdict {
+        if self.has_another() {
+            self.requeue(true, now)
+        } else {
+            Verdict::Dead(DeadReason::DeliveryLimit, error.to_string())
+        }
     }
 }
 
@@ -120,10 +132,10 @@ impl CeleryAcks {
         };
         match end {
             _ if standing.acked => Aftermath::Settle(Verdict::Ack),
-            End::Rejected { requeue: true } => standing.again(
-                || TaskError::delivery_limit(standing.delivery.deliveries),
-                now,
-            ),
+            End::Rejected { requeue: true } => {
+                let is_first = standing.delivery.deliveries == 1 && standing.has_another();
+                Aftermath::Settle(standing.requeue(is_first, now))
+            }
             End::Rejected { requeue: false } => {
                 Aftermath::Settle(reject("its task rejected the message"))
             }
@@ -161,10 +173,17 @@ impl CeleryAcks {
             ErrorKind::Unregistered => dead(error, DeadReason::Unregistered),
             ErrorKind::BadArguments => dead(error, DeadReason::BadArguments),
             // One that would be acknowledged at its start, and that has not started, is whole.
-            ErrorKind::Lost if self.reject_on_worker_lost || !self.late => {
-                standing.again(|| error, now)
+            ErrorKind::Lost if !self.late && standing.has_another() => {
+                Settle(standing.again(&error, now))
             }
-            ErrorKind::TimeLimit if self.late && !self.on_timeout => standing.again(|| error, now),
+            ErrorKind::Lost if self.reject_on_worker_lost || !self.late => {
+                let verdict = standing.again(&error, now);
+                Conclude(error, verdict)
+            }
+            ErrorKind::TimeLimit if self.late && !self.on_timeout => {
+                let verdict = standing.again(&error, now);
+                Conclude(error, verdict)
+            }
             ErrorKind::Cancelled | ErrorKind::Expired | ErrorKind::TimeLimit => {
                 Conclude(error, Verdict::Ack)
             }
@@ -249,13 +268,8 @@ mod tests {
             ("l", End::Retried, 1, "ack"),
             ("l", End::Ignored, 1, "ack"),
             ("lft", requeue, 1, "again counted after 100"),
-            ("lft", requeue, 3, "again counted after 400"),
-            (
-                "lft",
-                requeue,
-                5,
-                "conclude delivery_limit, dead delivery_limit",
-            ),
+            ("lft", requeue, 2, "again uncounted after 200"),
+            ("lft", requeue, 5, "again uncounted after 1600"),
             ("lft", drop, 1, "dead rejected"),
         ] {
             let delivery = delivery(deliveries);
@@ -295,15 +309,21 @@ mod tests {
             ("lftw", Shutdown, 5, "again uncounted after 0"),
             ("lft", TimeLimit, 1, "conclude time_limit, ack"),
             ("lt", TimeLimit, 1, "conclude time_limit, ack"),
-            ("lf", TimeLimit, 1, "again counted after 100"),
+            (
+                "lf",
+                TimeLimit,
+                1,
+                "conclude time_limit, again counted after 100",
+            ),
             ("lf", TimeLimit, 5, &format!("conclude time_limit, {limit}")),
             ("lft", Lost, 1, "conclude lost, ack"),
             ("lt", Lost, 1, "conclude lost, dead rejected"),
-            ("lftw", Lost, 1, "again counted after 100"),
-            ("lw", Lost, 4, "again counted after 800"),
+            ("lftw", Lost, 1, "conclude lost, again counted after 100"),
+            ("lw", Lost, 4, "conclude lost, again counted after 800"),
             ("lftw", Lost, 5, &format!("conclude lost, {limit}")),
             // It would have been acknowledged at its start, and it never started.
             ("ft", Lost, 1, "again counted after 100"),
+            ("ft", Lost, 5, &format!("conclude lost, {limit}")),
         ] {
             let delivery = delivery(deliveries);
             let error = TaskError::new(kind, "x");

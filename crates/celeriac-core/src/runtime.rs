@@ -18,9 +18,19 @@ pub trait Runtime: Executor {
     /// Has the end of a call told and stored that its task did not come to by itself: it was revoked,
     /// has expired, took too long, lost its child, or nobody registered its task.
     ///
+    /// If `comes_again`, the delivery is given back afterwards; one that lost its child has not failed
+    /// then.
+    ///
     /// The answer is a [`Conclusion`], in which the end of the call is [`End::Failed`]; how the
-    /// delivery is settled is decided by who asks.
-    fn conclude(&self, delivery: Arc<Delivery>, error: TaskError, reply: Arc<dyn Reply>);
+    /// delivery is settled is decided by who asks. It is another end if the call had succeeded before
+    /// its child was lost, or was sent again for that: then it is acknowledged.
+    fn conclude(
+        &self,
+        delivery: Arc<Delivery>,
+        error: TaskError,
+        comes_again: bool,
+        reply: Arc<dyn Reply>,
+    );
 
     /// Tells that `delivery` was received and admitted.
     fn received(&self, delivery: &Arc<Delivery>);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use celeriac_core::outcome::TaskError;
-use celeriac_core::{ContentType, Delivery, ErrorKind, Headers, TaskId};
+use celeriac_core::{Delivery, ErrorKind, Headers, TaskId};
+use celeriac_wire::message::content_encoding;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -86,14 +87,6 @@ impl Serialize for Inflated<'_> {
     }
 }
 
-/// What kombu writes beside a content type: the character set of texts.
-fn content_encoding(content_type: ContentType) -> &'static str {
-    match content_type {
-        ContentType::Json | ContentType::Yaml | ContentType::Text => "utf-8",
-        _ => "binary",
-    }
-}
-
 /// What the service is asked, with what its method needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct CallHead {
@@ -106,8 +99,9 @@ impl CallHead {
         Self { method, fields }
     }
 
-    /// How the end of a call is told that its task did not come to by itself.
-    pub(crate) fn ending(error: &TaskError) -> Self {
+    /// How the end of a call is told that its task did not come to by itself, and that is delivered
+    /// again if it `comes_again`.
+    pub(crate) fn ending(error: &TaskError, comes_again: bool) -> Self {
         let argument = || {
             error
                 .as_raised()
@@ -121,7 +115,10 @@ impl CallHead {
             },
             ErrorKind::Expired => ("revoked", json!({"reason": "expired", "signal": null})),
             ErrorKind::TimeLimit => ("timeout", json!({"limit": argument()})),
-            _ => ("lost", json!({"reason": error.message()})),
+            _ => (
+                "lost",
+                json!({"reason": error.message(), "comes_again": comes_again}),
+            ),
         };
         match fields {
             Value::Object(fields) => Self::new(method, fields),
@@ -163,7 +160,7 @@ mod tests {
     use std::time::Duration;
 
     use celeriac_core::task::encode_body;
-    use celeriac_core::{CallOptions, Message, QueueName, TaskOptions};
+    use celeriac_core::{CallOptions, ContentType, Message, QueueName, TaskOptions};
     use jiff::Timestamp;
 
     fn delivery() -> Delivery {
@@ -246,7 +243,7 @@ mod tests {
             ),
         ] {
             let delivery = delivery();
-            let head = read(|out| CallHead::ending(&error).write(Some(&delivery), out));
+            let head = read(|out| CallHead::ending(&error, false).write(Some(&delivery), out));
             assert_eq!(head["method"], method);
             assert_eq!(head[field], value, "{head}");
             assert_eq!(head["run"]["id"], "an-id");

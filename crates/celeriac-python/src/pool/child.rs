@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use celeriac_core::outcome::TaskError;
-use celeriac_core::runtime::{Conclusion, EncodedResult, End};
+use celeriac_core::Brief;
+use celeriac_core::outcome::{ErrorKind, TaskError};
+use celeriac_core::runtime::{Conclusion, EncodedResult, End, Told};
 use rustix::process::Signal;
 
 use super::books::Books;
@@ -332,8 +333,9 @@ impl Child {
             if held.started.is_none() && held.call.deaths < MOST_DEATHS {
                 rest.push(held.call);
             } else {
+                let took = held.started.map_or(Duration::ZERO, |at| at.elapsed());
                 let error = held.verdict(&self.process);
-                held.fail(error);
+                held.was_lost(error, took);
             }
         }
         rest
@@ -357,6 +359,23 @@ impl Held {
         }
     }
 
+    /// Its child is lost. If it had stored by then that it succeeded, so it did: what was lost came after.
+    fn was_lost(mut self, error: TaskError, took: Duration) {
+        let id = &self.call.delivery.message.headers.id;
+        let is_success = |result: &EncodedResult| result.state == "SUCCESS" && result.id == *id;
+        if error.kind() != ErrorKind::Lost || !self.results.iter().any(is_success) {
+            return self.fail(error);
+        }
+        tracing::warn!(task.id = %Brief(id), %error, "a call succeeded before its child was lost");
+        let conclusion = Conclusion {
+            end: End::Succeeded,
+            results: Vec::new(),
+            busy: None,
+            told: Told::default(),
+        };
+        self.conclude(How::Concluded(conclusion), took);
+    }
+
     fn conclude(mut self, how: How, took: Duration) {
         if self.stage == Stage::Answered {
             return;
@@ -366,7 +385,7 @@ impl Held {
             (How::Concluded(conclusion), _) if succeeded(&conclusion) => conclusion,
             (_, Stage::Cancelled(signal)) => return self.fail(cancelled(signal)),
             (How::Concluded(conclusion), _) => conclusion,
-            (How::Lost(reason), _) => return self.fail(TaskError::lost(reason)),
+            (How::Lost(reason), _) => return self.was_lost(TaskError::lost(reason), took),
         };
         if self.started.is_none() {
             self.call.tell(|reply| reply.started());

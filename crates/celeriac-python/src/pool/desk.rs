@@ -90,7 +90,11 @@ impl Ask {
             (Asker::Ending(reply), Ok(value)) => {
                 let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
                 let conclusion = Conclusion {
-                    end: End::Failed,
+                    end: match value.get("end").and_then(Value::as_str) {
+                        Some("succeeded") => End::Succeeded,
+                        Some("retried") => End::Retried,
+                        _ => End::Failed,
+                    },
                     results: self.results,
                     busy: None,
                     told: Told {

@@ -310,8 +310,14 @@ impl Executor for PythonPool {
 }
 
 impl Runtime for PythonPool {
-    fn conclude(&self, delivery: Arc<Delivery>, error: TaskError, reply: Arc<dyn Reply>) {
-        let head = CallHead::ending(&error);
+    fn conclude(
+        &self,
+        delivery: Arc<Delivery>,
+        error: TaskError,
+        comes_again: bool,
+        reply: Arc<dyn Reply>,
+    ) {
+        let head = CallHead::ending(&error, comes_again);
         let ask = Ask::new(head, Some(delivery), Asker::Ending(reply));
         self.thread.mailbox.leave(Letter::Ask(ask));
     }

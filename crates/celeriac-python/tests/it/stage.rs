@@ -143,7 +143,7 @@ impl Stage {
         let tag = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let reply = Arc::new(Listener(tag, self.teller.clone()));
         self.pool
-            .conclude(delivery(tag, task, &json!([])), error, reply);
+            .conclude(delivery(tag, task, &json!([])), error, false, reply);
         tag
     }
 

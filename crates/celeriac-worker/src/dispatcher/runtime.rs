@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use super::Dispatcher;
 use super::outcomes::plain;
-use crate::held::{Held, Stage, call_of};
+use crate::held::{Stage, call_of};
 use crate::observer::Finish;
 use crate::reply::DeliveryReply;
 use crate::report::count;
@@ -93,7 +93,7 @@ impl Dispatcher {
         let told = conclusion.told.text.as_deref();
         match acks.after_end(conclusion.end, told, standing, Timestamp::now()) {
             Aftermath::Settle(verdict) => {
-                self.tell_conclusion(&held, &conclusion);
+                self.tell_conclusion(&held.delivery, &conclusion);
                 self.settler.store_encoded(conclusion.results);
                 self.settle(held.delivery.tag, held.acked, verdict);
             }
@@ -174,31 +174,38 @@ impl Dispatcher {
             verdict,
             acked,
         };
+        let comes_again = matches!(telling.verdict, Verdict::Requeue { .. });
         desk.telling.insert(delivery.tag, telling);
         desk.runtime
-            .conclude(delivery.clone(), error, Arc::new(reply));
+            .conclude(delivery.clone(), error, comes_again, Arc::new(reply));
     }
 
     fn on_told(&mut self, telling: Telling, conclusion: Conclusion) {
         let delivery = &telling.delivery;
-        if let Some(observer) = &self.observer {
-            observer.concluded(call_of(delivery), &conclusion);
-        }
-        self.tell(
-            delivery,
-            Some(&telling.error),
-            &telling.verdict,
-            false,
-            None,
-        );
+        let verdict = if matches!(conclusion.end, End::Succeeded | End::Retried) {
+            // It had ended before its child was lost, or was sent again because of that.
+            self.tell_conclusion(delivery, &conclusion);
+            Verdict::Ack
+        } else {
+            if let Some(observer) = &self.observer {
+                observer.concluded(call_of(delivery), &conclusion);
+            }
+            let error = Some(&telling.error);
+            self.tell(delivery, error, &telling.verdict, false, None);
+            telling.verdict
+        };
         self.settler.store_encoded(conclusion.results);
-        self.settle(delivery.tag, telling.acked, telling.verdict);
+        self.settle(delivery.tag, telling.acked, verdict);
     }
 
     fn tell_in_own_words(&mut self, telling: Telling) {
         let delivery = &telling.delivery;
         let (id, error) = (&delivery.message.headers.id, &telling.error);
         warn!(task.id = %Brief(id), error = %Brief(error), "the runtime cannot tell how this task ended");
+        if matches!(telling.verdict, Verdict::Requeue { .. }) {
+            self.tell(delivery, Some(error), &telling.verdict, false, None);
+            return self.settle(delivery.tag, telling.acked, telling.verdict);
+        }
         // No limit is left, so this is its end.
         let decided = self.decide(delivery, Err(telling.error), NonZeroU32::MIN, None);
         if let Some(result) = decided.result {
@@ -215,8 +222,8 @@ impl Dispatcher {
     }
 
     /// Counts, logs and tells the observer what the runtime said of a call that it ran.
-    fn tell_conclusion(&self, held: &Held, conclusion: &Conclusion) {
-        let call = call_of(&held.delivery);
+    fn tell_conclusion(&self, delivery: &Delivery, conclusion: &Conclusion) {
+        let call = call_of(delivery);
         let counters = &self.counters;
         let (how, counter) = match conclusion.end {
             End::Succeeded | End::Ignored => (Finish::Succeeded, &counters.succeeded),

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use celeriac_core::{
-    Broker as _, CallOptions, DeadReason, End, ErrorKind, ResultState, TaskError, Verdict, Work,
+    Broker as _, CallOptions, Conclusion, DeadReason, End, ErrorKind, ResultState, TaskError, Verdict, Work,
 };
 use celeriac_worker::Shutdown;
 
 use crate::harness::{Harness, message, message_with};
-use crate::troupe::result;
+use crate::troupe::{conclusion, result};
 
 const GIVEN_BACK: Verdict = Verdict::Requeue {
     eta: None,
@@ -166,9 +166,52 @@ async fn a_lost_child_is_told_and_acked_or_delivered_again_as_the_task_says() {
         .start()
         .await
         .fails(TaskError::lost("signal 9"));
+    let asked = harness.troupe.asked().await;
+    assert!(asked.comes_again);
+    asked.reply.concluded(Conclusion {
+        results: Vec::new(),
+        ..conclusion(&asked.delivery.message.headers.id, End::Failed)
+    });
     let settled = harness.broker.settled(tag).await;
     assert!(is_delivered_again(&settled.verdict), "{settled:?}");
-    assert!(harness.troupe.try_asked().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_child_whose_call_had_ended_after_all_is_acknowledged() {
+    for (task, end, state) in [
+        ("celery.late", End::Succeeded, "SUCCESS"),
+        ("celery.strict", End::Succeeded, "SUCCESS"),
+        ("celery.strict", End::Retried, "RETRY"),
+    ] {
+        let harness = harness().await;
+        let tag = harness.push(task, 1)[0];
+        harness
+            .stage
+            .start()
+            .await
+            .fails(TaskError::lost("signal 9"));
+        harness.troupe.asked().await.tell_that(end);
+        assert_eq!(harness.broker.settled(tag).await.verdict, Verdict::Ack);
+        assert_eq!(stored(&harness), [(state.to_owned(), 0)]);
+        let report = harness.worker.report();
+        assert_eq!((report.failed, report.given_back), (0, 0), "{task} {end:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_child_that_the_runtime_cannot_tell_of_is_delivered_again_all_the_same() {
+    let harness = harness().await;
+    let tag = harness.push("celery.strict", 1)[0];
+    harness
+        .stage
+        .start()
+        .await
+        .fails(TaskError::lost("signal 9"));
+    let asked = harness.troupe.asked().await;
+    asked.fail(TaskError::new(ErrorKind::Failed, "no service"));
+    let settled = harness.broker.settled(tag).await;
+    assert!(is_delivered_again(&settled.verdict), "{settled:?}");
+    assert!(settled.result.is_none() && stored(&harness).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +284,7 @@ async fn what_is_not_to_start_is_told_and_settled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_limit_is_told_or_the_call_delivered_again() {
+async fn a_time_limit_is_told_even_if_the_call_is_delivered_again() {
     let harness = harness().await;
     let over = || TaskError::new(ErrorKind::TimeLimit, "1 s");
     let tag = harness.push("celery.late", 1)[0];
@@ -251,8 +294,11 @@ async fn a_time_limit_is_told_or_the_call_delivered_again() {
 
     let tag = harness.push("celery.strict", 1)[0];
     harness.stage.start().await.fails(over());
+    harness.troupe.asked().await.tell();
     let settled = harness.broker.settled(tag).await;
     assert!(is_delivered_again(&settled.verdict), "{settled:?}");
+    let failed = ("FAILURE".to_owned(), 1);
+    assert_eq!(stored(&harness).last(), Some(&failed));
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,9 @@ pub(crate) struct Troupe {
 pub(crate) struct Asked {
     pub(crate) delivery: Arc<Delivery>,
     pub(crate) error: TaskError,
-    reply: Arc<dyn Reply>,
+    /// Whether the delivery comes again afterwards.
+    pub(crate) comes_again: bool,
+    pub(crate) reply: Arc<dyn Reply>,
 }
 
 impl std::fmt::Debug for Asked {
@@ -111,9 +113,14 @@ impl Playing {
 impl Asked {
     /// The runtime tells it.
     pub(crate) fn tell(self) {
+        self.tell_that(End::Failed);
+    }
+
+    /// The runtime tells that it ended otherwise.
+    pub(crate) fn tell_that(self, end: End) {
         let conclusion = Conclusion {
             busy: None,
-            ..conclusion(&self.delivery.message.headers.id, End::Failed)
+            ..conclusion(&self.delivery.message.headers.id, end)
         };
         self.reply.concluded(conclusion);
     }
@@ -143,10 +150,17 @@ impl Executor for Troupe {
 }
 
 impl Runtime for Troupe {
-    fn conclude(&self, delivery: Arc<Delivery>, error: TaskError, reply: Arc<dyn Reply>) {
+    fn conclude(
+        &self,
+        delivery: Arc<Delivery>,
+        error: TaskError,
+        comes_again: bool,
+        reply: Arc<dyn Reply>,
+    ) {
         self.asked.lock().unwrap().push_back(Asked {
             delivery,
             error,
+            comes_again,
             reply,
         });
         self.asks.notify_one();

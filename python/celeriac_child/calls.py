@@ -96,6 +96,7 @@ class Calls:
             return self._undecodable(error, head, body)
         request["args"] = args
         request["kwargs"] = kwargs
+        _fill(request)
         if embed:
             request.update(embed)
         return request
@@ -238,6 +239,17 @@ class Calls:
             "make it `async def` and await there, or run it with asyncio.run",
             name,
         )
+
+
+def _fill(request: Dict[str, Any]) -> None:
+    """Puts back the headers that brokers leave out because they say nothing."""
+    if request.get("timelimit") is None:
+        request["timelimit"] = [None, None]
+    request.setdefault("stamps", {})
+    if not request["args"]:
+        request.setdefault("argsrepr", "()")
+    if not request["kwargs"]:
+        request.setdefault("kwargsrepr", "{}")
 
 
 def decoded(body: bytes, head: Dict[str, Any], accept: Any) -> Any:

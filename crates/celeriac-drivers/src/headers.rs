@@ -27,6 +27,7 @@ pub(crate) fn decode(
         priority,
         reply_to: None,
         correlation_id: None,
+        exchange: None,
         body: Payload {
             content_type,
             bytes: body.into(),

@@ -38,7 +38,7 @@ enum Correlation<'a> {
 
 #[derive(Debug, Serialize)]
 struct DeliveryInfo<'a> {
-    exchange: &'static str,
+    exchange: &'a str,
     routing_key: &'a str,
     priority: u8,
     redelivered: bool,
@@ -48,6 +48,10 @@ impl<'a> RunHead<'a> {
     pub(crate) fn of(delivery: &'a Delivery) -> Self {
         let message = &delivery.message;
         let headers = &message.headers;
+        let (exchange, routing_key) = match &message.exchange {
+            Some(by) => (&*by.exchange, &*by.routing_key),
+            None => ("", delivery.queue.as_str()),
+        };
         Self {
             task: &headers.task,
             id: &headers.id,
@@ -61,8 +65,8 @@ impl<'a> RunHead<'a> {
                 priority: message.priority,
             },
             delivery_info: DeliveryInfo {
-                exchange: "",
-                routing_key: delivery.queue.as_str(),
+                exchange,
+                routing_key,
                 priority: message.priority,
                 redelivered: delivery.deliveries > 1,
             },
@@ -160,7 +164,7 @@ mod tests {
     use std::time::Duration;
 
     use celeriac_core::task::encode_body;
-    use celeriac_core::{CallOptions, ContentType, Message, QueueName, TaskOptions};
+    use celeriac_core::{CallOptions, ContentType, ExchangeKey, Message, QueueName, TaskOptions};
     use jiff::Timestamp;
 
     fn delivery() -> Delivery {
@@ -201,6 +205,16 @@ mod tests {
         assert_eq!(head["headers"].get("compression"), None);
         assert_eq!(head["properties"]["correlation_id"], "an-id");
         assert_eq!(head["delivery_info"]["redelivered"], true);
+        assert_eq!(head["delivery_info"]["exchange"], "");
+        assert_eq!(head["delivery_info"]["routing_key"], "celery");
+        let mut by_exchange = delivery();
+        by_exchange.message.exchange = Some(Box::new(ExchangeKey {
+            exchange: "world".to_owned(),
+            routing_key: "news.sports".to_owned(),
+        }));
+        let info = &read(|out| write_run(&by_exchange, out))["delivery_info"];
+        assert_eq!(info["exchange"], "world");
+        assert_eq!(info["routing_key"], "news.sports");
         assert_eq!(head["delivery_info"]["priority"], 3);
         assert_eq!(head["content_type"], "application/json");
         assert_eq!(head["content_encoding"], "utf-8");

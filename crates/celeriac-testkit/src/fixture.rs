@@ -159,6 +159,7 @@ pub fn message(id: TaskId, task: &str, number: usize, priority: u8) -> Message {
         priority,
         reply_to: None,
         correlation_id: None,
+        exchange: None,
         body,
     }
 }

@@ -191,6 +191,7 @@ impl Properties {
             headers,
             priority: self.priority.unwrap_or(0),
             reply_to: self.reply_to,
+            exchange: None,
             body,
         }
     }

@@ -5,9 +5,10 @@ mod read;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::destination::ExchangeKey;
 use crate::executor::Limits;
 use crate::id::TaskId;
 use crate::payload::Payload;
@@ -37,6 +38,7 @@ pub struct Headers {
     /// Retries so far.
     pub retries: u32,
     /// Hard and soft time limit in seconds.
+    #[serde(serialize_with = "write_limits")]
     pub timelimit: Option<(Option<f64>, Option<f64>)>,
     /// The first call of its workflow.
     pub root_id: Option<TaskId>,
@@ -62,6 +64,9 @@ pub struct Message {
     pub reply_to: Option<String>,
     /// What its sender knows the answer by; the task id if `None`.
     pub correlation_id: Option<String>,
+    /// The exchange that it came through, and under which key, if it was not sent straight to its queue
+    /// and the driver knows.
+    pub exchange: Option<Box<ExchangeKey>>,
     /// The encoded arguments, in Celery's shape `[args, kwargs, embed]`.
     pub body: Payload,
 }
@@ -116,6 +121,7 @@ impl Message {
             priority: options.priority.unwrap_or(task_options.priority).min(9),
             reply_to: None,
             correlation_id: None,
+            exchange: None,
             body,
         }
     }
@@ -150,6 +156,20 @@ impl Message {
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.headers.expires.is_some_and(|expires| expires <= now)
     }
+}
+
+/// Writes time limits as Python would: whole seconds as whole numbers.
+fn write_limits<S: Serializer>(
+    limits: &Option<(Option<f64>, Option<f64>)>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let value = |limit: Option<f64>| match limit {
+        #[allow(clippy::cast_possible_truncation, reason = "only if it loses nothing")]
+        Some(limit) if limit.fract() == 0.0 && limit.abs() < 1e15 => Value::from(limit as i64),
+        limit => Value::from(limit),
+    };
+    let limits = limits.map(|(hard, soft)| (value(hard), value(soft)));
+    limits.serialize(serializer)
 }
 
 /// `delay` after `now`; the end of time if that is too far.

@@ -272,6 +272,7 @@ mod tests {
         let dead = read(&Incoming {
             tag: 1,
             redelivered: false,
+            exchange: None,
             properties: buried.properties,
             body: buried.body,
         });

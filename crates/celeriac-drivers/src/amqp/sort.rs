@@ -67,7 +67,10 @@ pub(crate) fn sort(
     let uncounted = incoming.redelivered && !way.counts_itself();
     let before = way.before(incoming.redelivered);
     let message = match message {
-        Ok(message) => message,
+        Ok(message) => Message {
+            exchange: incoming.exchange.clone(),
+            ..message
+        },
         Err(reason) => return Sorted::Dead(DeadReason::Malformed, reason, before + 1, None),
     };
     if before >= rules.most_deliveries.get() {
@@ -108,6 +111,7 @@ mod tests {
         Incoming {
             tag: 1,
             redelivered,
+            exchange: None,
             properties: codec::with_count(&letter.properties, count).unwrap(),
             body: letter.body,
         }
@@ -186,6 +190,7 @@ mod tests {
         let large = Incoming {
             tag: 1,
             redelivered: false,
+            exchange: None,
             properties: letter.properties,
             body: letter.body,
         };

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::io::Write as _;
 
 use bytes::Bytes;
-use celeriac_core::{Headers, Message, Payload, TaskId, moment};
+use celeriac_core::{ExchangeKey, Headers, Message, Payload, TaskId, moment};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -80,11 +80,19 @@ impl Incoming {
     ///
     /// [`IncomingError`]; see [`IncomingError::is_over_inflated_limit`].
     pub fn read_within(bytes: &[u8], limit_bytes: usize) -> Result<Self, IncomingError> {
-        match serde_json::from_slice::<Direct<'_>>(bytes) {
-            Ok(direct) => direct.into_incoming(limit_bytes),
+        let mut incoming = match serde_json::from_slice::<Direct<'_>>(bytes) {
+            Ok(direct) => direct.into_incoming(limit_bytes)?,
             // Protocol 1, or what is malformed: the way through all steps says which.
-            Err(_) => Self::read_by_steps(bytes, limit_bytes),
+            Err(_) => Self::read_by_steps(bytes, limit_bytes)?,
+        };
+        let route = &incoming.route;
+        if !route.exchange.is_empty() {
+            incoming.message.exchange = Some(Box::new(ExchangeKey {
+                exchange: route.exchange.clone(),
+                routing_key: route.routing_key.clone(),
+            }));
         }
+        Ok(incoming)
     }
 
     fn read_by_steps(bytes: &[u8], limit_bytes: usize) -> Result<Self, IncomingError> {
@@ -307,6 +315,7 @@ impl Direct<'_> {
                 headers,
                 priority: properties.priority.unwrap_or(0),
                 reply_to: properties.reply_to,
+                exchange: None,
                 body: Payload {
                     content_type,
                     bytes: Bytes::from(body),
@@ -383,7 +392,9 @@ mod tests {
     #[test]
     fn it_reads_what_the_steps_read() {
         let bytes = written(&message());
-        let directly = Incoming::read(&bytes).unwrap();
+        let mut directly = Incoming::read(&bytes).unwrap();
+        let by = directly.message.exchange.take().unwrap();
+        assert_eq!((&*by.exchange, &*by.routing_key), ("e", "k"));
         assert_eq!(
             directly,
             Incoming::read_by_steps(&bytes, usize::MAX).unwrap()

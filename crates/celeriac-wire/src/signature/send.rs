@@ -93,6 +93,7 @@ impl Signature {
                 priority: options.read::<u8>("priority")?.unwrap_or(0).min(9),
                 reply_to: options.text("reply_to")?.map(ToOwned::to_owned),
                 correlation_id: None,
+                exchange: None,
                 body: self.body(content_type)?,
             },
             target: Target {

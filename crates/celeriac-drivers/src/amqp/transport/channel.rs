@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use celeriac_core::ExchangeKey;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -62,6 +63,8 @@ pub(crate) struct Counts {
 pub(crate) struct Incoming {
     pub(crate) tag: u64,
     pub(crate) redelivered: bool,
+    /// The exchange that it came through, if that has a name.
+    pub(crate) exchange: Option<Box<ExchangeKey>>,
     pub(crate) properties: Properties,
     pub(crate) body: Bytes,
 }

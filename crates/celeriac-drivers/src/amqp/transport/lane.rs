@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
+use celeriac_core::ExchangeKey;
 use tokio::sync::{mpsc, oneshot};
 
 use super::confirms::Confirms;
@@ -36,7 +37,13 @@ pub(super) struct Lane {
 /// Where a message goes of which parts are still to come.
 #[derive(Debug)]
 enum Target {
-    Consumer(mpsc::UnboundedSender<Arrival>, u64, bool),
+    Consumer {
+        tell: mpsc::UnboundedSender<Arrival>,
+        tag: u64,
+        redelivered: bool,
+        /// The exchange that it came through, if that has a name.
+        exchange: Option<Box<ExchangeKey>>,
+    },
     /// Back to who published it to this exchange under this routing key.
     Sender([Box<[u8]>; 2]),
     /// Nobody is there any more who would take it.
@@ -123,10 +130,26 @@ impl Lane {
     }
 
     /// A message for a consumer begins.
-    pub(super) fn deliver(&mut self, consumer: &[u8], tag: u64, redelivered: bool) {
+    pub(super) fn deliver(
+        &mut self,
+        consumer: &[u8],
+        tag: u64,
+        redelivered: bool,
+        [exchange, routing_key]: [&[u8]; 2],
+    ) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let by_exchange = (!exchange.is_empty()).then(|| ExchangeKey {
+            exchange: text(exchange),
+            routing_key: text(routing_key),
+        });
         let consumer = self.consumers.get(consumer).cloned();
         self.begin(match consumer {
-            Some(tell) => Target::Consumer(tell, tag, redelivered),
+            Some(tell) => Target::Consumer {
+                tell,
+                tag,
+                redelivered,
+                exchange: by_exchange.map(Box::new),
+            },
             None => Target::Nobody,
         });
     }
@@ -186,11 +209,17 @@ impl Lane {
         let (properties, _) = content.header?;
         let body: Bytes = content.body.freeze();
         match content.target {
-            Target::Consumer(tell, tag, redelivered) => {
+            Target::Consumer {
+                tell,
+                tag,
+                redelivered,
+                exchange,
+            } => {
                 // A consumer that was dropped leaves what it got to the end of its channel.
                 let _ = tell.send(Ok(Incoming {
                     tag,
                     redelivered,
+                    exchange,
                     properties,
                     body,
                 }));

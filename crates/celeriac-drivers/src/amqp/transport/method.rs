@@ -67,6 +67,8 @@ pub(super) enum Heard<'a> {
         consumer: &'a [u8],
         tag: u64,
         redelivered: bool,
+        exchange: &'a [u8],
+        routing_key: &'a [u8],
     },
     /// A message of ours that no queue took; it follows itself.
     Return {
@@ -112,6 +114,8 @@ pub(super) fn read(payload: &[u8]) -> Option<Heard<'_>> {
             consumer: reader.short()?,
             tag: reader.u64()?,
             redelivered: reader.u8()? & 1 != 0,
+            exchange: reader.short()?,
+            routing_key: reader.short()?,
         },
         id::RETURN => {
             // Code and words.
@@ -208,12 +212,14 @@ mod tests {
         put_short(&mut payload, "me");
         payload.extend(7_u64.to_be_bytes());
         payload.push(1);
-        put_short(&mut payload, "");
+        put_short(&mut payload, "world");
         put_short(&mut payload, "jobs");
         let heard = Heard::Deliver {
             consumer: b"me",
             tag: 7,
             redelivered: true,
+            exchange: b"world",
+            routing_key: b"jobs",
         };
         assert_eq!(read(&payload), Some(heard));
         assert_eq!(read(&payload[..8]), None);

@@ -158,7 +158,9 @@ impl Switchboard {
                 consumer,
                 tag,
                 redelivered,
-            } => lane.deliver(consumer, tag, redelivered),
+                exchange,
+                routing_key,
+            } => lane.deliver(consumer, tag, redelivered, [exchange, routing_key]),
             Heard::Return {
                 exchange,
                 routing_key,

@@ -103,11 +103,17 @@ class Service:
 
     def on_timeout(self, head: Dict[str, Any], body: bytes) -> Any:
         """It took longer than its hard limit."""
+        import celery
+        from billiard.exceptions import TimeLimitExceeded
+
         request, message = self._request(head["run"], body)
         limit = head["limit"]
         if isinstance(limit, float) and limit.is_integer():
             limit = int(limit)
         request.on_timeout(False, limit)
+        if celery.VERSION < (5, 7):
+            # Its main process hears of the same end once more, and then tells the app's handlers.
+            _tell_of_failure(request, TimeLimitExceeded(limit))
         return message.settled()
 
     def on_lost(self, head: Dict[str, Any], body: bytes) -> Any:
@@ -248,6 +254,25 @@ def _message_class() -> Any:
             return {"settled": self.notes[0] if self.notes else None}
 
     return Noted
+
+
+def _tell_of_failure(request: Any, error: Exception) -> None:
+    from billiard.einfo import ExceptionInfo
+    from celery import signals
+
+    try:
+        raise error
+    except Exception:
+        info = ExceptionInfo()
+    signals.task_failure.send(
+        sender=request.task,
+        task_id=request.id,
+        exception=error,
+        args=request.args,
+        kwargs=request.kwargs,
+        traceback=info.traceback,
+        einfo=info,
+    )
 
 
 def _noted(request: Any, name: str, note: Callable[[], None]) -> None:

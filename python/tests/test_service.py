@@ -109,11 +109,17 @@ class Service(unittest.TestCase):
     def test_lost_even_if_the_task_would_run_again(self):
         reason = "Worker exited prematurely: signal 9 (SIGKILL) Job: 7."
         for task in ("proj.add", "proj.late"):
-            answer, stored, said = self.call("lost", run(task, id="e"), reason=reason)
-            self.assertIn("ok", answer)
+            answer, stored, said = self.call("lost", run(task, id="e"), reason=reason, comes_again=False)
+            self.assertEqual(answer["ok"]["end"], "failed")
             expected = {"exc_type": "WorkerLostError", "exc_message": [reason], "exc_module": "billiard.exceptions"}
             self.assertEqual(stored[0][1]["result"], expected)
             self.assertIn("signal task_failure", said)
+
+    def test_lost_and_delivered_again(self):
+        answer, stored, said = self.call("lost", run("proj.late", id="e"), reason="signal 9", comes_again=True)
+        self.assertEqual(answer, {"ok": {"settled": "requeue", "end": "failed"}})
+        self.assertEqual(stored, [])
+        self.assertNotIn("signal task_failure", said)
 
     def test_unknown(self):
         answer, stored, said = self.call("unknown", run("proj.nope", 1, id="f"))

@@ -234,6 +234,8 @@ pub struct LogReport {
     pub format: Option<String>,
     /// `worker_task_log_format`.
     pub task_format: Option<String>,
+    /// `worker_log_datefmt`: how times look, as `strftime` has it.
+    pub datefmt: Option<String>,
     /// The least that is logged: `INFO`, or Python's number of it.
     pub level: Value,
     /// Whether the worker may write Celery's lines itself.

@@ -82,6 +82,15 @@ pub enum StartError {
         /// How the last one ended.
         cause: String,
     },
+    /// The fork server has died so often in a row that it is not started again.
+    #[error("the process that has imported the app died {times} times in a row")]
+    KeepsDying {
+        /// How often.
+        times: u32,
+        /// How the last one ended.
+        #[source]
+        last: Box<StartError>,
+    },
     /// The system refused a process, a thread or a descriptor.
     #[error("Python cannot be started")]
     System(#[source] Arc<io::Error>),
@@ -95,6 +104,7 @@ pub struct PythonApp {
     thread: PoolThread,
     report: AppReport,
     started: watch::Receiver<Option<Result<(), StartError>>>,
+    failed: watch::Receiver<Option<StartError>>,
     emptied: watch::Receiver<bool>,
 }
 
@@ -151,9 +161,11 @@ impl PythonApp {
         let news = News {
             imported: Mutex::new(Some(imported)),
             started: watch::Sender::new(None),
+            failed: watch::Sender::new(None),
             emptied: watch::Sender::new(false),
         };
         let (started, emptied) = (news.started.subscribe(), news.emptied.subscribe());
+        let failed = news.failed.subscribe();
         let reactor_mailbox = mailbox.clone();
         // The fork server dies with the thread that started it, so that thread has to be the reactor.
         let thread = std::thread::Builder::new()
@@ -168,6 +180,7 @@ impl PythonApp {
                 thread,
                 report: report?,
                 started,
+                failed,
                 emptied,
             }),
             Err(_) => Err(io::Error::other("the pool's thread panicked").into()),
@@ -187,6 +200,7 @@ impl PythonApp {
             slots_each: slots,
             tells_received: settings.tells_received,
             started: self.started,
+            failed: self.failed,
             emptied: self.emptied,
             thread: self.thread,
         };
@@ -205,6 +219,7 @@ pub struct PythonPool {
     slots_each: NonZeroUsize,
     tells_received: bool,
     started: watch::Receiver<Option<Result<(), StartError>>>,
+    failed: watch::Receiver<Option<StartError>>,
     emptied: watch::Receiver<bool>,
 }
 
@@ -220,6 +235,18 @@ impl PythonPool {
             Ok(result) => result.clone().unwrap_or(Ok(())),
             Err(_) => Err(io::Error::other("the pool has ended").into()),
         }
+    }
+
+    /// Waits until the pool, after it was ready, has ended because its fork server keeps dying: what it
+    /// held is answered, and what comes is refused. Waits for ever if the pool ends otherwise. Cancel safe.
+    pub async fn failed(&self) -> StartError {
+        let mut failed = self.failed.clone();
+        if let Ok(error) = failed.wait_for(Option::is_some).await
+            && let Some(error) = &*error
+        {
+            return error.clone();
+        }
+        std::future::pending().await
     }
 
     /// Sends the signals of Celery's main process at an event of its life: `ready`, `shutting_down` or
@@ -379,6 +406,7 @@ impl fmt::Debug for PoolThread {
 struct News {
     imported: Mutex<Option<oneshot::Sender<Result<AppReport, StartError>>>>,
     started: watch::Sender<Option<Result<(), StartError>>>,
+    failed: watch::Sender<Option<StartError>>,
     emptied: watch::Sender<bool>,
 }
 
@@ -406,6 +434,11 @@ impl News {
         }
         self.started.send_replace(Some(result));
         true
+    }
+
+    /// The pool was ready once, and cannot go on.
+    fn failed(&self, error: StartError) {
+        self.failed.send_replace(Some(error));
     }
 
     /// No child is left, and none will be.

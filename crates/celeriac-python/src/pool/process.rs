@@ -35,6 +35,8 @@ pub(super) struct Process {
     /// Why we end it, if we do.
     pub(super) doom: Option<Doom>,
     kill_at: Option<Instant>,
+    /// Whether the group that it leads was asked to end with it.
+    asked_group: bool,
     leave_by: Option<Instant>,
     died_at: Option<Instant>,
     /// An exit code, or a signal below zero.
@@ -70,6 +72,7 @@ impl Process {
             greeted: false,
             doom: None,
             kill_at: None,
+            asked_group: false,
             leave_by: None,
             died_at: None,
             status: None,
@@ -123,22 +126,31 @@ impl Process {
     pub(super) fn kill(&mut self, doom: Doom) {
         self.doom.get_or_insert(doom);
         self.kill_at = None;
-        if let Some(handle) = &self.handle
-            && self.died_at.is_none()
-        {
-            // Until it is reaped, which is reported, its number is nobody else's.
-            if getpgid(Some(handle.pid)) == Ok(handle.pid) {
-                let _ = kill_process_group(handle.pid, Signal::KILL);
-            }
-        }
+        self.signal_group(Signal::KILL);
         self.signal(Signal::KILL);
     }
 
-    /// Asks it to end, and kills it soon after.
+    /// Asks it and its group to end, and kills them soon after.
     pub(super) fn terminate(&mut self, doom: Doom, now: Instant) {
         self.doom.get_or_insert(doom);
-        self.signal(Signal::TERM);
+        self.asked_group = self.signal_group(Signal::TERM);
+        if !self.asked_group {
+            self.signal(Signal::TERM);
+        }
         self.kill_at.get_or_insert(now + TERM_GRACE);
+    }
+
+    /// Sends a signal to the process group that it leads, if it lives and leads one.
+    fn signal_group(&self, signal: Signal) -> bool {
+        // Until it is reaped, which is reported, its number is nobody else's.
+        match &self.handle {
+            Some(handle)
+                if self.died_at.is_none() && getpgid(Some(handle.pid)) == Ok(handle.pid) =>
+            {
+                kill_process_group(handle.pid, signal).is_ok()
+            }
+            _ => false,
+        }
     }
 
     /// It has nothing left to do but leave.
@@ -148,6 +160,14 @@ impl Process {
 
     /// Its pidfd is readable.
     pub(super) fn has_died(&mut self, now: Instant) {
+        if self.died_at.is_none()
+            && self.asked_group
+            && let Some(handle) = &self.handle
+        {
+            // What it has started may not have ended when it was asked to. While any of them lives, the
+            // number of the group is nobody else's.
+            let _ = kill_process_group(handle.pid, Signal::KILL);
+        }
         self.died_at.get_or_insert(now);
     }
 

@@ -7,7 +7,7 @@ use celeriac_core::runtime::End;
 use celeriac_core::{Limits, TaskError};
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, lives};
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -91,4 +91,26 @@ async fn a_call_that_is_terminated_gets_the_signal() {
     assert_eq!((tag, error.kind()), (running, ErrorKind::Cancelled));
     assert_eq!(error.as_raised().unwrap().arguments, ["SIGTERM"]);
     assert_eq!(stage.value(json!(["echo", 1])).await, 1);
+}
+
+#[tokio::test]
+async fn a_hard_limit_ends_what_the_task_has_started_though_it_ignores_the_request() {
+    let mut stage = Stage::new(1).await;
+    let path = |name: &str| stage.folder.path().join(name).to_str().unwrap().to_owned();
+    let (draft, path) = (path("draft"), path("pid"));
+    let limits = Limits {
+        soft: None,
+        hard: Some(Duration::from_secs(1)),
+    };
+    let (tag, _) = stage.call_with(json!(["family", draft, path]), limits);
+    stage.started(tag).await;
+    assert!(stage.ended().await.1.is_err());
+    // Another child runs this one, so the first has been buried.
+    stage.value(json!(["pid"])).await;
+    let pid = std::fs::read_to_string(path).unwrap().parse().unwrap();
+    let begun = std::time::Instant::now();
+    while lives(pid) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it lives on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -65,3 +65,42 @@ async fn a_fork_server_that_dies_costs_what_runs_and_is_started_again() {
     assert_eq!(std::fs::read_to_string(&log).unwrap().lines().count(), 2);
     assert_eq!(stage.value(json!(["echo", 1])).await, 1);
 }
+
+#[tokio::test]
+async fn a_fork_server_that_keeps_dying_ends_the_pool_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let options = json!({"log": log, "die_again": true});
+    let mut stage = Stage::with(PoolSettings::prefork(count(1)), options).await;
+    let imports = std::fs::read_to_string(&log).unwrap();
+    let pid = imports.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    let waits = {
+        let gate = stage.gate("gate");
+        let waits = stage.call(json!(["gate", gate.path()]));
+        stage.started(waits).await;
+        waits
+    };
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    assert_eq!(stage.ended().await.0, waits);
+    let unbegun = stage.call(json!(["ignore"]));
+    match stage.pool.failed().await {
+        StartError::KeepsDying { times, last } => {
+            assert!(times > 2, "{times}");
+            assert!(last.to_string().contains("exit status: 3"), "{last}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let (tag, error) = stage.ended().await;
+    assert_eq!(
+        (tag, error.unwrap_err().kind()),
+        (unbegun, ErrorKind::Shutdown)
+    );
+    let refused = stage.call(json!(["ignore"]));
+    let (tag, error) = stage.ended().await;
+    assert_eq!(
+        (tag, error.unwrap_err().kind()),
+        (refused, ErrorKind::Shutdown)
+    );
+    let imports = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(imports.lines().count(), 8);
+}

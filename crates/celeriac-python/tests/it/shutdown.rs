@@ -58,6 +58,8 @@ async fn a_shutdown_that_cancels_gives_back_what_has_not_begun() {
     let shutdown = async {
         shutdown.await;
     };
+    // Who is asked afterwards answers when it has been heard.
+    stage.pool.control("echo", json!(1)).await.unwrap();
     gate.open();
     shutdown.await;
     let mut refused = 0;
@@ -72,7 +74,8 @@ async fn a_shutdown_that_cancels_gives_back_what_has_not_begun() {
         }
     }
     assert_eq!(refused, 50);
-    assert_eq!(processes(), 1);
+    // The fork server, and the service that was asked.
+    assert_eq!(processes(), 2);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use celeriac_core::{
-    Broker as _, CallOptions, Conclusion, DeadReason, End, ErrorKind, ResultState, TaskError, Verdict, Work,
+    Broker as _, CallOptions, Conclusion, DeadReason, End, ErrorKind, ResultState, TaskError,
+    Verdict, Work,
 };
 use celeriac_worker::Shutdown;
 

@@ -9,8 +9,15 @@ use crate::pool::process::Process;
 use crate::pool::{PoolSettings, StartError};
 use crate::server::{Failure, Notice, Recipe, Role, Server};
 
-/// The first wait before the fork server is started again, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// The first wait before the fork server is started again; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// So many deaths in a row end the pool: a minute, with the time that imports take, in which somebody
+/// who deploys an app may have its files away.
+const MOST_DEATHS: u32 = 8;
+
+/// A fork server that has lived so long was sound: what died before it does not count any more.
+const SOUND: Duration = Duration::from_secs(60);
 
 /// How far the fork server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +33,10 @@ pub(super) struct Launch {
     server: Option<Server>,
     phase: Phase,
     failure: Option<Failure>,
-    pause: Duration,
+    /// When it was started, if it was.
+    started_at: Option<Instant>,
+    /// How many have died in a row.
+    deaths: u32,
     start_at: Option<Instant>,
     /// Whether it waits for room to write.
     crowded: bool,
@@ -42,7 +52,8 @@ impl Launch {
             server: None,
             phase: Phase::Importing,
             failure: None,
-            pause: PAUSE.0,
+            started_at: None,
+            deaths: 0,
             start_at: None,
             crowded: false,
             number: 0,
@@ -118,6 +129,7 @@ impl Reactor {
             Ok(server) => {
                 launch.phase = Phase::Importing;
                 launch.crowded = false;
+                launch.started_at = Some(now);
                 launch.server = Some(server);
             }
             Err(error) => self.server_failed(&error.into(), now),
@@ -172,10 +184,7 @@ impl Reactor {
                     self.launch.prepare(settings);
                 }
             }
-            Notice::Prepared {} => {
-                self.launch.phase = Phase::Ready;
-                self.launch.pause = PAUSE.0;
-            }
+            Notice::Prepared {} => self.launch.phase = Phase::Ready,
             Notice::Failed(failure) => self.launch.failure = Some(failure),
             Notice::Forked { number, pid } => self.on_forked(number, pid),
             Notice::Exited { number, status } => {
@@ -226,19 +235,29 @@ impl Reactor {
         self.server_failed(&error, now);
     }
 
-    /// Tells whoever waits for the start, or tries again if the pool has run before.
+    /// Tells whoever waits for the start, or tries again if the pool has run before, though not for ever.
     fn server_failed(&mut self, error: &StartError, now: Instant) {
         if self.news.started(Err(error.clone())) {
             self.killed = true;
             return;
         }
-        let retry_in = self.launch.pause;
+        let launch = &mut self.launch;
+        let was_sound = launch.started_at.take().is_some_and(|at| now >= at + SOUND);
+        launch.deaths = if was_sound { 1 } else { launch.deaths + 1 };
+        if launch.deaths >= MOST_DEATHS {
+            self.news.failed(StartError::KeepsDying {
+                times: launch.deaths,
+                last: Box::new(error.clone()),
+            });
+            self.killed = true;
+            return;
+        }
+        let retry_in = PAUSE * 2_u32.saturating_pow(launch.deaths - 1);
         tracing::error!(
             error = error as &dyn Error,
             ?retry_in,
             "the fork server ended and is started again"
         );
         self.launch.start_at = Some(now + retry_in);
-        self.launch.pause = (retry_in * 2).min(PAUSE.1);
     }
 }

@@ -36,9 +36,9 @@ def load(wanted: Dict[str, Any]) -> Tuple[Any, Any]:
     except Failed:
         raise
     except ImportError as error:
-        raise errors.of_import(error, wanted.get("app") or "the app") from error
+        raise parts.of_broker(app, error) or errors.of_import(error, wanted.get("app") or "the app") from error
     except Exception as error:
-        raise of_settings(error) from error
+        raise parts.of_broker(app, error) or of_settings(error) from error
     parts.refuse_replaced(app, worker)
     return app, worker
 
@@ -129,6 +129,7 @@ def _set_up(app: Any, wanted: Dict[str, Any]) -> Any:
         def __reduce__(self) -> Any:
             return (str, ("worker",))
 
+    _mask(app, wanted)
     Stand.app = app
     Stand.Blueprint = Blueprint
     Stand.__name__ = Stand.__qualname__ = "Worker"
@@ -137,6 +138,15 @@ def _set_up(app: Any, wanted: Dict[str, Any]) -> Any:
     worker = Stand(hostname=wanted.get("node"), **_options(app, wanted))
     _started(app, worker)
     return worker
+
+
+def _mask(app: Any, wanted: Dict[str, Any]) -> None:
+    mask = app.conf.get("worker_umask")
+    if mask is None or (wanted.get("options") or {}).get("umask") is not None:
+        return
+    if isinstance(mask, str):
+        mask = int(mask, 8 if mask.startswith("0") else 10)
+    os.umask(mask)
 
 
 def _options(app: Any, wanted: Dict[str, Any]) -> Dict[str, Any]:
@@ -151,6 +161,7 @@ def _options(app: Any, wanted: Dict[str, Any]) -> Dict[str, Any]:
     if wanted.get("colour") is not None:
         options["no_color"] = not wanted["colour"]
     options.setdefault("loglevel", "WARNING")
+    options.setdefault("logfile", app.conf.get("worker_logfile"))
     if options.get("disable_prefetch") is not None:
         app.conf.worker_disable_prefetch = options.pop("disable_prefetch")
     return {name: value for name, value in options.items() if value is not None}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, List
+from typing import Any, List, Optional
 
 from .errors import Failed
+
+#: The brokers that the worker may have a driver of, by the schemes of their URLs.
+_SPOKEN = ("", "redis", "rediss", "sentinel", "amqp", "amqps", "pyamqp", "librabbitmq", "py-amqp")
 
 
 def refuse_replaced(app: Any, worker: Any) -> None:
@@ -17,6 +20,20 @@ def refuse_replaced(app: Any, worker: Any) -> None:
     if found:
         advice = "celeriac has a worker of its own, so it cannot run this app: " + "; ".join(found)
         raise Failed("refused", advice)
+
+
+def of_broker(app: Any, error: Exception) -> Optional[Failed]:
+    """The reason that stands behind an error of a broker that Python has no client of, and we no driver."""
+    url = app.conf.get("broker_read_url") or app.conf.get("broker_url") or ""
+    url = url[0] if isinstance(url, (list, tuple)) and url else url
+    scheme = str(url).partition(":")[0].partition("+")[0]
+    if scheme in _SPOKEN or "://" not in str(url):
+        return None
+    advice = (
+        f"the app's broker is `{scheme}:`, which this worker does not speak: "
+        "use Redis or RabbitMQ, or run this app with `celery worker` as before"
+    )
+    return Failed("refused", advice, error)
 
 
 def warnings(app: Any) -> List[str]:
@@ -85,4 +102,6 @@ def _path(thing: Any) -> str:
     if isinstance(thing, str):
         return thing.replace(":", ".")
     owner = thing if hasattr(thing, "__qualname__") else type(thing)
-    return f"{owner.__module__}.{owner.__qualname__}"
+    module, name = owner.__module__, owner.__qualname__
+    # Celery has the module in the names of its steps.
+    return name if name.startswith(f"{module}.") else f"{module}.{name}"

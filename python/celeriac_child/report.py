@@ -12,6 +12,9 @@ from . import logs, loops, parts
 #: Settings whose values are programs or plans; who needs them has them in Python.
 _LEFT_OUT = {"beat_schedule", "task_routes", "task_annotations", "task_queues", "security_key_password"}
 
+#: Settings of the process, which are in no list of Celery's; they stand in for flags of the same names.
+OF_THE_PROCESS = ("worker_logfile", "worker_pidfile", "worker_uid", "worker_gid", "worker_umask", "worker_executable")
+
 #: What the key of a result begins with.
 _RESULT_KEY = "celery-task-meta-"
 
@@ -228,7 +231,7 @@ def _settings(app: Any, worker: Any) -> Dict[str, Any]:
 
     conf = app.conf
     found = {}
-    for key in DEFAULTS:
+    for key in (*DEFAULTS, *OF_THE_PROCESS):
         if key in _LEFT_OUT:
             continue
         try:
@@ -296,6 +299,7 @@ def _unknown(app: Any) -> List[str]:
     except Exception:
         return []
     old = {key for key in given if key.isupper()}
-    unknown = sorted(key for key in given - old if key.startswith(spaces) and key not in DEFAULTS)
+    known = {*DEFAULTS, *OF_THE_PROCESS}
+    unknown = sorted(key for key in given - old if key.startswith(spaces) and key not in known)
     known_elsewhere: Tuple[str, ...] = ("redis_", "beat_", "database_")
     return [f"there is no setting {key}: it has no effect" for key in unknown if not key.startswith(known_elsewhere)]

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::{fmt, iter};
 
 use celeriac::report::{ExitStatus, Report};
 use celeriac_core::BrokerError;
@@ -89,15 +90,33 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    /// The message with its causes, in one line.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)?;
+        let mut causes = self.causes.iter();
+        causes.try_for_each(|cause| write!(formatter, ": {cause}"))
+    }
+}
+
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        let StartError::App {
-            why,
-            traceback,
-            advice,
-        } = error
-        else {
-            return Self::other("the app cannot be run").because(error);
+        let (why, traceback, advice) = match error {
+            StartError::App {
+                why,
+                traceback,
+                advice,
+            } => (why, traceback, advice),
+            StartError::KeepsDying { ref last, .. } => {
+                let last = Self::from((**last).clone());
+                return Self {
+                    code: 1,
+                    message: error.to_string(),
+                    causes: iter::once(last.message).chain(last.causes).collect(),
+                    ..last
+                };
+            }
+            error => return Self::other("the app cannot be run").because(error),
         };
         let (code, message) = match why.as_str() {
             "no_celery" => (2, "this Python has no Celery"),
@@ -148,6 +167,26 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "Traceback …\nImportError: x\nerror: the app cannot be imported\nhelp: install x\n"
         );
+    }
+
+    #[test]
+    fn an_app_that_keeps_dying_is_told_with_what_ended_it_last() {
+        let last = StartError::App {
+            why: "import".to_owned(),
+            traceback: "ImportError: x".to_owned(),
+            advice: "install x".to_owned(),
+        };
+        let failure = Failure::from(StartError::KeepsDying {
+            times: 8,
+            last: Box::new(last),
+        });
+        let text = "the process that has imported the app died 8 times in a row";
+        assert_eq!(
+            failure.to_string(),
+            format!("{text}: the app cannot be imported")
+        );
+        assert_eq!((failure.code, &*failure.traceback), (1, "ImportError: x"));
+        assert_eq!(failure.help.as_deref(), Some("install x"));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) const DEFAULT: &str = "[%(asctime)s: %(levelname)s/%(processName)s] %
 pub(crate) struct LogFormat {
     pieces: Vec<Piece>,
     zone: TimeZone,
+    /// How times look, as `strftime` has it; Python's way unless set.
+    times: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +58,18 @@ impl LogFormat {
         }
         plain.push_str(rest);
         pieces.push(Piece::Text(plain));
-        Self { pieces, zone }
+        Self {
+            pieces,
+            zone,
+            times: None,
+        }
+    }
+
+    /// The same with times as `strftime` writes them, if `times` says how.
+    #[must_use]
+    pub(crate) fn times(mut self, times: Option<&str>) -> Self {
+        self.times = times.map(str::to_owned);
+        self
     }
 
     /// One line, with its end.
@@ -86,11 +99,7 @@ impl LogFormat {
     /// What stands for an attribute of Python's `LogRecord`; nothing for one that only Python knows.
     fn value(&self, name: &str, record: Record<'_>, now: Timestamp) -> String {
         match name {
-            "asctime" => {
-                let local = self.zone.to_datetime(now);
-                let millis = local.millisecond();
-                format!("{},{millis:03}", local.strftime("%Y-%m-%d %H:%M:%S"))
-            }
+            "asctime" => self.time(now),
             "levelname" => record.level.to_string(),
             "levelno" => {
                 let number = match record.level {
@@ -109,6 +118,19 @@ impl LogFormat {
             "threadName" => "MainThread".to_owned(),
             _ => String::new(),
         }
+    }
+}
+
+impl LogFormat {
+    fn time(&self, now: Timestamp) -> String {
+        let local = now.to_zoned(self.zone.clone());
+        if let Some(times) = &self.times
+            && let Ok(text) = jiff::fmt::strtime::format(times, &local)
+        {
+            return text;
+        }
+        let millis = local.millisecond();
+        format!("{},{millis:03}", local.strftime("%Y-%m-%d %H:%M:%S"))
     }
 }
 
@@ -155,6 +177,26 @@ mod tests {
             ("plain", "plain\n"),
         ] {
             assert_eq!(line(format), text, "{format}");
+        }
+    }
+
+    #[test]
+    fn times_look_as_the_app_says() {
+        let now: Timestamp = "2026-11-21T11:00:00.123456Z".parse().unwrap();
+        let record = Record {
+            level: Level::Info,
+            logger: "x",
+            message: "m",
+        };
+        for (times, text) in [
+            (Some("%H:%M"), "11:00\n"),
+            (Some("%Y-%m-%dT%H:%M:%S%z"), "2026-11-21T11:00:00+0000\n"),
+            (None, "2026-11-21 11:00:00,123\n"),
+            // What nobody can fill in is left alone.
+            (Some("%!"), "2026-11-21 11:00:00,123\n"),
+        ] {
+            let format = LogFormat::new("%(asctime)s", TimeZone::UTC).times(times);
+            assert_eq!(format.line(record, now), text, "{times:?}");
         }
     }
 

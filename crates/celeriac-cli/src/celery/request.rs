@@ -99,6 +99,7 @@ fn options(flags: &Flags) -> Map<String, Value> {
         ("schedule_filename", beat.schedule.as_deref().map(path)),
         ("scheduler", beat.scheduler.clone().map(Into::into)),
         ("quiet", set(flags.global.quiet)),
+        ("umask", flags.daemon.umask.clone().map(Into::into)),
     ];
     let given = options.into_iter();
     given

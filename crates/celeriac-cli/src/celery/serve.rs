@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,11 @@ use celeriac_worker::{RunningWorker, Shutdown, Worker};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::banner::Banner;
 use super::beat::{Beat, BeatCommand};
+use super::daemon::DaemonSettings;
 use super::failure::Failure;
 use super::flags::Flags;
 use super::log::Log;
@@ -25,6 +27,7 @@ use super::log_file::LogFile;
 use super::log_format::{self, LogFormat};
 use super::observer::Received;
 use super::orders::Orders;
+use super::pidfile::PidFile;
 use super::request::import_request;
 use super::settings::Plan;
 use super::signals::{Step, say};
@@ -32,10 +35,13 @@ use super::start::Background;
 use super::tasks;
 use super::url::Stores;
 use super::value::Level;
-use super::worker::Ended;
+use super::worker::{Ended, take};
 
 /// The name that Python knows the worker's logger by.
 const LOGGER: &str = "celery.apps.worker";
+
+/// The same for its consumer's.
+const CONSUMER_LOGGER: &str = "celery.worker.consumer.consumer";
 
 /// How often a connection is tried again at start, if the app does not say.
 const MOST_TRIES: u64 = 100;
@@ -56,6 +62,11 @@ struct Served {
     pool: Arc<PythonPool>,
     beat: Option<Beat>,
     listening: Listening,
+    log: Log,
+    /// How long a cold shutdown lets go on what runs, if it does.
+    soft_shutdown: Option<Duration>,
+    /// The file that the app's settings name.
+    pidfile: Option<PidFile>,
 }
 
 /// The signals of Celery's main process that the app listens to.
@@ -85,31 +96,74 @@ pub(crate) async fn serve(
         served = bring_up(&start, background) => served?,
         step = orders.next() => return Ok(ended(&step)),
     };
-    let Served {
-        worker,
-        pool,
-        beat,
-        listening,
-    } = served;
-    let stopper = worker.stopper();
-    let waiting = worker.wait();
-    tokio::pin!(waiting);
-    let done = loop {
-        tokio::select! {
-            done = &mut waiting => break done,
-            step = orders.next() => {
-                stopper.shutdown(step.shutdown);
-                listening.tell(&pool, "shutting_down", fields(&step)).await;
-            }
-        }
-    };
-    drop(beat);
-    listening.tell(&pool, "shutdown", Map::new()).await;
-    pool.close().await;
+    let log = served.log.clone();
+    let done = served.until_end(&mut orders).await;
+    if let Err(failure) = &done {
+        log.line(Level::Critical, LOGGER, &failure.to_string());
+    }
     done?;
     Ok(orders
         .last()
         .map_or(Ended::With(ExitCode::SUCCESS), |step| ended(&step)))
+}
+
+impl Served {
+    /// Serves until it is told to stop, and no process of the app is left.
+    async fn until_end(self, orders: &mut Orders) -> Result<(), Failure> {
+        let (pool, listening) = (self.pool, self.listening);
+        let stopper = self.worker.stopper();
+        let waiting = self.worker.wait();
+        tokio::pin!(waiting);
+        let (mut soft, mut cold_at) = (self.soft_shutdown, None);
+        let mut failure = None;
+        let done = loop {
+            tokio::select! {
+                done = &mut waiting => break done,
+                error = pool.failed(), if failure.is_none() => {
+                    failure = Some(Failure::from(error));
+                    stopper.shutdown(Shutdown::Cold);
+                }
+                () = at(cold_at) => {
+                    cold_at = None;
+                    stopper.shutdown(Shutdown::Cold);
+                }
+                step = orders.next() => {
+                    let mut mode = step.shutdown;
+                    if mode == Shutdown::Cold && let Some(soft) = soft.take() {
+                        // A second order does not wait for it.
+                        self.log.line(Level::Warning, "celery.worker", &initiating(soft));
+                        (mode, cold_at) = (Shutdown::Warm, Some(Instant::now() + soft));
+                    }
+                    stopper.shutdown(mode);
+                    if failure.is_none() {
+                        listening.tell(&pool, "shutting_down", fields(&step)).await;
+                    }
+                }
+            }
+        };
+        drop(self.beat);
+        let _held = self.pidfile;
+        if failure.is_none() {
+            listening.tell(&pool, "shutdown", Map::new()).await;
+        }
+        pool.close().await;
+        done?;
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+/// What Celery says of a cold shutdown that waits first.
+fn initiating(soft: Duration) -> String {
+    let seconds = soft.as_secs_f64();
+    format!("Initiating Soft Shutdown, terminating in {seconds:?} seconds")
+}
+
+/// Waits until `time`, for ever if there is none. Cancel safe.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What handlers of `worker_shutting_down` are told.
@@ -142,12 +196,41 @@ async fn bring_up(
     start: &Start<'_>,
     background: &mut Option<Background>,
 ) -> Result<Served, Failure> {
-    let flags = start.flags;
-    let request = import_request(flags, &start.node, start.has_colours());
+    let request = import_request(start.flags, &start.node, start.has_colours());
     let app = PythonApp::import(&start.python, request).await?;
-    let report = app.report().clone();
-    let log = start.log(&report)?;
+    let daemon = DaemonSettings::of(&start.flags.daemon, app.report(), &start.node)?;
+    if let Some(mask) = daemon.umask {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+    }
+    let pidfile = daemon.pidfile.as_deref().map(take).transpose()?;
+    let log = start.log(app.report(), daemon.logfile.as_deref())?;
     log.install();
+    let mut served = connect_and_fork(start, app, &log, background).await;
+    if let Err(failure) = &served
+        && start.flags.worker.detach
+    {
+        // Nobody may be at the terminal any more.
+        log.line(Level::Critical, LOGGER, &failure.to_string());
+    }
+    if served.is_ok()
+        && let Some(background) = background.take()
+    {
+        background.stands_alone("");
+    }
+    if let Ok(served) = &mut served {
+        served.pidfile = pidfile;
+    }
+    served
+}
+
+async fn connect_and_fork(
+    start: &Start<'_>,
+    app: PythonApp,
+    log: &Log,
+    background: &mut Option<Background>,
+) -> Result<Served, Failure> {
+    let flags = start.flags;
+    let report = app.report().clone();
     let stores = Stores::of(&report.broker, &report.results)?;
     let strict = stores.broker.scheme().contains("amqp");
     let plan = Plan::of(flags, &report, &start.node, strict)?;
@@ -156,11 +239,15 @@ async fn bring_up(
     for notice in plan.notices.iter().chain(&unknown(&stores)) {
         log.line(Level::Warning, LOGGER, notice);
     }
-    if let Some(background) = background.take() {
-        background.stands_alone();
-    }
     let shown = shown(&report, &stores);
-    let broker = connect(&stores, &plan, &report, &log, &shown).await?;
+    let broker = connect(&stores, &plan, &report, &shown, |line| {
+        log.line(Level::Error, CONSUMER_LOGGER, line);
+        // It may take long, and is no failure yet.
+        if let Some(background) = background.take() {
+            background.stands_alone(line);
+        }
+    });
+    let broker = broker.await?;
     log.line(Level::Info, LOGGER, &format!("Connected to {shown}"));
     if flags.queues.purge {
         purge(&*broker, &plan).await?;
@@ -190,6 +277,9 @@ async fn bring_up(
         pool,
         beat,
         listening,
+        log: log.clone(),
+        soft_shutdown: plan.soft_shutdown,
+        pidfile: None,
     })
 }
 
@@ -223,13 +313,13 @@ fn shown(report: &AppReport, stores: &Stores) -> String {
     shown.unwrap_or_else(|| stores.broker.to_string())
 }
 
-/// Connects, and tries again as the app's settings say while the server is away.
+/// Connects, and tries again as the app's settings say while the server is away, which it tells.
 async fn connect(
     stores: &Stores,
     plan: &Plan,
     report: &AppReport,
-    log: &Log,
     shown: &str,
+    mut tell: impl FnMut(&str),
 ) -> Result<Arc<dyn Broker>, Failure> {
     let options = DriverOptions {
         topology: plan.topology.clone(),
@@ -257,15 +347,11 @@ async fn connect(
             0 => tries.to_string(),
             most => format!("{tries}/{most}"),
         };
-        log.line(
-            Level::Error,
-            "celery.worker.consumer.consumer",
-            &format!(
-                "consumer: Cannot connect to {shown}: {}.\nTrying again in {:.2} seconds... ({times})\n",
-                chain(&error),
-                wait.as_secs_f64()
-            ),
-        );
+        tell(&format!(
+            "consumer: Cannot connect to {shown}: {}.\nTrying again in {:.2} seconds... ({times})\n",
+            chain(&error),
+            wait.as_secs_f64()
+        ));
         tokio::time::sleep(wait).await;
     }
 }
@@ -302,8 +388,9 @@ impl Start<'_> {
     }
 
     /// The log of the worker, in the format of the app.
-    fn log(&self, report: &AppReport) -> Result<Log, Failure> {
-        let file = match &self.logfile {
+    fn log(&self, report: &AppReport, of_settings: Option<&Path>) -> Result<Log, Failure> {
+        let path = self.logfile.as_deref().or(of_settings);
+        let file = match path {
             None => LogFile::Stderr,
             Some(path) => LogFile::open(path).map_err(|error| {
                 Failure::other(format!("cannot log to {}", path.display())).because(error)
@@ -315,8 +402,10 @@ impl Start<'_> {
             .as_deref()
             .and_then(|name| TimeZone::get(name).ok());
         let format = report.log.format.as_deref().unwrap_or(log_format::DEFAULT);
-        let format = LogFormat::new(format, zone.unwrap_or_else(TimeZone::system));
-        Ok(Log::new(file, format, self.level(), self.has_colours()))
+        let format = LogFormat::new(format, zone.unwrap_or_else(TimeZone::system))
+            .times(report.log.datefmt.as_deref());
+        let colours = self.has_colours() && path.is_none();
+        Ok(Log::new(file, format, self.level(), colours))
     }
 
     fn has_colours(&self) -> bool {

@@ -60,6 +60,8 @@ pub(crate) struct Plan {
     pub(crate) autoscale: Option<Autoscale>,
     /// Time limits of tasks that have none.
     pub(crate) limits: Limits,
+    /// How long a cold shutdown lets go on what runs (`worker_soft_shutdown_timeout`).
+    pub(crate) soft_shutdown: Option<Duration>,
     /// Whether events are asked for.
     pub(crate) events: bool,
     /// What the user should know.
@@ -114,6 +116,10 @@ impl Plan {
                 .autoscale
                 .filter(|_| kind == PoolKind::Prefork),
             limits: limits(flags, report),
+            soft_shutdown: report
+                .setting("worker_soft_shutdown_timeout")
+                .and_then(Value::as_f64)
+                .and_then(seconds_of),
             events: flags.pool.task_events || truth(report, "worker_send_task_events"),
             notices,
         })
@@ -276,17 +282,6 @@ fn notices(flags: &Flags, report: &AppReport) -> Vec<String> {
     if flags.worker.prefetch_multiplier == Some(0) {
         notices.push("--prefetch-multiplier 0 says nothing, as with Celery".to_owned());
     }
-    for name in [
-        "worker_uid",
-        "worker_gid",
-        "worker_pidfile",
-        "worker_logfile",
-    ] {
-        if report.setting(name).is_some() {
-            let flag = name.trim_start_matches("worker_");
-            notices.push(format!("the setting {name} is not heeded: use --{flag}"));
-        }
-    }
     notices
 }
 
@@ -316,8 +311,10 @@ mod tests {
         let settings = json!({
             "worker_concurrency": 3, "worker_prefetch_multiplier": 2, "task_time_limit": 9,
             "worker_max_tasks_per_child": 5, "worker_max_memory_per_child": 100,
+            "worker_soft_shutdown_timeout": 2.5,
         });
         let of_settings = plan("", &settings).unwrap();
+        assert_eq!(of_settings.soft_shutdown, Some(Duration::from_millis(2500)));
         assert_eq!(of_settings.pool.children.get(), 3);
         assert_eq!(of_settings.worker.prefetch.multiplier, 1);
         assert_eq!(of_settings.limits.hard, Some(Duration::from_secs(9)));

@@ -75,8 +75,8 @@ pub(crate) fn restart() -> Failure {
     }
 }
 
-/// Starts the worker in the background, and waits until it has imported the app and stands alone; or
-/// gives its exit code, if it ends before.
+/// Starts the worker in the background, and waits until it is ready and stands alone; or gives its exit
+/// code, if it ends before.
 pub(crate) fn detach() -> Result<ExitCode, Failure> {
     let failed = |error: io::Error| Failure::other("cannot start in the background").because(error);
     let (mut told, tell) = io::pipe().map_err(failed)?;
@@ -134,9 +134,10 @@ impl Background {
         &mut self.terminal
     }
 
-    /// Lets go of who started it.
-    pub(crate) fn stands_alone(mut self) {
+    /// Lets go of who started it, with a last word.
+    pub(crate) fn stands_alone(mut self, word: &str) {
         // Who started it may be gone; that is nothing to a process in the background.
+        let _ = self.terminal.write_all(word.as_bytes());
         let _ = self.told.write_all(b"1");
     }
 }

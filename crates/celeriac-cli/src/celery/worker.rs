@@ -105,7 +105,8 @@ fn file(pattern: Option<&str>, node: &str) -> Result<Option<PathBuf>, Failure> {
     Ok(Some(name.into()))
 }
 
-fn take(path: &Path) -> Result<PidFile, Failure> {
+/// Takes the pid file at `path`.
+pub(crate) fn take(path: &Path) -> Result<PidFile, Failure> {
     PidFile::take(path).map_err(|error| match error {
         PidFileError::Taken(pid) => Failure::taken(format!(
             "Pidfile ({}) already exists.\nSeems we're already running? (pid: {pid})",

@@ -1,8 +1,9 @@
 //! Tasks that do what no task should: each has its own end, and its neighbours do not notice.
 
-use serde_json::json;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
-use crate::support::{On, Project};
+use crate::support::{On, Project, wait_until};
 
 #[test]
 fn each_has_its_own_end_and_the_neighbours_theirs() {
@@ -41,6 +42,81 @@ answer['sums'] = sum(call.get(timeout=60) for call in sums)
     );
 }
 
+/// Runs the tasks of `bad`, each between calls of others, and says how each ended.
+fn ends_of(project: &Project, tasks: &str) -> Value {
+    project.run(&format!(
+        "
+import bad
+calls, sums = {{}}, []
+for name in {tasks:?}.split():
+    calls[name] = getattr(bad, name).delay()
+    sums += [add.delay(i, i) for i in range(10)]
+answer = {{}}
+for name, call in calls.items():
+    try:
+        answer[name] = call.get(timeout=60)
+    except Exception as error:
+        answer[name] = type(error).__name__
+for i, call in enumerate(sums):
+    assert call.get(timeout=60) == 2 * (i % 10)
+"
+    ))
+}
+
+#[test]
+fn each_task_that_goes_wild_has_its_own_end_and_the_neighbours_theirs() {
+    let project = Project::new("plain", On::Redis);
+    let worker = project.worker("-c 2");
+    let expected = [
+        ("blocks_in_c", "TimeLimitExceeded"),
+        ("ignores_everything", "TimeLimitExceeded"),
+        ("spawns_and_hangs", "TimeLimitExceeded"),
+        ("imports_what_crashes", "WorkerLostError"),
+        ("closes_everything", "WorkerLostError"),
+        ("raises_no_exception", "WorkerLostError"),
+        ("daemonises", "left one behind"),
+        ("forks_and_returns", "the child"),
+        ("raises_what_has_no_repr", "Unspeakable"),
+        ("raises_with_arguments_without_repr", "ValueError"),
+        ("returns_what_has_no_repr", "EncodeError"),
+    ];
+    let tasks: Vec<_> = expected.iter().map(|(task, _)| *task).collect();
+    let answer = ends_of(&project, &tasks.join(" "));
+    for (task, end) in expected {
+        assert_eq!(answer[task], *end, "{task}: {answer}");
+    }
+    let printed = worker.printed();
+    assert!(!printed.contains("panicked"), "{printed}");
+    // What a call over its limit has started ends with it; a daemon is the app's own affair.
+    let pid = |name: &str| project.notes(name)[0].parse().unwrap();
+    wait_until("what a task has started outlives it", || {
+        !lives(pid("spawned"))
+    });
+    let daemon = rustix::process::Pid::from_raw(pid("daemon")).unwrap();
+    rustix::process::kill_process(daemon, Signal::KILL).unwrap();
+}
+
+/// Whether a process exists, and is no zombie.
+fn lives(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
+}
+
+#[test]
+fn a_task_that_prints_a_gigabyte_ends_as_any_other() {
+    let project = Project::new("plain", On::Redis);
+    let _worker = project.start("-A proj worker -l INFO -c 2 -f /dev/null");
+    let answer = project.run(
+        "
+import bad
+call = bad.prints_endlessly.delay(1024)
+sums = [add.delay(i, i) for i in range(50)]
+answer = [sum(call.get(timeout=60) for call in sums), call.get(timeout=120)]
+",
+    );
+    assert_eq!(answer, json!([2450, 1024]));
+}
+
 #[test]
 fn junk_on_every_descriptor_costs_the_child_and_no_other_call() {
     let project = Project::new("plain", On::Redis);
@@ -49,14 +125,17 @@ fn junk_on_every_descriptor_costs_the_child_and_no_other_call() {
         "
 bad = [junk_everywhere.delay() for _ in range(3)]
 sums = [add.delay(i, i) for i in range(50)]
-states = set()
+ends = []
 for call in bad:
-    call.get(timeout=60, propagate=False)
-    states.add(call.state in ('SUCCESS', 'FAILURE'))
-answer = [sum(call.get(timeout=60) for call in sums), sorted(states)]
+    try:
+        call.get(timeout=60)
+    except Exception as error:
+        ends.append([type(error).__name__, 'junk' in str(error)])
+answer = [sum(call.get(timeout=60) for call in sums), ends]
 ",
     );
-    assert_eq!(answer, json!([2450, [true]]));
+    let lost = json!(["WorkerLostError", true]);
+    assert_eq!(answer, json!([2450, [lost, lost, lost]]));
 }
 
 #[test]

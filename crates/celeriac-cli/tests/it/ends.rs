@@ -1,6 +1,6 @@
 //! How calls and workers come to an end that nobody wished for: limits, deaths, signals.
 
-use celeriac_testkit::peers::OwnedChild;
+use celeriac_testkit::peers::{CeleryVersion, OwnedChild};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -63,6 +63,79 @@ except Exception as error:
     );
     assert_eq!(answer, json!(["WorkerLostError", true]));
     assert_eq!(project.notes("deadly").len(), 3);
+}
+
+#[test]
+fn what_was_stored_before_a_child_was_lost_counts() {
+    // A rule of Celery 5.7; here it is one for all.
+    for version in [CeleryVersion::V57, CeleryVersion::V54] {
+        let project = Project::with("plain", On::Redis, version);
+        let worker = project.worker("-c 1");
+        let answer = project.run("answer = ends_then_dies.delay().get(timeout=60)");
+        assert_eq!(answer, json!(7));
+        worker.wait_for_line("a call succeeded before its child was lost");
+        // It would have come again before this one, which comes later.
+        let answer = project.run("answer = add.apply_async((1, 2), countdown=2).get(timeout=60)");
+        assert_eq!(answer, json!(3));
+        assert_eq!(project.notes("afterwards"), ["ran", "after"]);
+    }
+}
+
+#[test]
+fn a_lost_child_is_a_retry_if_the_app_wants_it() {
+    let project = Project::new("plain", On::Redis);
+    let _worker = project.worker("-c 1");
+    let answer = project.run(
+        "
+answer = [task.delay().get(timeout=60) for task in (retried_when_lost, late_and_retried_when_lost)]
+",
+    );
+    assert_eq!(answer, json!([[1, false], [1, false]]));
+    project.wait_for_note("signals", "task_retry proj.retried_when_lost");
+}
+
+#[test]
+fn a_call_that_comes_again_after_it_succeeded_is_not_run_if_the_app_says_so() {
+    let mut project = Project::new("plain", On::RabbitMq);
+    project.set("DEDUPLICATE", "1");
+    project.run(
+        "
+app.backend.store_result('one-that-is-done', 'before', 'SUCCESS')
+late.apply_async(task_id='one-that-is-done')
+with app.connection() as connection:
+    channel = connection.default_channel
+    channel.basic_reject(channel.basic_get(os.environ['QUEUE']).delivery_tag, requeue=True)
+answer = 0
+",
+    );
+    let worker = project.worker("-c 1");
+    worker.wait_for_line("Task already completed successfully.");
+    let answer = project
+        .run("answer = [late.delay().get(timeout=60), app.AsyncResult('one-that-is-done').result]");
+    assert_eq!(answer, json!(["anew", "before"]));
+    assert_eq!(project.notes("late"), ["ran"]);
+}
+
+#[test]
+fn a_call_over_its_limit_that_is_not_acknowledged_has_failed_and_comes_again() {
+    let project = Project::new("plain", On::Redis);
+    let _worker = project.worker("-c 1");
+    let answer = project.run(
+        "
+call = overruns.delay()
+try:
+    call.get(timeout=60)
+except Exception as error:
+    answer = [type(error).__name__]
+deadline = time.monotonic() + 60
+while app.AsyncResult(call.id).state != 'SUCCESS' and time.monotonic() < deadline:
+    time.sleep(0.05)
+answer.append(app.AsyncResult(call.id).result)
+",
+    );
+    assert_eq!(answer, json!(["TimeLimitExceeded", "in time"]));
+    assert_eq!(project.notes("overruns"), ["False", "True"]);
+    project.wait_for_note("signals", "task_failure proj.overruns TimeLimitExceeded");
 }
 
 #[test]

@@ -3,11 +3,13 @@
 
 mod bad_input;
 mod command;
+mod differential;
 mod ends;
 mod flags;
 mod frameworks;
 mod moving;
 mod package;
+mod process;
 mod results;
 mod start;
 mod support;

@@ -1,11 +1,12 @@
 //! How a worker starts, and what it says when it cannot.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{On, Project};
+use crate::support::{On, Project, celeriac, wait_until};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -67,15 +68,16 @@ fn an_interpreter_that_is_not_there_is_named() {
 
 #[test]
 fn root_is_refused_with_pickle() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
     let project = Project::new("plain", On::Redis);
-    let output = project
-        .command("-A proj worker")
-        .env_remove("C_FORCE_ROOT")
-        .output()
-        .unwrap();
+    let mut command = project.command("-A proj worker");
+    if !rustix::process::geteuid().is_root() {
+        // Root is then who is root in a namespace of its own.
+        command = Command::new("unshare");
+        command.arg("--map-root-user").arg(celeriac());
+        command.args(["-A", "proj", "worker"]);
+        project.configure(&mut command);
+    }
+    let output = command.env_remove("C_FORCE_ROOT").output().unwrap();
     let error = text(&output.stderr);
     assert!(error.contains("C_FORCE_ROOT"), "{error}");
     assert_eq!(output.status.code(), Some(1), "{error}");
@@ -118,11 +120,9 @@ fn a_worker_in_the_background_has_its_files_and_ends_by_its_pid() {
     assert_eq!(second.status.code(), Some(73));
     assert!(text(&second.stderr).contains("Seems we're already running?"));
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let begun = Instant::now();
-    while project.folder.path().join("w1.pid").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it does not end");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("it does not end", || {
+        !project.folder.path().join("w1.pid").exists()
+    });
     let log = fs::read_to_string(project.folder.path().join("w1.log")).unwrap();
     assert!(
         log.contains("INFO/MainProcess] w1@") && log.contains(" ready."),
@@ -141,6 +141,40 @@ fn an_error_at_the_start_in_the_background_reaches_the_terminal() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[test]
+fn an_error_in_the_background_after_the_import_reaches_the_terminal_too() {
+    let project = Project::new("plain", On::Redis);
+    let app = "from proj import *\n\n\n@signals.worker_process_init.connect\ndef die(**_):\n    os._exit(5)\n";
+    fs::write(project.folder.path().join("stillborn.py"), app).unwrap();
+    let words = "-A stillborn worker -D -c 1 -f w.log";
+    let output = project.command(words).output().unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("exitcode 5"), "{error}");
+    let log = fs::read_to_string(project.folder.path().join("w.log")).unwrap();
+    assert!(
+        log.contains("CRITICAL/MainProcess]") && log.contains("exitcode 5"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_worker_in_the_background_waits_for_its_broker_alone() {
+    let mut project = Project::new("plain", On::Redis);
+    project.set("BROKER", "redis://127.0.0.1:1/0");
+    let words = "-A proj worker -D -c 1 --pidfile w.pid";
+    let output = project.command(words).output().unwrap();
+    let error = text(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert!(error.contains("Cannot connect to redis://"), "{error}");
+    let pid = fs::read_to_string(project.folder.path().join("w.pid")).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    wait_until("it does not end", || {
+        !project.folder.path().join("w.pid").exists()
+    });
 }
 
 #[test]
@@ -169,9 +203,25 @@ fn beat_runs_beside_the_worker_and_ends_with_it() {
     fs::write(&app, format!("{source}\n{plan}")).unwrap();
     let mut worker = project.worker("-c 1 -B -s plan.db");
     project.wait_for_note("silent", "ran");
+    let beat = processes_in(project.folder.path(), "beat");
+    assert_eq!(beat.len(), 1, "{beat:?}");
     worker.signal(rustix::process::Signal::TERM);
     assert!(worker.wait().success());
-    let count = project.notes("silent").len();
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(project.notes("silent").len(), count);
+    wait_until("beat outlives its worker", || {
+        processes_in(project.folder.path(), "beat").is_empty()
+    });
+}
+
+/// The processes that work in `folder` and have `word` in their command line.
+fn processes_in(folder: &Path, word: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc")
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let found = processes.filter(|process| {
+        let works_there = fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder);
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        works_there && words.any(|one| one == word.as_bytes())
+    });
+    found.map(|process| process.display().to_string()).collect()
 }

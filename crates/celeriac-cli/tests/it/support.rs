@@ -108,6 +108,14 @@ impl Project {
         })
     }
 
+    /// Starts the app's own `celery` with these words.
+    pub(crate) fn start_celery(&self, words: &str) -> OwnedChild {
+        let words = ["-m", "celery"].into_iter().chain(words.split_whitespace());
+        OwnedChild::start("celery", &self.python, words, |command| {
+            self.configure(command);
+        })
+    }
+
     /// `celeriac` with these words, to be run to its end.
     pub(crate) fn command(&self, words: &str) -> Command {
         let mut command = Command::new(celeriac());
@@ -163,12 +171,18 @@ impl Project {
     }
 
     fn wait_for(&self, name: &str, wanted: &str, fits: impl Fn(&str) -> bool) {
-        let begun = Instant::now();
-        while !self.notes(name).iter().any(|note| fits(note)) {
-            let notes = self.notes(name);
-            assert!(begun.elapsed() < PATIENCE, "no `{wanted}` in {notes:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(&format!("no `{wanted}` in `{name}`"), || {
+            self.notes(name).iter().any(|note| fits(note))
+        });
+    }
+}
+
+/// Waits until something is so; `otherwise` says what is wrong if it never is.
+pub(crate) fn wait_until(otherwise: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{otherwise}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -12,13 +12,14 @@ ON_REDIS = os.environ["BROKER"].startswith("redis")
 OPTIONS = {"global_keyprefix": PREFIX} if PREFIX and ON_REDIS else {}
 RESULT_OPTIONS = {"global_keyprefix": PREFIX} if PREFIX else {}
 
-app = Celery("proj", broker=os.environ["BROKER"], backend=os.environ["BACKEND"])
+app = Celery("proj", broker=os.environ["BROKER"], backend=os.environ["BACKEND"], include=["bad"])
 app.conf.update(
     task_default_queue=os.environ["QUEUE"],
     accept_content=["json", "pickle"],
     result_extended=True,
     broker_transport_options=OPTIONS,
     result_backend_transport_options=RESULT_OPTIONS,
+    worker_deduplicate_successful_tasks="DEDUPLICATE" in os.environ,
     worker_max_tasks_per_child=int(os.environ.get("MAX_TASKS", "0")) or None,
 )
 log = get_task_logger(__name__)
@@ -184,6 +185,87 @@ def deadly():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class DiesAfterwards(Task):
+    def after_return(self, *_):
+        note("afterwards", "after")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(base=DiesAfterwards, acks_late=True, reject_on_worker_lost=True)
+def ends_then_dies():
+    note("afterwards", "ran")
+    return 7
+
+
+@app.task(bind=True, max_retries=2, default_retry_delay=0.1, retry_on_worker_lost=True)
+def retried_when_lost(self):
+    if not self.request.retries:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [self.request.retries, self.request.delivery_info["redelivered"]]
+
+
+late_and_retried_when_lost = app.task(
+    retried_when_lost.run.__func__,
+    name="proj.late_and_retried_when_lost",
+    bind=True,
+    max_retries=2,
+    default_retry_delay=0.1,
+    retry_on_worker_lost=True,
+    acks_late=True,
+    reject_on_worker_lost=True,
+)
+
+
+@app.task(acks_late=True)
+def late():
+    note("late", "ran")
+    return "anew"
+
+
+@app.task(bind=True, acks_late=True, acks_on_failure_or_timeout=False, time_limit=0.5)
+def overruns(self):
+    redelivered = self.request.delivery_info["redelivered"]
+    note("overruns", redelivered)
+    if not redelivered:
+        time.sleep(60)
+    return "in time"
+
+
+@app.task
+def group_id():
+    return os.getgid()
+
+
+@app.task
+def meets(count):
+    """Ends when so many run at once."""
+    note("meeting", os.getpid())
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with open(os.path.join(FOLDER, "meeting")) as file:
+            if len(file.readlines()) == count:
+                return os.getpid()
+        time.sleep(0.02)
+
+
+HOARD = []
+
+
+@app.task
+def hoards(mebibytes):
+    HOARD.append(os.urandom(1024) * (1024 * mebibytes))
+    return os.getpid()
+
+
+@app.task(acks_late=True)
+def long():
+    note("long", "began")
+    with open(os.path.join(FOLDER, "long")) as file:
+        if len(file.readlines()) == 1:
+            time.sleep(600)
+    note("long", "ended")
+
+
 @app.task
 def exits(code):
     os._exit(code)
@@ -305,3 +387,8 @@ def on_revoked(request, expired, terminated, **_):
 @signals.task_unknown.connect
 def on_unknown(name, **_):
     note("signals", f"task_unknown {name}")
+
+
+@signals.task_retry.connect
+def on_retry(sender, **_):
+    note("signals", f"task_retry {sender.name}")

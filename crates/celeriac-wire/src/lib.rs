@@ -19,16 +19,21 @@
 mod base64;
 pub mod body;
 pub mod canvas;
+mod clock;
 pub mod compression;
+pub mod control;
 pub mod envelope;
+pub mod event;
 mod fields;
 pub mod message;
 mod protocol1;
+pub mod repr;
 pub mod result;
 pub mod signature;
 mod tagged;
 
 pub use body::{Body, BodyError, Embed};
+pub use clock::Clock;
 pub use compression::CompressionError;
 pub use envelope::{Envelope, EnvelopeError};
 pub use fields::Fields;

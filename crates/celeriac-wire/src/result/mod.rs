@@ -6,7 +6,8 @@ mod exception;
 mod format;
 mod part;
 
-use celeriac_core::PayloadError;
+use celeriac_core::{PayloadError, TaskError};
+use serde_json::Value;
 
 use crate::compression::CompressionError;
 
@@ -39,6 +40,16 @@ pub enum ResultError {
     /// The value has no form in JSON.
     #[error("its value {0}")]
     Value(#[from] PayloadError),
+}
+
+/// The exception that stands for `error` of a call of `task`: its type, message and module.
+pub(crate) fn exception_of(error: &TaskError, task: &str) -> Value {
+    exception::encode(Some(error), task)
+}
+
+/// Where it was raised, or what caused it.
+pub fn traceback(error: &TaskError) -> Option<String> {
+    exception::traceback(error).map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

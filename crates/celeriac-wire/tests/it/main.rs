@@ -7,6 +7,7 @@
 mod bodies;
 mod canvas;
 mod captures;
+mod control;
 mod corpus;
 mod envelopes;
 mod messages;

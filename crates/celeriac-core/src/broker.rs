@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::bus::Bus;
 use crate::destination::Destination;
 use crate::id::TaskId;
 use crate::message::Message;
@@ -63,6 +64,11 @@ pub trait Broker: fmt::Debug + Send + Sync {
 
     /// The result backend in the same store, if it has one.
     fn results(&self) -> Option<Arc<dyn ResultBackend>>;
+
+    /// What is broadcast beside the tasks, if this broker has remote control and events at all.
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        None
+    }
 
     /// Where results are sent for this handle to read them, if they are sent to somebody at all and
     /// not kept for everybody.

@@ -19,6 +19,7 @@
 mod brief;
 pub mod broker;
 mod builtin;
+pub mod bus;
 pub mod canvas;
 pub mod celery_acks;
 pub mod chord;
@@ -54,6 +55,7 @@ pub use broker::{
     Broker, BrokerError, Cause, Consumer, ConsumerInfo, DeadMessage, DeadReason, Delivery,
     QueueInfo, Settled, Settlement, Verdict,
 };
+pub use bus::{Address, Bus, Listener, Notice, Topic};
 pub use celery_acks::{Aftermath, CeleryAcks, Standing};
 pub use chord::{ChordPart, ChordStore, Joined};
 pub use chunk::{Chunk, OutcomeChunk};

@@ -24,6 +24,8 @@ mod destination;
 #[cfg(any(feature = "memory", feature = "sqlite"))]
 mod headers;
 #[cfg(any(feature = "amqp", feature = "redis"))]
+mod inbox;
+#[cfg(any(feature = "amqp", feature = "redis"))]
 mod inflating;
 mod options;
 mod paired;

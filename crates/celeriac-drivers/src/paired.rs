@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, Coroutine, DeadMessage, Delivery,
+    BoxFuture, Broker, BrokerError, Bus, Consumer, ConsumerInfo, Coroutine, DeadMessage, Delivery,
     Destination, Message, QueueInfo, QueueName, ResultBackend, Settled, Settlement, TaskId,
 };
 
@@ -59,6 +59,10 @@ impl Broker for Paired {
 
     fn results(&self) -> Option<Arc<dyn ResultBackend>> {
         Some(self.results.clone())
+    }
+
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        self.broker.bus()
     }
 
     fn host(&self, coroutine: Coroutine) -> Result<(), Coroutine> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, BrokerUrl, Consumer, ConsumerInfo, Coroutine, DeadMessage,
+    BoxFuture, Broker, BrokerError, BrokerUrl, Bus, Consumer, ConsumerInfo, Coroutine, DeadMessage,
     Destination, Message, QueueInfo, QueueName, ResultBackend, TaskId, Topology,
 };
 use futures_util::StreamExt as _;
@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde_json::Map;
 
 use super::answers::{AmqpResults, Answers};
+use super::bus::AmqpBus;
 use super::consumer::{AmqpConsumer, far, waiting_place};
 use super::control::{self, Report};
 use super::dead::{self, Pick, browse};
@@ -40,6 +41,7 @@ pub struct AmqpBroker {
     answers: Arc<Answers>,
     body_limit_bytes: usize,
     here: Arc<Mutex<Vec<Weak<Intake>>>>,
+    bus: AmqpBus,
 }
 
 /// Connects to the server at `url`.
@@ -54,6 +56,7 @@ pub async fn open(url: &BrokerUrl, options: &DriverOptions) -> Result<AmqpBroker
     let hub = Arc::new(Hub::new(settings));
     let broker = AmqpBroker {
         answers: Arc::new(Answers::new(hub.clone())),
+        bus: AmqpBus::new(hub.clone()),
         hub: hub.clone(),
         body_limit_bytes: options.body_limit_bytes,
         here: Arc::default(),
@@ -102,7 +105,7 @@ impl AmqpBroker {
         let settings = &self.hub.settings;
         let refused = |error| failure::at(&self.hub.address(), error);
         let mut entities = vec![Entity::Dead, Entity::Private(settings.presence())];
-        let mut exchanges = vec![settings.control(), settings.pidbox()];
+        let mut exchanges = vec![settings.control(), settings.pidbox(), self.bus.answers()];
         for queue in topology.names().filter_map(|name| topology.queue(name)) {
             let bound = queue.bindings().iter().map(|it| &it.exchange.name);
             exchanges.extend(bound.map(|name| format!("{}{name}", settings.prefix)));
@@ -369,6 +372,10 @@ impl Broker for AmqpBroker {
     }
 
     /// The results of calls that this handle sends, and of those that run on its consumers.
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        Some(Arc::new(self.bus.clone()))
+    }
+
     fn results(&self) -> Option<Arc<dyn ResultBackend>> {
         Some(Arc::new(AmqpResults(self.answers.clone())))
     }

@@ -63,6 +63,7 @@ mod acks;
 mod answers;
 mod arrivals;
 mod broker;
+mod bus;
 mod codec;
 mod consumer;
 mod control;

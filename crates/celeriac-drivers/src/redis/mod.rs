@@ -39,6 +39,7 @@
 //! kombu's Redis transport and Celery's Redis result backend: keys, envelopes, restoring.
 
 mod broadcast;
+mod bus;
 mod carrying;
 mod chords;
 mod claim;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use celeriac_core::broker::Subscription;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
-    BoxFuture, Broker, BrokerError, BrokerUrl, ChordPart, ChordStore, Consumer, ConsumerInfo,
+    BoxFuture, Broker, BrokerError, BrokerUrl, Bus, ChordPart, ChordStore, Consumer, ConsumerInfo,
     Coroutine, DeadMessage, Destination, EncodedResult, Joined, Message, QueueInfo, QueueName,
     ResultBackend, StoredResult, TaskId,
 };
@@ -15,6 +15,7 @@ use redis::FromRedisValue;
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use super::bus::RedisBus;
 use super::consumer::RedisConsumer;
 use super::control::{self, Running};
 use super::ears::Ears;
@@ -47,6 +48,7 @@ pub(super) struct Inner {
     pub(super) link: Link,
     pub(super) dialer: Arc<Dialer>,
     pub(super) options: DriverOptions,
+    bus: RedisBus,
     ears: OnceLock<Ears>,
     /// The names of the consumers that listen to control requests.
     nodes: Arc<Mutex<Vec<String>>>,
@@ -85,8 +87,10 @@ pub async fn open(
     }
     let address = settings.address();
     let dialer = Arc::new(Dialer::new(settings.clone()));
+    let keys = Keys::new(&settings);
     let inner = Inner {
-        keys: Keys::new(&settings),
+        bus: RedisBus::new(&address, &keys, dialer.clone()),
+        keys,
         link: Link::new(dialer.clone()),
         address,
         settings,
@@ -280,6 +284,10 @@ impl Broker for RedisStore {
 
     fn results(&self) -> Option<Arc<dyn ResultBackend>> {
         Some(Arc::new(self.clone()))
+    }
+
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        Some(Arc::new(self.inner.bus.clone()))
     }
 
     fn host(&self, coroutine: Coroutine) -> Result<(), Coroutine> {

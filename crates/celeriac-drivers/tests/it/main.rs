@@ -3,6 +3,7 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+mod bus;
 #[cfg(any(feature = "amqp", feature = "redis"))]
 mod certificates;
 mod conformance;

@@ -3,7 +3,7 @@
 mod bindings;
 mod celery;
 mod faults;
-mod fixture;
+pub(crate) mod fixture;
 mod refusals;
 mod tls;
 

@@ -170,6 +170,11 @@ pub trait Executor: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Has so many calls run at once from now on, and says whether it can do that. What runs goes on.
+    fn resize(&self, _slots: NonZeroUsize) -> bool {
+        false
+    }
+
     /// Takes nothing more, and resolves when nothing runs and every thread and child is gone.
     ///
     /// A second call with a harder mode overtakes the first.

@@ -199,12 +199,20 @@ impl FromStr for RateLimit {
 
 impl fmt::Display for RateLimit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.per.as_secs() {
-            60 => "m",
-            3600 => "h",
-            _ => "s",
-        };
-        write!(formatter, "{}/{unit}", self.count)
+        let units = [("s", 1_u32), ("m", 60), ("h", 3600)];
+        let whole = |seconds: u32| self.per == Duration::from_secs(seconds.into());
+        if let Some((unit, _)) = units.iter().find(|(_, seconds)| whole(*seconds)) {
+            return write!(formatter, "{}/{unit}", self.count);
+        }
+        // One start in a tenth of a second is ten in a second.
+        let each = f64::from(self.count) / self.per.as_secs_f64();
+        let count = |seconds: u32| each * f64::from(seconds);
+        let is_whole = |count: f64| (count - count.round()).abs() < 1e-5 && count > 0.5;
+        let fits = units.iter().find(|(_, seconds)| is_whole(count(*seconds)));
+        match fits {
+            Some((unit, seconds)) => write!(formatter, "{}/{unit}", count(*seconds).round()),
+            None => write!(formatter, "{each}/s"),
+        }
     }
 }
 

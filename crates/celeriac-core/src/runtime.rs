@@ -32,6 +32,9 @@ pub trait Runtime: Executor {
         reply: Arc<dyn Reply>,
     );
 
+    /// Ends a call: one that waits is not begun, and what runs one gets `signal` by its number.
+    fn terminate(&self, id: &TaskId, signal: i32);
+
     /// Tells that `delivery` was received and admitted.
     fn received(&self, delivery: &Arc<Delivery>);
 }

@@ -5,14 +5,17 @@ use std::num::NonZeroU32;
 use celeriac_core::{Delivery, ErrorKind, Limits, Registry, TaskDefinition, TaskError};
 use jiff::Timestamp;
 
+use crate::dispatcher::Overrides;
+
 /// The task that `delivery` is a call of and its time limits, or why it does not run.
 ///
-/// A time limit the message does not carry is the task's own.
+/// A time limit the message does not carry is the task's own, or what an operator has put in its place.
 pub(crate) fn admit(
     delivery: &Delivery,
     registry: &Registry,
     delivery_limit: NonZeroU32,
     now: Timestamp,
+    overrides: &Overrides,
 ) -> Result<(&'static TaskDefinition, Limits), TaskError> {
     if delivery.revoked {
         return Err(TaskError::cancelled());
@@ -26,9 +29,10 @@ pub(crate) fn admit(
         .map_err(|error| TaskError::new(ErrorKind::Unregistered, error.to_string()))?;
     check_expiry(delivery, now)?;
     let sent = message.limits();
+    let own = overrides.limits(task.name, task.options.limits);
     let limits = Limits {
-        soft: sent.soft.or(task.options.limits.soft),
-        hard: sent.hard.or(task.options.limits.hard),
+        soft: sent.soft.or(own.soft),
+        hard: sent.hard.or(own.hard),
     };
     Ok((task, limits))
 }

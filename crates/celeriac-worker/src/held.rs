@@ -6,7 +6,7 @@ use celeriac_core::{Control, Delivery, Limits, TaskDefinition};
 use tracing::warn;
 
 use crate::observer::TaskRef;
-use crate::reply::ProgressSlot;
+use crate::reply::{ProgressSlot, Start};
 
 /// One delivery that may run here.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct Held {
     pub(crate) limits: Limits,
     pub(crate) control: Arc<Control>,
     pub(crate) progress: ProgressSlot,
+    pub(crate) start: Start,
     pub(crate) stage: Stage,
     /// Whether it was acknowledged when it started.
     pub(crate) acked: bool,
@@ -44,6 +45,7 @@ impl Held {
             limits,
             control: Control::new(),
             progress: ProgressSlot::default(),
+            start: Start::default(),
             stage: Stage::Submitted,
             acked: false,
         }

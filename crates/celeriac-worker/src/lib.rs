@@ -12,9 +12,12 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+mod attendants;
 mod backoff;
 mod batch;
+mod control;
 mod dispatcher;
+mod events;
 mod held;
 mod linux;
 mod observer;
@@ -26,10 +29,13 @@ mod router;
 mod settings;
 mod settle;
 mod shutdown;
+mod signal;
 mod store;
 mod trouble;
 mod worker;
 
+pub use control::foreign::ForeignCommands;
+pub use control::settings::{About, ControlSettings, broker_stats};
 pub use observer::{Finish, Observer, TaskRef};
 pub use report::WorkerReport;
 pub use settings::{Prefetch, WorkerSettings, worker_name};

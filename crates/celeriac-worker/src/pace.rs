@@ -61,6 +61,11 @@ impl Pace {
         }
     }
 
+    /// Forgets what was booked for a task, because its limit is another one now.
+    pub(crate) fn reset(&mut self, task: &str) {
+        self.limits.remove(task);
+    }
+
     /// Keeps the delivery `tag` until `at`.
     pub(crate) fn wait(&mut self, at: Instant, tag: i64) {
         self.waiting.push(Reverse((at, tag)));

@@ -50,6 +50,11 @@ impl Credit {
         });
     }
 
+    /// Takes note of how many calls run at once.
+    pub(crate) fn set_slots(&mut self, slots: usize) {
+        self.slots = slots;
+    }
+
     /// How many to hold, those that run included.
     pub(crate) fn target(&self) -> usize {
         let Prefetch {

@@ -1,18 +1,22 @@
 //! Brings an executor's answers to the dispatcher.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use celeriac_core::chunk::OutcomeChunk;
 use celeriac_core::{Conclusion, EncodedResult, Outcome, Payload, Progress, Reply, TaskError};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::dispatcher::Question;
+
+/// Where events are sent.
+pub(crate) type Events = UnboundedSender<Event>;
+
 /// What an executor or a task said of one delivery.
 ///
 /// For each delivery there is at most one of each on its way, but for results that its task stores
 /// itself, so the channel holds no more than a few times what the worker holds.
-#[derive(Debug)]
 pub(crate) enum Event {
     /// It is about to run.
     Started(i64),
@@ -24,6 +28,8 @@ pub(crate) enum Event {
     Concluded(i64, Box<Conclusion>),
     /// Its runtime wants this stored.
     Stored(Box<EncodedResult>),
+    /// An operator asks something.
+    Asked(Question),
 }
 
 /// The [`Reply`] of one delivery.
@@ -31,15 +37,17 @@ pub(crate) struct DeliveryReply {
     tag: i64,
     /// Whether anybody wants to know that it started.
     tell_start: bool,
+    start: Start,
     answered: AtomicBool,
-    events: UnboundedSender<Event>,
+    events: Events,
 }
 
 impl DeliveryReply {
-    pub(crate) fn new(tag: i64, tell_start: bool, events: UnboundedSender<Event>) -> Self {
+    pub(crate) fn new(tag: i64, tell_start: bool, start: Start, events: Events) -> Self {
         Self {
             tag,
             tell_start,
+            start,
             answered: AtomicBool::new(false),
             events,
         }
@@ -59,6 +67,7 @@ impl DeliveryReply {
 
 impl Reply for DeliveryReply {
     fn started(&self) {
+        self.start.mark();
         if self.tell_start {
             let _ = self.events.send(Event::Started(self.tag));
         }
@@ -90,6 +99,24 @@ impl Drop for DeliveryReply {
     /// An executor that drops an invocation unanswered has lost it.
     fn drop(&mut self) {
         self.end(Err(TaskError::lost("the executor dropped it")), None);
+    }
+}
+
+/// When one delivery began to run, in Unix time in microseconds; 0 before.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Start(Arc<AtomicU64>);
+
+impl Start {
+    fn mark(&self) {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let micros = since.map_or(1, |since| u64::try_from(since.as_micros()).unwrap_or(1));
+        self.0.store(micros, Ordering::Relaxed);
+    }
+
+    /// In Unix time in seconds; nothing if it has not begun.
+    pub(crate) fn at_s(&self) -> Option<f64> {
+        let micros = self.0.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros).as_secs_f64())
     }
 }
 

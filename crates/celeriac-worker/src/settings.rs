@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use celeriac_core::{QueueName, Routes};
 
+use crate::control::settings::ControlSettings;
 use crate::linux::hostname;
 
 /// What can be set about a worker. How much it runs at once is its executor's business.
@@ -29,6 +30,8 @@ pub struct WorkerSettings {
     pub stop_when_idle: Option<Duration>,
     /// Whether the result backend is told when a task starts; not unless set.
     pub track_started: bool,
+    /// Remote control and events.
+    pub control: ControlSettings,
     /// Where the steps of a workflow are sent that name no queue, and whose task names none.
     pub routes: Routes,
 }
@@ -44,6 +47,7 @@ impl Default for WorkerSettings {
             grace: Duration::from_secs(25),
             stop_when_idle: None,
             track_started: false,
+            control: ControlSettings::default(),
             routes: Routes::new(),
         }
     }

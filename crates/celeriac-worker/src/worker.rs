@@ -6,11 +6,15 @@ use std::thread;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{Broker, BrokerError, Coroutine, Executor, Registry, Runtime};
+use celeriac_wire::Clock;
 use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
 use tracing::info;
 
+use crate::attendants::Attendants;
+use crate::control::Identity;
 use crate::dispatcher::Dispatcher;
+use crate::events::News;
 use crate::observer::Observer;
 use crate::report::{Counters, WorkerReport};
 use crate::settings::WorkerSettings;
@@ -96,12 +100,30 @@ impl Worker {
         let counters = Arc::new(Counters::default());
         let (order, orders) = watch::channel(None);
         let (broker, blocks) = (self.broker.clone(), self.executor.blocks());
-        let dispatcher = Dispatcher::new(self, consumer, counters.clone());
+        let clock = Arc::<Clock>::default();
+        let news = News::new(clock.clone(), self.settings.control.task_events);
+        let identity = Identity {
+            node: self.settings.name.clone(),
+            queues: self
+                .settings
+                .queues
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            registry: self.registry.clone(),
+            settings: self.settings.control.clone(),
+        };
+        let dispatcher = Dispatcher::new(self, consumer, counters.clone(), news.clone());
+        let operator = dispatcher.operator();
         let (tell, ended) = oneshot::channel();
+        let (leave, left) = oneshot::channel();
         let dispatching: Coroutine = Box::pin(async move {
             let ended = AssertUnwindSafe(dispatcher.run(orders)).catch_unwind();
+            let ended = ended.await;
+            // The attendants say that this worker ends.
+            drop(leave);
             // Nobody waits for the end of a worker that was dropped.
-            let _ = tell.send(ended.await);
+            let _ = tell.send(ended);
         });
         let elsewhere = if blocks {
             Err(dispatching)
@@ -111,10 +133,20 @@ impl Worker {
         if let Err(dispatching) = elsewhere {
             tokio::spawn(dispatching);
         }
+        let attendants = match broker.bus() {
+            None => None,
+            Some(bus) => {
+                let stopper = Stopper(order.clone());
+                let attending =
+                    Attendants::start(identity, bus, operator, clock, news, stopper, left);
+                Some(attending.await)
+            }
+        };
         Ok(RunningWorker {
             order,
             counters,
             ended,
+            attendants,
         })
     }
 }
@@ -126,6 +158,7 @@ pub struct RunningWorker {
     counters: Arc<Counters>,
     /// How the dispatcher ended, or what it panicked with.
     ended: oneshot::Receiver<thread::Result<Result<(), BrokerError>>>,
+    attendants: Option<Attendants>,
 }
 
 impl RunningWorker {
@@ -150,7 +183,11 @@ impl RunningWorker {
     ///
     /// The [`BrokerError`] that made it stop by itself.
     pub async fn wait(mut self) -> Result<WorkerReport, BrokerError> {
-        match (&mut self.ended).await {
+        let ended = (&mut self.ended).await;
+        if let Some(attendants) = self.attendants.take() {
+            attendants.leave().await;
+        }
+        match ended {
             Ok(Ok(ended)) => ended.map(|()| self.counters.report()),
             Ok(Err(panic)) => resume_unwind(panic),
             // Only a runtime that is going away cancels it; the consumer gives back what it holds.

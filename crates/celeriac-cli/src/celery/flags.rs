@@ -262,7 +262,7 @@ pub(crate) struct FeatureFlags {
     /// Accepted: workers do not gossip
     #[arg(long, value_parser = FalseyValueParser::new(), env = "CELERY_WORKER_WITHOUT_GOSSIP", hide_env = true)]
     pub(crate) without_gossip: bool,
-    /// Accepted: workers do not ask each other at start
+    /// Does not ask other workers at start which calls are revoked
     #[arg(long, value_parser = FalseyValueParser::new(), env = "CELERY_WORKER_WITHOUT_MINGLE", hide_env = true)]
     pub(crate) without_mingle: bool,
     /// No events of heartbeats

@@ -6,6 +6,7 @@
 
 mod banner;
 mod beat;
+mod control;
 mod daemon;
 mod failure;
 mod flags;

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::banner::Banner;
 use super::beat::{Beat, BeatCommand};
+use super::control;
 use super::daemon::DaemonSettings;
 use super::failure::Failure;
 use super::flags::Flags;
@@ -257,7 +258,9 @@ async fn connect_and_fork(
     settings.stray_results = broker.results().filter(|_| settings.piped).map(stray);
     let pool = Arc::new(app.start(settings));
     pool.ready().await?;
-    let mut worker = Worker::for_runtime(broker, pool.clone(), registry, plan.worker);
+    let mut settings = plan.worker;
+    settings.control = control::settings(flags, &report, &stores, plan.topology, &pool);
+    let mut worker = Worker::for_runtime(broker, pool.clone(), registry, settings);
     // Otherwise the lines are the app's own logging to write, or nobody's to read.
     if report.log.is_default && log.shows(Level::Info) {
         worker = worker.observer(Arc::new(Received::new(log.clone())));

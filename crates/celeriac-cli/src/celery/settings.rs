@@ -269,9 +269,6 @@ fn notices(flags: &Flags, report: &AppReport) -> Vec<String> {
     if flags.worker.statedb.is_some() {
         notices.push("--statedb is not needed: what was revoked is kept in the broker".to_owned());
     }
-    if flags.pool.task_events || truth(report, "worker_send_task_events") {
-        notices.push("events of tasks are not sent yet: monitors see nothing of them".to_owned());
-    }
     if flags.pool.pool_start_method == Some(StartMethod::Spawn) {
         notices.push(
             "--pool-start-method=spawn: children are forked from a process that has imported the \

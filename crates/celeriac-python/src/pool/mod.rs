@@ -326,6 +326,14 @@ impl Executor for PythonPool {
         self.thread.mailbox.submit(invocation);
     }
 
+    fn resize(&self, slots: NonZeroUsize) -> bool {
+        let children = slots.get().div_ceil(self.slots_each.get());
+        if let Some(children) = NonZeroUsize::new(children) {
+            Self::resize(self, children);
+        }
+        true
+    }
+
     fn shutdown(&self, mode: ShutdownMode) -> BoxFuture<'_, ()> {
         self.thread.mailbox.leave(Letter::Shutdown(mode));
         Box::pin(async move {
@@ -347,6 +355,10 @@ impl Runtime for PythonPool {
         let head = CallHead::ending(&error, comes_again);
         let ask = Ask::new(head, Some(delivery), Asker::Ending(reply));
         self.thread.mailbox.leave(Letter::Ask(ask));
+    }
+
+    fn terminate(&self, id: &TaskId, signal: i32) {
+        Self::terminate(self, id, signal);
     }
 
     fn received(&self, delivery: &Arc<Delivery>) {

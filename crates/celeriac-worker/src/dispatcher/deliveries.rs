@@ -15,6 +15,9 @@ use crate::pace::Turn;
 use crate::reply::{DeliveryReply, Event};
 use crate::report::add;
 
+/// So many calls are remembered that were interrupted, for whoever asked for that and wants to hear it.
+const MOST_INTERRUPTED: usize = 1000;
+
 impl Dispatcher {
     pub(super) fn on_received(&mut self, received: Result<Vec<Delivery>, BrokerError>) {
         let now = Instant::now();
@@ -57,17 +60,21 @@ impl Dispatcher {
             observer.received(call_of(&delivery));
         }
         let limit = self.settings.delivery_limit;
-        let (task, limits) = match admit(&delivery, &self.registry, limit, wall) {
+        let admitted = if self.revoked.has(&delivery.message) {
+            Err(TaskError::cancelled())
+        } else {
+            admit(&delivery, &self.registry, limit, wall, &self.overrides)
+        };
+        let (task, limits) = match admitted {
             Ok(admitted) => admitted,
             Err(error) => return self.refuse(&delivery, error),
         };
         if let Some(desk) = &self.desk {
             desk.received(&delivery);
         }
-        let turn = task
-            .options
-            .rate_limit
-            .map_or(Turn::Now, |limit| self.pace.turn(task, limit, now));
+        self.news.received(&delivery);
+        let rate = self.overrides.rate(task.name, task.options.rate_limit);
+        let turn = rate.map_or(Turn::Now, |limit| self.pace.turn(task, limit, now));
         let tag = delivery.tag;
         match turn {
             Turn::Now => {
@@ -113,6 +120,7 @@ impl Dispatcher {
     pub(super) fn submit(&mut self, held: Held) {
         let tag = held.delivery.tag;
         let tell_start = self.settings.track_started
+            || self.news.is_on()
             || self.observer.is_some()
             || held.task.options.ack.is_early();
         if held.task.wants_context {
@@ -134,7 +142,12 @@ impl Dispatcher {
                 None => Work::Encoded(Chunk::single(&message.body)),
                 Some(_) => Work::Message(held.delivery.clone()),
             },
-            reply: Arc::new(DeliveryReply::new(tag, tell_start, self.events.clone())),
+            reply: Arc::new(DeliveryReply::new(
+                tag,
+                tell_start,
+                held.start.clone(),
+                self.events.clone(),
+            )),
         };
         self.held.insert(tag, held);
         self.executor.submit(invocation);
@@ -167,8 +180,14 @@ impl Dispatcher {
             if ids.contains(&held.delivery.message.headers.id) {
                 held.control.interrupt(Interrupt::Cancelled);
                 waiting.push(*tag);
+                if held.start.at_s().is_some() {
+                    self.interrupted
+                        .push_back(held.delivery.message.headers.id.clone());
+                }
             }
         }
+        let surplus = self.interrupted.len().saturating_sub(MOST_INTERRUPTED);
+        self.interrupted.drain(..surplus);
         for tag in waiting {
             if let Some(held) = self.take_paced(tag) {
                 self.refuse(&held.delivery, TaskError::cancelled());

@@ -12,10 +12,11 @@
 
 mod deliveries;
 mod ending;
+mod operations;
 mod outcomes;
 mod runtime;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -28,13 +29,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::ending::Ending;
+pub(crate) use self::operations::{HeldCall, Operator, Overrides, Question};
 use self::runtime::Desk;
 use crate::backoff::RetryTimer;
+use crate::control::revoked::Revoked;
+use crate::events::News;
 use crate::held::Held;
 use crate::observer::Observer;
 use crate::pace::Pace;
 use crate::prefetch::{Credit, Load};
-use crate::reply::Event;
+use crate::reply::{Event, Events};
 use crate::report::Counters;
 use crate::router::Router;
 use crate::settings::WorkerSettings;
@@ -61,12 +65,20 @@ pub(crate) struct Dispatcher {
     observer: Option<Arc<dyn Observer>>,
     counters: Arc<Counters>,
 
+    news: News,
+    overrides: Overrides,
+    revoked: Revoked,
+    /// Calls that ran and that the driver told us to interrupt, the newest last.
+    interrupted: VecDeque<TaskId>,
+    /// How many calls of each task were begun here and have ended.
+    totals: HashMap<&'static str, u64>,
+
     held: HashMap<i64, Held>,
     paced: usize,
     pace: Pace,
     credit: Credit,
     settler: Settler,
-    events: mpsc::UnboundedSender<Event>,
+    events: Events,
     inbox: mpsc::UnboundedReceiver<Event>,
     progressed: Vec<i64>,
     store_progress_at: Option<Instant>,
@@ -90,6 +102,7 @@ impl Dispatcher {
         worker: Worker,
         consumer: Arc<dyn Consumer>,
         counters: Arc<Counters>,
+        news: News,
     ) -> Self {
         let (events, inbox) = mpsc::unbounded_channel();
         let router = Router {
@@ -109,6 +122,11 @@ impl Dispatcher {
             settings: worker.settings,
             observer: worker.observer,
             counters,
+            news,
+            overrides: Overrides::default(),
+            revoked: Revoked::default(),
+            interrupted: VecDeque::new(),
+            totals: HashMap::new(),
             held: HashMap::new(),
             paced: 0,
             pace: Pace::default(),
@@ -127,6 +145,11 @@ impl Dispatcher {
             ending: None,
             fatal: None,
         }
+    }
+
+    /// What asks it from outside.
+    pub(crate) fn operator(&self) -> Operator {
+        Operator::new(self.events.clone())
     }
 
     /// Works until it is asked to stop, or the broker cannot be used any more.
@@ -168,6 +191,7 @@ impl Dispatcher {
             .held
             .store(self.held.len() as u64, Ordering::Relaxed);
 
+        self.credit.set_slots(self.executor.slots().get());
         if self.receiving.is_none()
             && self.ending.is_none()
             && !self.settler.is_failing()

@@ -42,6 +42,7 @@ impl Dispatcher {
             Event::Ended(tag, outcome, busy) => self.on_ended(tag, outcome, busy),
             Event::Concluded(tag, conclusion) => self.on_concluded(tag, *conclusion),
             Event::Stored(result) => self.settler.store_encoded([*result]),
+            Event::Asked(question) => question(self),
         }
     }
 
@@ -49,6 +50,7 @@ impl Dispatcher {
         let Some(held) = self.held.get_mut(&tag) else {
             return;
         };
+        self.news.started(&held.delivery);
         if let Some(observer) = &self.observer {
             observer.started(call_of(&held.delivery));
         }
@@ -97,6 +99,7 @@ impl Dispatcher {
         let Some(held) = self.held.remove(&tag) else {
             return;
         };
+        self.count_begun(&held);
         if let Some(busy) = busy {
             self.credit.measure(busy);
         }
@@ -109,7 +112,10 @@ impl Dispatcher {
             None => outcome,
         };
         match outcome {
-            Err(error) if self.desk.is_some() => self.on_error(&held.delivery, &error, held.acked),
+            Err(error) if self.desk.is_some() => {
+                let ran = held.start.at_s().is_some();
+                self.on_error(&held.delivery, &error, held.acked, ran);
+            }
             outcome if held.acked => self.conclude_acked(&held, outcome, busy),
             outcome => self.conclude(&held.delivery, outcome, busy),
         }
@@ -125,7 +131,7 @@ impl Dispatcher {
     /// Settles a delivery that is not to start.
     pub(super) fn refuse(&mut self, delivery: &Arc<Delivery>, error: TaskError) {
         if self.desk.is_some() {
-            self.on_error(delivery, &error, false);
+            self.on_error(delivery, &error, false, false);
         } else {
             let message = &delivery.message;
             let unknown = error.kind() == ErrorKind::Unregistered;
@@ -156,10 +162,12 @@ impl Dispatcher {
         let options = task.map_or(&TaskOptions::DEFAULT, |task| &task.options);
         let now = Timestamp::now();
         let end = end_of(delivery, &outcome, now);
+        let value = outcome.as_ref().ok().filter(|_| self.news.is_on()).cloned();
         let error = outcome.as_ref().err().cloned();
         let mut settlement = decide(delivery, outcome, options, limit, now, random());
         let retried = !settlement.follow_ups.is_empty();
         self.tell(delivery, error.as_ref(), &settlement.verdict, retried, busy);
+        self.tell_monitors(delivery, &settlement, value.as_ref(), error.as_ref(), busy);
         let is_over = !matches!(settlement.verdict, Verdict::Requeue { .. })
             && settlement.follow_ups.is_empty();
         if is_over && let Some(end) = end {
@@ -304,6 +312,27 @@ impl Dispatcher {
             (Some(observer), Some(kind)) if retried => observer.retried(call, kind),
             (Some(observer), _) => observer.finished(call, how, runtime),
             (None, _) => {}
+        }
+    }
+
+    /// Tells monitors what was decided of a call that no runtime tells of.
+    fn tell_monitors(
+        &self,
+        delivery: &Delivery,
+        settlement: &Settlement,
+        value: Option<&Payload>,
+        error: Option<&TaskError>,
+        runtime: Option<Duration>,
+    ) {
+        let given_back = matches!(settlement.verdict, Verdict::Requeue { .. });
+        match error {
+            _ if given_back || self.desk.is_some() => {}
+            None => self.news.succeeded(delivery, value, runtime),
+            Some(error) => {
+                let retried = !settlement.follow_ups.is_empty();
+                self.news
+                    .failed(delivery, error, retried, runtime.is_some());
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use celeriac_core::{
     Aftermath, Brief, CeleryAcks, Conclusion, Delivery, End, ErrorKind, Runtime, Standing,
-    TaskError, TaskOptions, Verdict,
+    TaskError, TaskId, TaskOptions, Verdict,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ use super::Dispatcher;
 use super::outcomes::plain;
 use crate::held::{Stage, call_of};
 use crate::observer::Finish;
-use crate::reply::DeliveryReply;
+use crate::reply::{DeliveryReply, Start};
 use crate::report::count;
 
 /// The runtime, and the calls of which it is telling the end.
@@ -41,6 +41,8 @@ struct Telling {
     verdict: Verdict,
     /// Whether it was acknowledged when it started, so that there is nothing to settle.
     acked: bool,
+    /// Whether it had begun to run.
+    ran: bool,
 }
 
 impl Desk {
@@ -54,6 +56,11 @@ impl Desk {
     /// How many ends are being told.
     pub(super) fn len(&self) -> usize {
         self.telling.len()
+    }
+
+    /// Ends a call by a signal.
+    pub(super) fn terminate(&self, id: &TaskId, signal: i32) {
+        self.runtime.terminate(id, signal);
     }
 
     /// Tells that a delivery may run.
@@ -82,6 +89,7 @@ impl Dispatcher {
         let Some(held) = self.held.remove(&tag) else {
             return;
         };
+        self.count_begun(&held);
         if let Some(busy) = conclusion.busy {
             self.credit.measure(busy);
         }
@@ -99,13 +107,19 @@ impl Dispatcher {
             }
             Aftermath::Conclude(error, verdict) => {
                 self.settler.store_encoded(conclusion.results);
-                self.have_told(&held.delivery, error, verdict, held.acked);
+                self.have_told(&held.delivery, error, verdict, held.acked, true);
             }
         }
     }
 
     /// A call ended without a word of the runtime, or was not to start at all.
-    pub(super) fn on_error(&mut self, delivery: &Arc<Delivery>, error: &TaskError, acked: bool) {
+    pub(super) fn on_error(
+        &mut self,
+        delivery: &Arc<Delivery>,
+        error: &TaskError,
+        acked: bool,
+        ran: bool,
+    ) {
         let task = self.registry.get(&delivery.message.headers.task).ok();
         let options = task.map_or(&TaskOptions::DEFAULT, |task| &task.options);
         let acks = CeleryAcks::from(options.ack);
@@ -116,7 +130,7 @@ impl Dispatcher {
                 self.settle(delivery.tag, acked, verdict);
             }
             Aftermath::Conclude(error, verdict) => {
-                self.have_told(delivery, error, verdict, acked);
+                self.have_told(delivery, error, verdict, acked, ran);
             }
         }
     }
@@ -165,14 +179,16 @@ impl Dispatcher {
         error: TaskError,
         verdict: Verdict,
         acked: bool,
+        ran: bool,
     ) {
         let Some(desk) = &mut self.desk else { return };
-        let reply = DeliveryReply::new(delivery.tag, false, self.events.clone());
+        let reply = DeliveryReply::new(delivery.tag, false, Start::default(), self.events.clone());
         let telling = Telling {
             delivery: delivery.clone(),
             error: error.clone(),
             verdict,
             acked,
+            ran,
         };
         let comes_again = matches!(telling.verdict, Verdict::Requeue { .. });
         desk.telling.insert(delivery.tag, telling);
@@ -192,6 +208,10 @@ impl Dispatcher {
             }
             let error = Some(&telling.error);
             self.tell(delivery, error, &telling.verdict, false, None);
+            if !matches!(telling.verdict, Verdict::Requeue { .. }) {
+                let (error, told) = (&telling.error, &conclusion.told);
+                self.news.ended(delivery, error, told, telling.ran);
+            }
             telling.verdict
         };
         self.settler.store_encoded(conclusion.results);
@@ -233,6 +253,7 @@ impl Dispatcher {
             End::Rejected { requeue: true } => (Finish::GivenBack, &counters.given_back),
         };
         count(counter);
+        self.news.concluded(delivery, conclusion);
         let runtime: Option<Duration> = conclusion.busy;
         debug!(
             task.id = %Brief(call.id),

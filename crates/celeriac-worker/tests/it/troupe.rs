@@ -166,6 +166,8 @@ impl Runtime for Troupe {
         self.asks.notify_one();
     }
 
+    fn terminate(&self, _: &TaskId, _: i32) {}
+
     fn received(&self, delivery: &Arc<Delivery>) {
         self.received.lock().unwrap().push(delivery.tag);
     }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use celeriac_core::{Place, QueueName, Registry, Routes};
-use celeriac_worker::{Shutdown, Stopper, Worker, WorkerSettings, worker_name};
+use celeriac_worker::{Shutdown, Stopper, Worker, WorkerSettings, broker_stats, worker_name};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -27,6 +27,7 @@ A stopped worker exits with 0.";
 
 /// A worker as it is asked for.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct WorkerArgs {
     /// The queues it takes from, in turn, separated by commas; the default queue if none is named
     #[arg(long, short = 'Q', value_name = "NAMES", value_delimiter = ',')]
@@ -54,6 +55,15 @@ pub(super) struct WorkerArgs {
     /// The fewest calls to hold ahead for each slot
     #[arg(long, value_name = "N", default_value = "1")]
     prefetch_multiplier: usize,
+    /// Sends events of tasks to monitors from the start, and not only once one asks for them
+    #[arg(long = "task-events", short = 'E', alias = "events")]
+    task_events: bool,
+    /// Sends no events of itself: neither that it starts and ends, nor that it is alive
+    #[arg(long)]
+    without_heartbeat: bool,
+    /// Does not ask other workers at start which calls are revoked
+    #[arg(long)]
+    without_mingle: bool,
     /// Tells the result backend when a call starts
     #[arg(long)]
     track_started: bool,
@@ -78,6 +88,12 @@ impl WorkerArgs {
         settings.grace = self.grace;
         settings.stop_when_idle = self.stop_when_idle;
         settings.track_started = self.track_started;
+        settings.control.task_events = self.task_events;
+        settings.control.mingle = !self.without_mingle;
+        if self.without_heartbeat {
+            settings.control.heartbeat = None;
+        }
+        settings.control.about.topology = global.topology.clone();
         Ok(settings)
     }
 
@@ -110,10 +126,11 @@ impl WorkerArgs {
 pub(super) async fn run(args: WorkerArgs, global: &GlobalArgs) -> Result<Exit, Failure> {
     let registry = Registry::collect()?;
     registry.require_tasks()?;
-    let settings = args.settings(&registry, global)?;
+    let mut settings = args.settings(&registry, global)?;
     let place = args.pool.place()?;
     let limits = args.pool.limits(&place)?;
     let url = connect::url(global)?;
+    settings.control.about.broker = broker_stats(&url);
     let broker = connect::open_or_create(global).await?;
     let executor = pool::open(&place, limits)?;
     if global.logs.is_text() {

@@ -4,6 +4,7 @@
 
 mod builtins;
 mod client;
+mod control;
 mod fleet;
 mod lookup;
 mod mixed;

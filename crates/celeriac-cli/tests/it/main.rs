@@ -8,6 +8,7 @@ mod ends;
 mod flags;
 mod frameworks;
 mod moving;
+mod operated;
 mod package;
 mod process;
 mod results;

@@ -96,6 +96,32 @@ impl Project {
         worker
     }
 
+    /// The broker as our own commands are told it.
+    pub(crate) fn broker(&self) -> String {
+        let variable = |wanted: &str| {
+            let mut all = self.environment.iter();
+            let found = all.find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| value.clone()).unwrap()
+        };
+        let broker = variable("BROKER");
+        if broker.starts_with("redis") {
+            format!("{broker}?global_keyprefix={}", variable("PREFIX"))
+        } else {
+            broker
+        }
+    }
+
+    /// Starts a worker of Celery's own, and waits until it is ready.
+    pub(crate) fn celery_worker(&self, node: &str) -> OwnedChild {
+        let words = format!("-m celery -A proj worker -l INFO -P threads -c 1 -n {node}");
+        let words = words.split(' ');
+        let worker = OwnedChild::start("the Celery worker", &self.python, words, |command| {
+            self.configure(command);
+        });
+        worker.wait_for_line(" ready.");
+        worker
+    }
+
     /// Starts `celeriac` with these words.
     pub(crate) fn start(&self, words: &str) -> OwnedChild {
         let program = celeriac();

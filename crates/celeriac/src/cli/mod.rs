@@ -26,6 +26,7 @@ mod place;
 mod pool;
 mod purge;
 mod queues;
+mod remote;
 mod result;
 mod send;
 mod size;
@@ -121,6 +122,12 @@ enum Command {
     Result(result::ResultArgs),
     /// Lists the workers that are alive
     Status,
+    /// Asks workers, of whatever language, about themselves: ping, active, stats and so on
+    Inspect(remote::RemoteArgs),
+    /// Has workers, of whatever language, change something: revoke, shutdown and so on
+    Control(remote::RemoteArgs),
+    /// Prints what workers and clients tell of tasks and of themselves, as it happens
+    Events,
     /// Lists the queues and how full they are
     Queues,
     /// Looks after messages that will not be delivered any more
@@ -245,6 +252,9 @@ async fn dispatch(command: Command, global: &GlobalArgs, output: Output) -> Resu
         Command::Send(args) => send::run(args, global, output).await,
         Command::Result(args) => result::run(args, global, output).await,
         Command::Status => status::run(global, output).await,
+        Command::Inspect(args) => remote::run(args, remote::Sort::Inspect, global, output).await,
+        Command::Control(args) => remote::run(args, remote::Sort::Control, global, output).await,
+        Command::Events => remote::watch(global, output.is_json()).await,
         Command::Queues => queues::run(global, output).await,
         Command::Dead(command) => dead::run(command, global, output).await,
         Command::Purge(args) => purge::run(args, global, output).await,

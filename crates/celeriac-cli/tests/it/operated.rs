@@ -1,0 +1,116 @@
+//! What an operator does to Celery is done to a drop-in worker with the same tools, and with ours.
+
+use celeriac_testkit::peers::unique;
+use serde_json::{Value, json};
+
+use crate::support::{On, Project};
+
+#[test]
+fn an_operator_is_answered_as_by_celery() {
+    for on in [On::Redis, On::RabbitMq] {
+        let project = Project::new("operated", on);
+        let node = format!("{}@here", unique("w"));
+        let mut worker = project.worker(&format!("-n {node} -E -c 2"));
+        let script = include_str!("operated.py");
+        let mut answer = project.run(&format!("NODE = {node:?}\n{script}"));
+        let error = answer["unknown"]["error"].take();
+        assert!(
+            error.as_str().unwrap().contains("no_such_command"),
+            "{error}"
+        );
+        let ok = |text: &str| json!({"ok": text});
+        let revoked = json!("TaskRevokedError");
+        let expected = [
+            ("ping", ok("pong")),
+            ("args", json!([[600], [600]])),
+            ("safe", json!(["(600,)", "(600,)"])),
+            (
+                "registered",
+                json!(["proj.add", "proj.fail", "proj.nap [rate_limit=10/s]"]),
+            ),
+            ("pool", json!(2)),
+            ("total", json!({"proj.nap": 2})),
+            ("conf", json!(true)),
+            ("report", json!(true)),
+            ("own", ok(&format!("you at {node}"))),
+            (
+                "events",
+                json!([
+                    ok("task events already enabled"),
+                    ok("task events already disabled"),
+                ]),
+            ),
+            ("revoke", json!(true)),
+            ("terminate", json!(true)),
+            ("ends", json!([revoked, revoked, 5, "ValueError"])),
+            ("grow", ok("pool will grow")),
+            ("terminate all", json!(true)),
+            ("all", json!([revoked, revoked, revoked])),
+            (
+                "courses",
+                json!([
+                    ["task-received", "task-started", "task-revoked"],
+                    ["task-received", "task-revoked"],
+                ]),
+            ),
+            ("revoked", json!([[true, 15, false], [false, null, false]])),
+            (
+                "said",
+                json!([
+                    ["task-failed", "ValueError('boom')"],
+                    ["task-succeeded", "5"]
+                ]),
+            ),
+            ("shutdown", json!("SILENT")),
+        ];
+        let mut wrong = Vec::from(expected);
+        wrong.retain(|(case, expected)| answer[case] != *expected);
+        assert_eq!(wrong, [], "{on:?}: {answer:#}");
+        // It was told to stop, and has.
+        assert!(worker.wait().success());
+    }
+}
+
+/// What our own command says.
+fn ask(project: &Project, broker: &str, words: &str) -> (bool, Value, String) {
+    let mut command = project.command("--json");
+    let output = command.args(["-b", broker]).args(words.split(' ')).output();
+    let output = output.unwrap();
+    let document = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.success(), document, error)
+}
+
+#[test]
+fn our_own_command_asks_workers_of_celerys_and_of_ours_alike() {
+    for on in [On::Redis, On::RabbitMq] {
+        let project = Project::new("operated", on);
+        let broker = project.broker();
+        let (ours, theirs) = (
+            format!("{}@here", unique("ours")),
+            format!("{}@here", unique("theirs")),
+        );
+        let _ours = project.worker(&format!("-n {ours} -c 1"));
+        let _theirs = project.celery_worker(&theirs);
+        let words = |command: &str| format!("{command} -t 60s -d {ours},{theirs}");
+        let (done, answer, error) = ask(&project, &broker, &words("inspect ping"));
+        assert!(done, "{error}");
+        let pong = json!({"ok": "pong"});
+        assert_eq!(answer, json!({&*ours: pong, &*theirs: pong}));
+        let (_, answer, _) = ask(&project, &broker, &words("inspect registered"));
+        assert_eq!(answer[&ours], answer[&theirs], "{answer:#}");
+        let (_, answer, _) = ask(&project, &broker, &words("control rate_limit proj.add 5/m"));
+        let limited = json!({"ok": "new rate limit set successfully"});
+        assert_eq!(answer, json!({&*ours: limited, &*theirs: limited}));
+        let (_, answer, _) = ask(&project, &broker, &words("control revoke some-call"));
+        assert_eq!(answer[&ours], answer[&theirs], "{answer:#}");
+        let (_, answer, _) = ask(&project, &broker, &words("inspect revoked"));
+        assert_eq!(
+            answer,
+            json!({&*ours: ["some-call"], &*theirs: ["some-call"]})
+        );
+        let (done, answer, error) = ask(&project, &broker, "inspect ping -d nobody@here");
+        assert!(!done && answer == json!({}), "{answer}");
+        assert!(error.contains("no nodes replied"), "{error}");
+    }
+}

@@ -1,0 +1,93 @@
+//! `inspect`, `control` and `events`: what Celery's commands of these names do, without Python.
+
+mod ask;
+mod commands;
+mod events;
+mod pretty;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_core::{Broker, BrokerError, Bus};
+use celeriac_wire::control::{Audience, Request};
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::duration::duration;
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::{GlobalArgs, connect};
+
+pub(super) use events::run as watch;
+
+/// A command of remote control.
+#[derive(Debug, Args)]
+pub(super) struct RemoteArgs {
+    /// The command: ping, active, stats, revoke and so on, with its arguments in Celery's
+    /// order; or NAME=VALUE for those of commands that an app has made up
+    #[arg(required = true, value_name = "COMMAND", num_args = 1..)]
+    words: Vec<String>,
+    /// The workers that are asked, separated by commas; all of them if none is named
+    #[arg(long, short = 'd', value_name = "NODES", value_delimiter = ',')]
+    destination: Vec<String>,
+    /// How long answers are waited for; fewer are if as many workers have answered as are named
+    #[arg(long, short = 't', value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    timeout: Duration,
+}
+
+/// Which sort of command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    Inspect,
+    Control,
+}
+
+/// What is broadcast at the broker.
+pub(super) async fn bus(global: &GlobalArgs) -> Result<(Arc<dyn Broker>, Arc<dyn Bus>), Failure> {
+    let url = connect::url(global)?;
+    let broker = connect::open(global).await?;
+    let bus = broker.bus().ok_or_else(|| {
+        Failure::from(BrokerError::Unsupported {
+            address: url.to_string(),
+            what: "reach workers by remote control, which Redis and RabbitMQ have".to_owned(),
+        })
+    })?;
+    Ok((broker, bus))
+}
+
+pub(super) async fn run(
+    args: RemoteArgs,
+    sort: Sort,
+    global: &GlobalArgs,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let request = request(&args, sort)?;
+    let silent = request.method == "shutdown";
+    let (_broker, bus) = bus(global).await?;
+    let limit = Some(args.destination.len()).filter(|limit| *limit > 0);
+    let mut replies = ask::ask(&*bus, request, args.timeout, limit).await?;
+    replies.sort_by(|one, other| one.node.cmp(&other.node));
+    let document: Map<String, Value> = replies
+        .iter()
+        .map(|reply| (reply.node.clone(), reply.value.clone()))
+        .collect();
+    output.print(&Value::Object(document), || pretty::replies(&replies, sort))?;
+    if replies.is_empty() && !silent {
+        let failure = Failure::new(
+            Exit::StoreUnavailable,
+            "no nodes replied within time constraint",
+        );
+        return Err(failure.help("wait longer with `-t`, or see that a worker is running"));
+    }
+    Ok(Exit::Done)
+}
+
+fn request(args: &RemoteArgs, sort: Sort) -> Result<Request, Failure> {
+    let (command, words) = args.words.split_first().expect("clap wants one word");
+    let mut request = Request::new(command.as_str());
+    request.arguments = commands::arguments(command, words, sort)?;
+    if !args.destination.is_empty() {
+        request.audience = Audience::Nodes(args.destination.clone());
+    }
+    Ok(request)
+}

@@ -159,6 +159,7 @@ impl Message {
 }
 
 /// Writes time limits as Python would: whole seconds as whole numbers.
+#[expect(clippy::ref_option, reason = "serde gives it so")]
 fn write_limits<S: Serializer>(
     limits: &Option<(Option<f64>, Option<f64>)>,
     serializer: S,

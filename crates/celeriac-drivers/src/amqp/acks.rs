@@ -60,7 +60,9 @@ mod tests {
     #[test]
     fn what_has_not_arrived_is_not_acknowledged_with_what_has() {
         let mut unsettled = Unsettled::default();
-        [1, 3, 4].map(|tag| unsettled.add(tag));
+        for tag in [1, 3, 4] {
+            unsettled.add(tag);
+        }
         let acks = unsettled.settle([1, 3, 4], 1);
         assert_eq!(acks, [(1, false), (3, false), (4, false)]);
     }

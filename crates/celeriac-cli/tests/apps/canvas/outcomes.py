@@ -20,6 +20,9 @@ _BEGIN = ("task_prerun", "task_received", "task_revoked", "task_unknown", "task_
 
 _OVER_LIMIT = "task_failure TimeLimitExceeded"
 
+#: What Celery's main process tells and ours leaves to the child, which knows it first.
+_ELSEWHERE = (_OVER_LIMIT, "task_failure Reject")
+
 #: What no two runs have in common.
 _PASSING = re.compile(r"(?<=gen)\d+@|0x[0-9a-f]+")
 
@@ -307,7 +310,7 @@ def told():
         if told == _OVER_LIMIT and [told] in attempts:
             # Celery 5.7 tells it twice, by two handlers of the same end.
             continue
-        if name in _BEGIN or told == _OVER_LIMIT:
+        if name in _BEGIN or told in _ELSEWHERE:
             attempts.append([])
         attempts[-1].append(told)
     counted = {}
@@ -328,13 +331,14 @@ def plain(value):
     return json.loads(_PASSING.sub("PASSING", text))
 
 
-def outcomes(cases):
+def outcomes(*parts):
     """By the name of each case, what came of it."""
     found = {}
-    for name, case in cases():
-        try:
-            value = case()
-        except Exception as error:
-            value = ["could not be told", type(error).__name__, str(error)]
-        found[f"{cases.__name__}: {name}"] = plain(value)
+    for part in parts:
+        for name, case in part():
+            try:
+                value = case()
+            except Exception as error:
+                value = ["could not be told", type(error).__name__, str(error)]
+            found[f"{part.__name__}: {name}"] = plain(value)
     return found

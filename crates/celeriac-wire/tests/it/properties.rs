@@ -155,6 +155,7 @@ fn message() -> impl Strategy<Value = Message> {
                 priority,
                 reply_to,
                 correlation_id,
+                exchange: None,
                 body: Payload {
                     content_type: [
                         ContentType::Json,

@@ -109,7 +109,7 @@ answer = 0
 ",
     );
     let worker = project.worker("-c 1");
-    worker.wait_for_line("Task already completed successfully.");
+    worker.wait_until_printed("Task already completed successfully.");
     let answer = project
         .run("answer = [late.delay().get(timeout=60), app.AsyncResult('one-that-is-done').result]");
     assert_eq!(answer, json!(["anew", "before"]));

@@ -93,6 +93,18 @@ impl OwnedChild {
         }
     }
 
+    /// Waits until a line that contains `text` has been printed, before this call or after it.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait_for_line`](Self::wait_for_line).
+    pub fn wait_until_printed(&self, text: &str) {
+        // What is told has been kept before.
+        if !self.printed().contains(text) {
+            self.wait_for_line(text);
+        }
+    }
+
     /// Waits until it has ended by itself.
     ///
     /// # Panics

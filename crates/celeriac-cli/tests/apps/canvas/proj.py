@@ -8,14 +8,20 @@ from uuid import UUID
 from celery import Celery, Task, group, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.result import allow_join_result
+from kombu import Exchange, Queue
 
 FOLDER = os.environ["FOLDER"]
+QUEUE = os.environ["QUEUE"]
 ON_REDIS = os.environ["BROKER"].startswith("redis")
 
 app = Celery("proj", broker=os.environ["BROKER"], backend=os.environ["BACKEND"])
 app.conf.update(
-    task_default_queue=os.environ["QUEUE"],
-    task_routes={"proj.elsewhere": {"exchange": "canvas-topic", "exchange_type": "topic", "routing_key": "a.b"}},
+    task_default_queue=QUEUE,
+    task_queues=[
+        Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE),
+        Queue(f"{QUEUE}-topic", Exchange(f"{QUEUE}-topic", type="topic"), routing_key="a.*"),
+    ],
+    task_routes={"proj.elsewhere": {"exchange": f"{QUEUE}-topic", "exchange_type": "topic", "routing_key": "a.b"}},
     accept_content=["json", "pickle"],
     result_extended=True,
     task_track_started=os.environ.get("TRACK") == "1",

@@ -21,7 +21,10 @@ pub(crate) fn envelope(bytes: &[u8]) {
     let Ok(incoming) = Incoming::read(bytes) else {
         return;
     };
-    let message = incoming.message;
+    let mut message = incoming.message;
+    // Where it came through stands beside the message that the steps give.
+    let through = message.exchange.take().map(|it| it.exchange.clone());
+    assert_eq!(through.unwrap_or_default(), incoming.route.exchange);
     // The steps also look at what is not needed, and may refuse that.
     if let Ok(by_steps) = Envelope::decode(bytes) {
         assert_eq!(by_steps.message.decode().as_ref(), Ok(&message));

@@ -370,12 +370,7 @@ mod tests {
 
     #[test]
     fn what_means_something_else_is_said() {
-        for line in [
-            "--no-execv",
-            "--statedb x.db",
-            "-E",
-            "--pool-start-method spawn",
-        ] {
+        for line in ["--no-execv", "--statedb x.db", "--pool-start-method spawn"] {
             assert_eq!(plan(line, &json!({})).unwrap().notices.len(), 1, "{line}");
         }
     }

@@ -32,7 +32,12 @@ fn the_direct_way_reads_and_writes_what_the_steps_do() {
                 assert!(Incoming::read(bytes).is_err(), "{file}");
                 continue;
             };
-            let incoming = Incoming::read(bytes).unwrap_or_else(|e| panic!("{file}: {e}"));
+            let mut incoming = Incoming::read(bytes).unwrap_or_else(|e| panic!("{file}: {e}"));
+            let through = incoming.message.exchange.take();
+            let through = through.map(|it| (it.exchange.clone(), it.routing_key.clone()));
+            let (exchange, key) = (&envelope.exchange, &envelope.routing_key);
+            let expected = (!exchange.is_empty()).then(|| (exchange.clone(), key.clone()));
+            assert_eq!(through, expected, "{file}");
             assert_eq!(incoming.message, message, "{file}");
             assert_eq!(incoming.route.delivery_tag, envelope.delivery_tag);
 

@@ -269,7 +269,9 @@ proptest! {
         };
         let mut bytes = Vec::new();
         envelope::write(&message, &route, NOW, &mut bytes);
-        let back = Incoming::read(&bytes).unwrap();
+        let mut back = Incoming::read(&bytes).unwrap();
+        let through = back.message.exchange.take().map(|it| it.exchange.clone());
+        prop_assert_eq!(through.unwrap_or_default(), exchange.clone());
         prop_assert_eq!(back.message, message.clone());
         prop_assert_eq!(back.route.exchange, exchange.clone());
         prop_assert_eq!(back.route.redelivered, redelivered);

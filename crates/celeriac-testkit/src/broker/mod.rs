@@ -10,6 +10,7 @@ pub mod settling;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
@@ -18,6 +19,9 @@ use celeriac_core::{
 };
 
 use crate::within;
+
+/// After which a queue will not become what it should.
+const LONG: Duration = Duration::from_secs(20);
 
 /// A consumer of one queue.
 async fn consume(broker: &Arc<dyn Broker>, name: &str, queues: &[&QueueName]) -> Arc<dyn Consumer> {
@@ -89,6 +93,22 @@ async fn depth(broker: &Arc<dyn Broker>, queue: &QueueName) -> QueueInfo {
     let queues = broker.queues().await.expect("queues can be listed");
     let found = queues.into_iter().find(|info| info.name == *queue);
     found.expect("the queue is listed")
+}
+
+/// Waits until a queue has so many messages ready, delayed, held and dead: those that a server has sent
+/// ahead are counted nowhere while they are on their way.
+async fn depth_becomes(broker: &Arc<dyn Broker>, queue: &QueueName, expected: [u64; 4]) {
+    let start = Instant::now();
+    loop {
+        let info = depth(broker, queue).await;
+        let found = [info.ready, info.delayed, info.held, info.dead];
+        if found == expected {
+            return;
+        }
+        let waited = start.elapsed();
+        assert!(waited < LONG, "{found:?} does not become {expected:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 fn backend(broker: &Arc<dyn Broker>) -> Arc<dyn ResultBackend> {

@@ -6,7 +6,8 @@ use celeriac_core::{BrokerError, Payload, Settled, TaskId};
 use jiff::Timestamp;
 
 use super::{
-    ack, consume, depth, nothing_but, number, numbers, publish, receive, receive_all, settle,
+    ack, consume, depth, depth_becomes, nothing_but, number, numbers, publish, receive,
+    receive_all, settle,
 };
 use crate::{Fixture, call, message, queue, within};
 
@@ -256,24 +257,12 @@ pub async fn queue_depths_are_exact(fixture: &dyn Fixture) {
     publish(&broker, &jobs, batch).await;
     let consumer = consume(&broker, "c", &[&jobs, &empty]).await;
     let got = receive_all(&consumer, 3).await;
-    let info = depth(&broker, &jobs).await;
-    assert_eq!(
-        (info.ready, info.delayed, info.held, info.dead),
-        (4, 3, 3, 0)
-    );
+    depth_becomes(&broker, &jobs, [4, 3, 3, 0]).await;
     let dead = celeriac_core::Verdict::Dead(celeriac_core::DeadReason::Unregistered, String::new());
     settle(&consumer, super::verdict(&got[0], dead)).await;
     settle(&consumer, ack(&got[1])).await;
-    let info = depth(&broker, &jobs).await;
-    assert_eq!(
-        (info.ready, info.delayed, info.held, info.dead),
-        (4, 3, 1, 1)
-    );
-    let info = depth(&broker, &empty).await;
-    assert_eq!(
-        (info.ready, info.delayed, info.held, info.dead),
-        (0, 0, 0, 0)
-    );
+    depth_becomes(&broker, &jobs, [4, 3, 1, 1]).await;
+    depth_becomes(&broker, &empty, [0; 4]).await;
 }
 
 /// Ready and delayed messages go, held ones and other queues stay.

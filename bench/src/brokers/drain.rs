@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use celeriac::blocking::App;
-
-use super::{POOL, Result};
+use super::{POOL, Result, open};
 use crate::marks::{self, Marks};
 use crate::repetitions::Report;
 use crate::tasks::tick;
@@ -25,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// From the first marked task to the last one.
 pub(super) fn without_results(url: &str) -> Result<Report> {
-    let app = App::on(url)?;
+    let app = open(url)?;
     let mut took = Vec::new();
     for _ in 0..REPETITIONS {
         let marks = Marks::new()?;
@@ -39,7 +37,7 @@ pub(super) fn without_results(url: &str) -> Result<Report> {
 
 /// From the first task until the client has all results.
 pub(super) fn with_results(url: &str) -> Result<Report> {
-    let app = App::on(url)?;
+    let app = open(url)?;
     let mut took = Vec::new();
     for _ in 0..REPETITIONS {
         let marks = Marks::new()?;

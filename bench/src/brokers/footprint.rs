@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use celeriac::blocking::{App, block_on};
+use celeriac::blocking::block_on;
 
-use super::{POOL, Result};
+use super::{POOL, Result, open};
 use crate::faults::Counts;
 use crate::repetitions::Report;
 use crate::tasks::empty;
@@ -44,7 +44,7 @@ pub(super) fn start(url: &str) -> Result<Report> {
 
 /// The memory of a worker with nothing to do, and with many messages that wait for their time.
 pub(super) fn memory(url: &str) -> Result<Counts> {
-    let app = App::on(url)?;
+    let app = open(url)?;
     let worker = Worker::start_ready(url, POOL)?;
     let idle = most_resident(&worker)?;
     let calls = (0..WAITING).map(|number| empty::call(number).countdown(COUNTDOWN));

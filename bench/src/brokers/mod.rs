@@ -1,7 +1,6 @@
 //! Redis and RabbitMQ as the broker, with a worker in a process of its own.
 //!
-//! The servers are told by the variables by which tests are told them too, and have nothing in them
-//! when a side begins.
+//! The servers are told by the variables by which tests are told them too.
 
 mod drain;
 mod footprint;
@@ -10,7 +9,8 @@ mod send;
 use std::env;
 use std::error::Error;
 
-use celeriac::blocking::App;
+use celeriac::QueueName;
+use celeriac::blocking::{App, block_on};
 
 use crate::latency;
 use crate::worker::Worker;
@@ -43,8 +43,22 @@ pub(crate) fn run(measure: &str) -> Result<Option<String>> {
     Ok(Some(report.to_string()))
 }
 
-fn through_idle_worker(url: &str) -> Result<crate::repetitions::Report> {
+/// An app on a server whose queue is empty: what an aborted run left there is no part of this one.
+fn open(url: &str) -> Result<App> {
     let app = App::on(url)?;
+    empty(&app)?;
+    Ok(app)
+}
+
+/// Drops what waits in the queue; how much that was.
+fn empty(app: &App) -> Result<u64> {
+    let app = app.clone().into_async();
+    let broker = app.broker().ok_or("the place is no broker")?;
+    Ok(block_on(broker.purge(&QueueName::default()))?)
+}
+
+fn through_idle_worker(url: &str) -> Result<crate::repetitions::Report> {
+    let app = open(url)?;
     let _worker = Worker::start_ready(url, POOL)?;
     latency::measure(&app)
 }

@@ -1,12 +1,11 @@
 //! Sending to a broker where no worker is: many calls at once, and many one by one.
 
-use celeriac::QueueName;
 use celeriac::blocking::{App, block_on};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::Result;
+use super::{Result, empty, open};
 use crate::repetitions::Report;
-use crate::tasks::empty;
+use crate::tasks;
 
 /// Sent in one call, in so many batches that filling the first and storing the last do not count.
 const IN_BULK: u32 = 100_000;
@@ -17,30 +16,29 @@ const SINGLY: u32 = 20_000;
 const WINDOW: usize = 1_000;
 
 pub(super) fn in_bulk(url: &str) -> Result<Report> {
-    let app = App::on(url)?;
-    let server = app.clone().into_async();
+    let app = open(url)?;
     let send = || -> Result<()> {
-        let calls = (0..IN_BULK).map(|number| empty::call(number).ignore_result());
+        let calls = (0..IN_BULK).map(|number| tasks::empty::call(number).ignore_result());
         assert_eq!(app.send_many(calls)?.len(), IN_BULK as usize);
         Ok(())
     };
-    Report::of_each(IN_BULK, send, || clear(&server, IN_BULK))
+    Report::of_each(IN_BULK, send, || clear(&app, IN_BULK))
 }
 
 pub(super) fn singly(url: &str) -> Result<Report> {
-    let app = App::on(url)?.into_async();
+    let server = open(url)?;
+    let app = server.clone().into_async();
     let send = || -> Result<()> {
-        let sends = (0..SINGLY).map(|number| app.send(empty::call(number).ignore_result()));
+        let sends = (0..SINGLY).map(|number| app.send(tasks::empty::call(number).ignore_result()));
         let sends = stream::iter(sends).buffer_unordered(WINDOW);
         Ok(block_on(sends.try_for_each(async |_| Ok(())))?)
     };
-    Report::of_each(SINGLY, send, || clear(&app, SINGLY))
+    Report::of_each(SINGLY, send, || clear(&server, SINGLY))
 }
 
 /// Empties the queue, which has to hold all that were sent.
-fn clear(app: &celeriac::App, sent: u32) -> Result<()> {
-    let broker = app.broker().ok_or("the place is no broker")?;
-    let purged = block_on(broker.purge(&QueueName::default()))?;
+fn clear(app: &App, sent: u32) -> Result<()> {
+    let purged = empty(app)?;
     if purged == u64::from(sent) {
         Ok(())
     } else {

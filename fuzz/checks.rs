@@ -6,8 +6,9 @@
 use bytes::Bytes;
 use celeriac_core::{Compression, ContentType, Payload, Tree};
 use celeriac_wire::compression::{deflate, inflate};
+use celeriac_wire::control::{Reply, Request};
 use celeriac_wire::envelope::{self, Incoming, Route};
-use celeriac_wire::{Body, Envelope, Signature, WireMessage, result};
+use celeriac_wire::{Body, Envelope, Signature, WireMessage, event, result};
 use jiff::Timestamp;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -128,6 +129,33 @@ fn is_deep(tree: &Tree) -> bool {
         }
     }
     depth(tree) > 100 || tree.to_json().contains("\"<<\"")
+}
+
+/// Remote control: a request if the first byte is even, else answers.
+pub(crate) fn control(bytes: &[u8]) {
+    let Some((choice, bytes)) = bytes.split_first() else {
+        return;
+    };
+    if choice % 2 == 0 {
+        if let Ok(mut read) = Request::decode(bytes) {
+            // Without an answer there is nothing to know it by.
+            read.ticket = read.ticket.filter(|_| read.reply_to.is_some());
+            assert_eq!(Request::decode(&read.encode()).as_ref(), Ok(&read));
+            let _included = read.audience.includes("celery@box");
+        }
+    } else if let Ok(read) = Reply::decode(bytes) {
+        for one in read {
+            assert_eq!(Reply::decode(&one.encode()).as_deref(), Ok(&[one][..]));
+        }
+    }
+}
+
+/// Events.
+pub(crate) fn events(bytes: &[u8]) {
+    if let Ok(read) = event::read(bytes) {
+        let written = serde_json::to_vec(&read).expect("a map has a form in JSON");
+        assert_eq!(event::read(&written).as_ref(), Ok(&read));
+    }
 }
 
 /// Compressed bytes; the first byte chooses how.

@@ -92,3 +92,13 @@ fn trees_hold_what_the_fuzzer_checks() {
 fn compressions_hold_what_the_fuzzer_checks() {
     run("compression", 8, checks::compression);
 }
+
+#[test]
+fn remote_control_holds_what_the_fuzzer_checks() {
+    run("control", 40, checks::control);
+}
+
+#[test]
+fn events_hold_what_the_fuzzer_checks() {
+    run("event", 40, checks::events);
+}

@@ -26,6 +26,7 @@ macro_rules! routing_conformance {
                 a_broadcast_reaches_every_consumer
                 a_broadcast_is_given_back_to_one
                 follow_ups_go_to_exchanges
+                an_added_queue_is_bound
             ]
         }
     };
@@ -47,6 +48,7 @@ macro_rules! broker_conformance {
                 a_final_state_never_gives_way_to_a_passing_one
                 a_watch_tells_what_is_held_and_what_comes
                 a_watch_tells_every_change_until_the_end
+                a_watch_tells_nothing_of_what_was_left
                 a_dropped_watch_call_loses_nothing
                 a_forgotten_result_is_gone
                 an_expired_result_is_gone
@@ -67,6 +69,7 @@ macro_rules! broker_conformance {
                 a_result_goes_to_the_sender_and_to_nobody_else
                 a_final_state_is_the_last_that_is_told
                 results_wait_for_whoever_looks_late
+                a_watch_tells_nothing_of_what_was_left
                 a_dropped_watch_call_loses_nothing
                 a_forgotten_result_is_gone
             ]
@@ -116,6 +119,8 @@ macro_rules! broker_conformance {
                 a_revoked_call_does_not_wait_for_its_time
                 what_waits_for_its_time_takes_no_room
                 a_dropped_call_for_revocations_loses_nothing
+                a_queue_is_added_while_the_consumer_waits
+                a_cancelled_queue_is_left_to_others
             ],
             $($results => [$($of_results)*]),*
         }

@@ -16,7 +16,7 @@ pub(crate) const CELERY_57: &str = "CELERIAC_TEST_PYTHON_57";
 
 /// The variables that tell tests a Python, the version of Celery that it has, and what else: the
 /// Kombu of that time, what a version needs for zstd beyond its extras, the frameworks whose
-/// projects are run, and what makes the package.
+/// projects are run, what makes the package, and a monitor.
 const VERSIONS: &[(&str, &str, &[&str])] = &[
     (
         CELERY_57,
@@ -28,10 +28,12 @@ const VERSIONS: &[(&str, &str, &[&str])] = &[
             "django-celery-results==2.6.*",
             "Flask==3.1.*",
             "maturin==1.*",
+            "flower==2.2.*",
         ],
     ),
     ("CELERIAC_TEST_PYTHON_55", "5.5.3", &["kombu[redis]==5.5.4"]),
     ("CELERIAC_TEST_PYTHON_54", "5.4.0", &["kombu[redis]==5.3.7"]),
+    ("CELERIAC_TEST_PYTHON_53", "5.3.6", &["kombu[redis]==5.3.4"]),
 ];
 
 /// What Celery shall be able to use: a store, serializers, compressions.

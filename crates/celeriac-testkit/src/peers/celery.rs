@@ -18,6 +18,8 @@ pub enum CeleryVersion {
     V55,
     /// 5.4.
     V54,
+    /// 5.3, the oldest that celeriac runs the apps of.
+    V53,
 }
 
 impl CeleryVersion {
@@ -31,6 +33,7 @@ impl CeleryVersion {
             Self::V57 => "CELERIAC_TEST_PYTHON_57",
             Self::V55 => "CELERIAC_TEST_PYTHON_55",
             Self::V54 => "CELERIAC_TEST_PYTHON_54",
+            Self::V53 => "CELERIAC_TEST_PYTHON_53",
         })
     }
 }
@@ -198,7 +201,12 @@ def add(a, b):
 
     #[test]
     fn a_worker_runs_what_a_script_sends_in_every_version() {
-        for version in [CeleryVersion::V57, CeleryVersion::V55, CeleryVersion::V54] {
+        for version in [
+            CeleryVersion::V57,
+            CeleryVersion::V55,
+            CeleryVersion::V54,
+            CeleryVersion::V53,
+        ] {
             let host = VirtualHost::create();
             let app = CeleryApp::new(version, &host.url(), "rpc://", ADD);
             let worker = app.worker(&["-Q", "sums"]);

@@ -7,7 +7,7 @@
 //! | `CELERIAC_TEST_AMQP` | the URL of a RabbitMQ |
 //! | `CELERIAC_TEST_RABBITMQCTL` | a program that is `rabbitmqctl` for it |
 //! | `CELERIAC_TEST_AMQP_SPARE`, `CELERIAC_TEST_RABBITMQCTL_SPARE` | the same of another RabbitMQ |
-//! | `CELERIAC_TEST_PYTHON_57`, `_55`, `_54` | a Python with Celery 5.7, 5.5, 5.4 |
+//! | `CELERIAC_TEST_PYTHON_57`, `_55`, `_54`, `_53` | a Python with Celery 5.7, 5.5, 5.4, 5.3 |
 //!
 //! All tests share the servers, so each keeps to a part that nobody else uses: on Redis a key
 //! prefix, on RabbitMQ a [`VirtualHost`]. Someone who runs single tests gets the variables from
@@ -15,15 +15,22 @@
 
 mod celery;
 mod child;
+mod encrypted;
+mod http;
 mod proxy;
 mod redis_server;
 mod virtual_host;
 
 pub use celery::{CeleryApp, CeleryScript, CeleryVersion, CeleryWorker};
 pub use child::OwnedChild;
+pub use encrypted::{EncryptedRabbitMq, certify};
+pub use http::http_get;
 pub use proxy::{Fault, TcpProxy};
 pub use redis_server::RedisServer;
 pub use virtual_host::{VirtualHost, rabbitmqctl, spare_rabbitmqctl};
+
+/// What an operator's script begins with: replies and events of the worker that it has named `NODE`.
+pub const OPERATOR: &str = include_str!("operator.py");
 
 /// The URL of a Redis that all tests share.
 ///

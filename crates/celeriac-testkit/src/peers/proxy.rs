@@ -19,6 +19,10 @@ pub enum Fault {
     Cut,
     /// They carry nothing, without a word, until [`TcpProxy::heal`]; nor do new ones.
     Hold,
+    /// The same for what clients say only; what the server says arrives.
+    HoldRequests,
+    /// The same for what the server says only.
+    HoldReplies,
     /// They are reset, and so are new ones until [`TcpProxy::heal`].
     Refuse,
 }
@@ -33,10 +37,15 @@ pub struct TcpProxy {
     accepting: JoinHandle<()>,
 }
 
+/// The directions.
+const REQUESTS: usize = 0;
+const REPLIES: usize = 1;
+
 /// What befalls what is carried.
 #[derive(Debug, Clone, Default)]
 struct Weather {
-    held: bool,
+    /// Whether requests are held, and whether replies are.
+    held: [bool; 2],
     refused: bool,
     delay: Duration,
     /// How often connections were cut.
@@ -138,7 +147,9 @@ impl Weather {
     fn strike(&mut self, fault: Fault) {
         match fault {
             Fault::Cut => self.cuts += 1,
-            Fault::Hold => self.held = true,
+            Fault::Hold => self.held = [true; 2],
+            Fault::HoldRequests => self.held[REQUESTS] = true,
+            Fault::HoldReplies => self.held[REPLIES] = true,
             Fault::Refuse => {
                 self.cuts += 1;
                 self.refused = true;
@@ -164,7 +175,8 @@ async fn accept(listener: TcpListener, server: String, weather: watch::Sender<We
 /// Carries one connection to its end, which a cut is that comes after the first `cuts`.
 async fn carry(mut client: TcpStream, server: String, weather: watch::Sender<Weather>, cuts: u64) {
     let mut sky = weather.subscribe();
-    calm(&mut sky).await;
+    // A network that carries one direction lets a connection be made.
+    let _ = sky.wait_for(|weather| weather.held != [true; 2]).await;
     let Ok(mut server) = TcpStream::connect(&server).await else {
         reset(&client);
         return;
@@ -193,12 +205,6 @@ async fn carry(mut client: TcpStream, server: String, weather: watch::Sender<Wea
 fn reset(stream: &TcpStream) {
     // It fails only on a connection that has ended.
     let _ = stream.set_zero_linger();
-}
-
-/// Returns when nothing is held.
-async fn calm(sky: &mut watch::Receiver<Weather>) {
-    // The sender outlives the connection, which holds one.
-    let _ = sky.wait_for(|weather| !weather.held).await;
 }
 
 /// One direction of a connection.
@@ -233,7 +239,9 @@ impl<'a> Pump<'a> {
     async fn run(mut self) {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = self.from.read(&mut bytes).await {
-            calm(&mut self.sky).await;
+            let direction = usize::from(self.replies);
+            // The sender outlives the connection, which holds one.
+            let _ = self.sky.wait_for(|it| !it.held[direction]).await;
             let delay = self.sky.borrow().delay;
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;

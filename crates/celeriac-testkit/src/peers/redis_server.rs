@@ -1,11 +1,12 @@
 //! A Redis of a test's own, for what would disturb those who share one.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::child::OwnedChild;
+use super::encrypted::free_port;
 
 /// A server that runs; dropping it kills it.
 #[derive(Debug)]
@@ -23,9 +24,7 @@ impl RedisServer {
     /// If there is no `redis-server`.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("tests have temporary folders");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let port = listener.local_addr().expect("it listens").port();
-        drop(listener);
+        let port = free_port();
         let server = Self {
             child: run(&folder, port, &[]),
             port,
@@ -33,6 +32,33 @@ impl RedisServer {
         };
         server.child.wait_for_line("Ready to accept connections");
         server
+    }
+
+    /// Has it speak TLS too, as `localhost` with the files that [`certify`](super::certify) has made in
+    /// `folder`; gives the port.
+    ///
+    /// # Panics
+    ///
+    /// If it refuses.
+    pub fn encrypt(&self, folder: &Path) -> u16 {
+        let port = free_port();
+        let file = |name: &str| folder.join(name).display().to_string();
+        let done = self.ask(&[
+            "CONFIG",
+            "SET",
+            "tls-cert-file",
+            &file("own.pem"),
+            "tls-key-file",
+            &file("own.key"),
+            "tls-ca-cert-file",
+            &file("ca.pem"),
+            "tls-auth-clients",
+            "no",
+            "tls-port",
+            &port.to_string(),
+        ]);
+        assert_eq!(done, "OK");
+        port
     }
 
     /// Its URL, with database 0.

@@ -134,6 +134,47 @@ impl fmt::Debug for Invocation {
     }
 }
 
+/// Between which bounds the size of a pool follows the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The fewest.
+    pub fewest: NonZeroUsize,
+    /// The most.
+    pub most: NonZeroUsize,
+}
+
+impl Bounds {
+    /// These with what is given changed: at least one, and no more than the most.
+    ///
+    /// ```
+    /// # use std::num::NonZeroUsize;
+    /// # use celeriac_core::executor::Bounds;
+    /// let bounds = |fewest, most| Bounds {
+    ///     fewest: NonZeroUsize::new(fewest).unwrap(),
+    ///     most: NonZeroUsize::new(most).unwrap(),
+    /// };
+    /// assert_eq!(bounds(2, 8).changed(None, NonZeroUsize::new(4)), bounds(2, 4));
+    /// assert_eq!(bounds(2, 8).changed(None, NonZeroUsize::new(1)), bounds(1, 1));
+    /// assert_eq!(bounds(2, 8).changed(Some(0), None), bounds(1, 8));
+    /// assert_eq!(bounds(2, 8).changed(Some(9), None), bounds(9, 9));
+    /// ```
+    #[must_use]
+    pub fn changed(self, fewest: Option<usize>, most: Option<NonZeroUsize>) -> Self {
+        let given = fewest.map(|it| NonZeroUsize::new(it).unwrap_or(NonZeroUsize::MIN));
+        let fewest = given.unwrap_or(self.fewest);
+        match most {
+            Some(most) => Self {
+                fewest: fewest.min(most),
+                most,
+            },
+            None => Self {
+                fewest,
+                most: self.most.max(fewest),
+            },
+        }
+    }
+}
+
 /// How a pool or worker is shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -172,6 +213,25 @@ pub trait Executor: fmt::Debug + Send + Sync {
 
     /// Has so many calls run at once from now on, and says whether it can do that. What runs goes on.
     fn resize(&self, _slots: NonZeroUsize) -> bool {
+        false
+    }
+
+    /// Changes between which bounds the number of calls at once follows the work, and says which they are
+    /// now; nothing where it does not follow the work. A bound that is not given stays, unless the other
+    /// one passes it. What runs goes on.
+    fn autoscale(&self, _fewest: Option<usize>, _most: Option<NonZeroUsize>) -> Option<Bounds> {
+        None
+    }
+
+    /// Has new children in the place of those there are, each of which ends after what it runs; says
+    /// whether there are children that can be replaced.
+    fn renew(&self) -> bool {
+        false
+    }
+
+    /// Whether nothing that is submitted can begin at the moment, whoever waits: as of a pool in which no
+    /// child can start. The executor has told why.
+    fn is_hindered(&self) -> bool {
         false
     }
 

@@ -218,11 +218,15 @@ pub trait ResultWatch: fmt::Debug + Send {
     /// Watches these calls too; what is already held of them is news.
     fn add(&mut self, ids: &[TaskId]);
 
+    /// Watches these calls no more. News of them that is under way may still come.
+    fn remove(&mut self, ids: &[TaskId]);
+
     /// Waits for news of a watched call. A call whose state is final is watched no more.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; the watch is still good after a transient one.
+    /// [`BrokerError`]. After a transient one all are watched as before. After another one the calls that
+    /// were added so far are watched no more, and the watch is good for others.
     ///
     /// # Cancel safety
     ///

@@ -115,10 +115,16 @@ impl Queue {
     /// Each worker stores a result under the same id. Send with
     /// `ignore_result`, unless any of them will do.
     pub fn broadcast(name: impl Into<String>) -> Self {
+        Self::broadcast_by(name, "")
+    }
+
+    /// The same with a routing key as that of the queues of an app of Celery's has: on Redis its clients
+    /// push to what is bound by it. An empty one stands for `celery`.
+    pub fn broadcast_by(name: impl Into<String>, routing_key: impl Into<String>) -> Self {
         let name = name.into();
         Self {
             broadcast: true,
-            ..Self::new(name.clone()).bind(Exchange::fanout(name), "")
+            ..Self::new(name.clone()).bind(Exchange::fanout(name), routing_key)
         }
     }
 
@@ -144,6 +150,11 @@ impl Queue {
     pub fn argument(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.arguments.insert(name.into(), value.into());
         self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What leads to it.
@@ -202,29 +213,46 @@ impl Topology {
     pub fn new(queues: impl IntoIterator<Item = Queue>) -> Result<Self, TopologyError> {
         let mut topology = Self::default();
         for queue in queues {
-            let name = QueueName::new(&queue.name).map_err(DestinationError::from)?;
-            for Binding {
-                exchange,
-                routing_key,
-            } in &queue.bindings
-            {
-                Destination::exchange(&exchange.name, routing_key)?;
-                let known = topology.kind(&exchange.name);
-                let own = queue.bindings.iter().map(|own| &own.exchange);
-                let own = own.filter(|own| own.name == exchange.name);
-                let mut others = known.into_iter().chain(own.map(|own| own.kind));
-                if let Some(other) = others.find(|kind| *kind != exchange.kind) {
-                    return Err(TopologyError::Kinds {
-                        exchange: exchange.name.clone(),
-                        kinds: [other, exchange.kind],
-                    });
-                }
-            }
-            if topology.0.insert(name.clone(), queue).is_some() {
-                return Err(TopologyError::Twice(name));
-            }
+            topology.define(queue)?;
         }
         Ok(topology)
+    }
+
+    /// These queues and one more.
+    ///
+    /// # Errors
+    ///
+    /// [`TopologyError`], as for [`new`](Self::new).
+    pub fn with(&self, queue: Queue) -> Result<Self, TopologyError> {
+        let mut topology = self.clone();
+        topology.define(queue)?;
+        Ok(topology)
+    }
+
+    fn define(&mut self, queue: Queue) -> Result<(), TopologyError> {
+        let name = QueueName::new(&queue.name).map_err(DestinationError::from)?;
+        for Binding {
+            exchange,
+            routing_key,
+        } in &queue.bindings
+        {
+            Destination::exchange(&exchange.name, routing_key)?;
+            let known = self.kind(&exchange.name);
+            let own = queue.bindings.iter().map(|own| &own.exchange);
+            let own = own.filter(|own| own.name == exchange.name);
+            let mut others = known.into_iter().chain(own.map(|own| own.kind));
+            if let Some(other) = others.find(|kind| *kind != exchange.kind) {
+                return Err(TopologyError::Kinds {
+                    exchange: exchange.name.clone(),
+                    kinds: [other, exchange.kind],
+                });
+            }
+        }
+        if self.0.contains_key(&name) {
+            return Err(TopologyError::Twice(name));
+        }
+        self.0.insert(name, queue);
+        Ok(())
     }
 
     /// The names of the queues.

@@ -29,6 +29,21 @@ pub(crate) fn refuse_exchanges(
     }
 }
 
+/// What a queue is called that is defined so, of a store that has nothing else.
+pub(crate) fn plain(
+    queue: &Queue,
+    address: impl FnOnce() -> String,
+) -> Result<QueueName, BrokerError> {
+    let mut exchanges = queue.bindings().iter().map(|it| &it.exchange);
+    if let Some(exchange) = exchanges.find(|it| it.kind != ExchangeKind::Direct) {
+        return Err(has_none(address(), &exchange.name));
+    }
+    QueueName::new(queue.name()).map_err(|error| BrokerError::Unsupported {
+        address: address(),
+        what: format!("have the queue `{}`: {error}", queue.name()),
+    })
+}
+
 fn has_none(address: String, exchange: &str) -> BrokerError {
     BrokerError::Unsupported {
         address,

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use celeriac_core::Notice;
+use celeriac_core::{BoxFuture, BrokerError, Listener, Notice};
 use tokio::sync::mpsc;
 
 /// The most notices that wait.
 const MOST: usize = 4096;
 
-/// The largest notice that is heard. Workers tell each other of 50,000 revoked calls in one.
+/// The largest notice that is heard. Workers tell each other of 100,000 revoked calls in one.
 const LARGEST_BYTES: usize = 8 * 1024 * 1024;
 
 /// The most bytes that wait.
@@ -26,6 +26,8 @@ pub(crate) struct Inbox {
 /// Where they are taken.
 #[derive(Debug)]
 pub(crate) struct Outlet {
+    /// Of the broker, for errors.
+    address: String,
     waiting: mpsc::Receiver<Notice>,
     count: Arc<Count>,
 }
@@ -36,8 +38,8 @@ struct Count {
     missed: AtomicU64,
 }
 
-/// Both ends.
-pub(crate) fn inbox() -> (Inbox, Outlet) {
+/// Both ends of what is heard at `address`.
+pub(crate) fn inbox(address: String) -> (Inbox, Outlet) {
     let (sender, receiver) = mpsc::channel(MOST);
     let count = Arc::<Count>::default();
     let inbox = Inbox {
@@ -45,6 +47,7 @@ pub(crate) fn inbox() -> (Inbox, Outlet) {
         count: count.clone(),
     };
     let outlet = Outlet {
+        address,
         waiting: receiver,
         count,
     };
@@ -86,18 +89,20 @@ impl Inbox {
     }
 }
 
-impl Outlet {
-    /// The next notice; nothing if none will come any more. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<Notice> {
-        let notice = self.waiting.recv().await?;
-        self.count
-            .bytes
-            .fetch_sub(notice.body.len(), Ordering::Relaxed);
-        Some(notice)
+impl Listener for Outlet {
+    fn next(&mut self) -> BoxFuture<'_, Result<Notice, BrokerError>> {
+        Box::pin(async move {
+            let notice = self.waiting.recv().await;
+            let notice = notice.ok_or_else(|| BrokerError::Closed {
+                address: self.address.clone(),
+            })?;
+            let size_bytes = notice.body.len();
+            self.count.bytes.fetch_sub(size_bytes, Ordering::Relaxed);
+            Ok(notice)
+        })
     }
 
-    /// How many were missed.
-    pub(crate) fn missed(&self) -> u64 {
+    fn missed(&self) -> u64 {
         self.count.missed.load(Ordering::Relaxed)
     }
 }
@@ -112,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_much_is_missed_and_counted() {
-        let (inbox, mut outlet) = inbox();
+        let (inbox, mut outlet) = inbox("here".to_owned());
         inbox.put(notice(LARGEST_BYTES + 1));
         for _ in 0..MOST + 5 {
             inbox.put(notice(1));
@@ -125,7 +130,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_taken_makes_room() {
-        let (inbox, mut outlet) = inbox();
+        let (inbox, mut outlet) = inbox("here".to_owned());
         for _ in 0..5 {
             inbox.put(notice(LARGEST_BYTES));
         }

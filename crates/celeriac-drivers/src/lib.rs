@@ -19,6 +19,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "amqp", feature = "redis"))]
+mod definitions;
 #[cfg(any(feature = "memory", feature = "sqlite"))]
 mod destination;
 #[cfg(any(feature = "memory", feature = "sqlite"))]
@@ -29,6 +31,10 @@ mod inbox;
 mod inflating;
 mod options;
 mod paired;
+#[cfg(any(feature = "amqp", feature = "redis"))]
+mod patience;
+#[cfg(any(feature = "memory", feature = "redis", feature = "sqlite"))]
+mod queues;
 #[cfg(any(
     feature = "amqp",
     feature = "memory",
@@ -36,6 +42,8 @@ mod paired;
     feature = "sqlite"
 ))]
 mod refusal;
+#[cfg(any(feature = "amqp", feature = "memory"))]
+mod watched;
 
 #[cfg(feature = "amqp")]
 pub mod amqp;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, Bus, Consumer, ConsumerInfo, Coroutine, DeadMessage, Delivery,
-    Destination, Message, QueueInfo, QueueName, ResultBackend, Settled, Settlement, TaskId,
+    Destination, Message, Queue, QueueInfo, QueueName, ResultBackend, Settled, Settlement, TaskId,
 };
 
 /// Pairs `broker` with the results of another store.
@@ -107,6 +107,12 @@ impl Consumer for PairedConsumer {
         mut settlements: Vec<Settlement>,
     ) -> BoxFuture<'_, Result<Vec<Settled>, BrokerError>> {
         Box::pin(async move {
+            // What another worker has by now is its to end.
+            let tags: Vec<_> = settlements.iter().map(|it| it.tag).collect();
+            let ours = self.consumer.holds(&tags).await?;
+            for (settlement, _) in settlements.iter_mut().zip(ours).filter(|(_, ours)| !ours) {
+                settlement.result = None;
+            }
             let results = settlements
                 .iter_mut()
                 .filter_map(|settlement| settlement.result.take())
@@ -120,6 +126,22 @@ impl Consumer for PairedConsumer {
 
     fn revoked(&self) -> BoxFuture<'_, Result<Vec<TaskId>, BrokerError>> {
         self.consumer.revoked()
+    }
+
+    fn add_queue(&self, queue: Queue) -> BoxFuture<'_, Result<(), BrokerError>> {
+        self.consumer.add_queue(queue)
+    }
+
+    fn cancel_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), BrokerError>> {
+        self.consumer.cancel_queue(queue)
+    }
+
+    fn holds<'a>(&'a self, tags: &'a [i64]) -> BoxFuture<'a, Result<Vec<bool>, BrokerError>> {
+        self.consumer.holds(tags)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.consumer.is_connected()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), BrokerError>> {

@@ -40,3 +40,24 @@ pub(crate) fn failure(headers: &Headers, error: TaskError) -> Option<StoredResul
         trail: Trail::default(),
     })
 }
+
+/// The end of a call whose result cannot be read, because of `error`: nobody waits for another one.
+#[cfg(any(feature = "amqp", feature = "redis"))]
+pub(crate) fn unreadable(
+    id: celeriac_core::TaskId,
+    error: &celeriac_wire::result::ResultError,
+    now: Timestamp,
+) -> StoredResult {
+    let reason = format!("what is stored for it cannot be read: {error}");
+    StoredResult {
+        id,
+        task: String::new(),
+        state: ResultState::Failure,
+        value: None,
+        error: Some(TaskError::new(celeriac_core::ErrorKind::BadResult, reason)),
+        attempt: 1,
+        stored_at: now,
+        expires_at: later(now, KEEP_FAILURE),
+        trail: Trail::default(),
+    }
+}

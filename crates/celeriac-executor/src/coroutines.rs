@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use celeriac_core::{
@@ -29,7 +30,7 @@ pub struct CoroutinePool {
 }
 
 struct Shared {
-    slots: NonZeroUsize,
+    slots: AtomicUsize,
     handle: Handle,
     state: Mutex<State>,
     /// How many invocations are queued or running.
@@ -57,7 +58,7 @@ impl CoroutinePool {
             .enable_all()
             .build()?;
         let shared = Arc::new(Shared {
-            slots,
+            slots: AtomicUsize::new(slots.get()),
             handle: runtime.handle().clone(),
             state: Mutex::default(),
             pending: watch::Sender::new(0),
@@ -71,7 +72,7 @@ impl CoroutinePool {
 
 impl Executor for CoroutinePool {
     fn slots(&self) -> NonZeroUsize {
-        self.shared.slots
+        NonZeroUsize::new(self.shared.slots()).unwrap_or(NonZeroUsize::MIN)
     }
 
     fn content_type(&self) -> Option<ContentType> {
@@ -85,13 +86,19 @@ impl Executor for CoroutinePool {
             return invocation.reply.failed(TaskError::shutdown());
         }
         self.shared.pending.send_modify(|pending| *pending += 1);
-        if state.running.len() < self.shared.slots.get() {
+        if state.running.len() < self.shared.slots() {
             let number = state.start(&invocation);
             drop(state);
             self.shared.spawn(number, invocation);
         } else {
             state.queue.push_back(invocation);
         }
+    }
+
+    fn resize(&self, slots: NonZeroUsize) -> bool {
+        self.shared.slots.store(slots.get(), Ordering::Relaxed);
+        self.shared.start_waiting();
+        true
     }
 
     fn shutdown(&self, mode: ShutdownMode) -> BoxFuture<'_, ()> {
@@ -119,7 +126,7 @@ impl fmt::Debug for CoroutinePool {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("CoroutinePool")
-            .field("slots", &self.shared.slots)
+            .field("slots", &self.shared.slots())
             .finish_non_exhaustive()
     }
 }
@@ -135,6 +142,26 @@ impl State {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slots(&self) -> usize {
+        self.slots.load(Ordering::Relaxed)
+    }
+
+    /// Starts what waits, as far as there is room.
+    fn start_waiting(self: &Arc<Self>) {
+        loop {
+            let mut state = self.lock();
+            if state.running.len() >= self.slots() {
+                return;
+            }
+            let Some(next) = state.queue.pop_front() else {
+                return;
+            };
+            let number = state.start(&next);
+            drop(state);
+            self.spawn(number, next);
+        }
     }
 
     fn spawn(self: &Arc<Self>, number: u64, invocation: Invocation) {
@@ -186,16 +213,8 @@ struct Finished {
 
 impl Drop for Finished {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.running.remove(&self.number);
-        let next = state
-            .queue
-            .pop_front()
-            .map(|next| (state.start(&next), next));
-        drop(state);
-        if let Some((number, invocation)) = next {
-            self.shared.spawn(number, invocation);
-        }
+        self.shared.lock().running.remove(&self.number);
+        self.shared.start_waiting();
         self.shared.pending.send_modify(|pending| *pending -= 1);
     }
 }

@@ -15,6 +15,7 @@ use crate::id::TaskId;
 use crate::message::Message;
 use crate::queue::QueueName;
 use crate::results::{ResultBackend, StoredResult};
+use crate::topology::Queue;
 use crate::{BoxFuture, Coroutine};
 
 pub use error::{BrokerError, Cause};
@@ -237,6 +238,51 @@ pub trait Consumer: fmt::Debug + Send + Sync {
     ///
     /// Safe: news of a dropped call comes with the next.
     fn revoked(&self) -> BoxFuture<'_, Result<Vec<TaskId>, BrokerError>>;
+
+    /// Takes from `queue` too from now on. It is defined so unless this handle of the broker has another
+    /// definition already; a queue that it takes from changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Unsupported`] if the queue cannot be defined so here, or another one if the store
+    /// cannot be asked; the consumer then takes from what it took from before.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: the consumer then takes from the queue or does not. The call may be made again.
+    fn add_queue(&self, queue: Queue) -> BoxFuture<'_, Result<(), BrokerError>>;
+
+    /// Takes nothing more from `queue`, and gives back what was claimed from it and not delivered, as if
+    /// it had not been claimed. What was delivered is settled as ever.
+    ///
+    /// A consumer without a queue waits for one. A queue that it does not take from changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`]; nothing of the queue is delivered any more even so.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: what was claimed and not delivered may be held until the consumer is closed. The call may be
+    /// made again.
+    fn cancel_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// Whether it is connected to the server as far as it knows, so that what comes now would be
+    /// delivered. Asks nobody.
+    fn is_connected(&self) -> bool {
+        true
+    }
+
+    /// Which of these deliveries are still this consumer's, as far as it knows; the server is asked if
+    /// there is doubt, as after this process stood still. For what is to be stored elsewhere before they
+    /// are settled.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    fn holds<'a>(&'a self, tags: &'a [i64]) -> BoxFuture<'a, Result<Vec<bool>, BrokerError>> {
+        Box::pin(std::future::ready(Ok(vec![true; tags.len()])))
+    }
 
     /// Gives back what is not settled, without counting it as delivered, and unregisters.
     ///

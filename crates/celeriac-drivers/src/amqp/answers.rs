@@ -16,7 +16,7 @@ use std::time::Duration;
 use celeriac_core::message::later;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
-    BoxFuture, BrokerError, Coroutine, EncodedResult, ResultBackend, StoredResult, TaskId,
+    BoxFuture, BrokerError, Cause, Coroutine, EncodedResult, ResultBackend, StoredResult, TaskId,
 };
 use celeriac_wire::message::content_encoding;
 use celeriac_wire::result;
@@ -24,15 +24,19 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use serde_json::Map;
 use tokio::sync::{OnceCell, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::failure;
 use super::hub::{Hub, Letter};
 use super::intake::{jittered, lock};
-use super::names::{Entity, milliseconds};
+use super::names::{Entity, classic, milliseconds};
 use super::runtime;
 use super::transport::{
     Channel, Connection, Consume, Description, Incoming, LinkError, Properties, QueueFlags, Stream,
 };
+use super::watch::AmqpWatch;
+use crate::patience::Patience;
+use crate::refusal;
 
 /// So many results are remembered.
 const MOST: usize = 100_000;
@@ -57,19 +61,22 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
     queue: String,
-    held: Mutex<Held>,
-    news: watch::Sender<()>,
+    pub(super) held: Mutex<Held>,
+    /// Something came, or nothing can.
+    pub(super) news: watch::Sender<()>,
     listener: OnceCell<mpsc::Sender<oneshot::Sender<()>>>,
 }
 
 /// The results that came, each with a number that grows.
 #[derive(Debug, Default)]
-struct Held {
-    results: HashMap<TaskId, (u64, StoredResult)>,
+pub(super) struct Held {
+    results: HashMap<TaskId, (i64, StoredResult)>,
     order: VecDeque<TaskId>,
-    last: u64,
+    last: i64,
+    /// Why nothing can come, if that has lasted.
+    pub(super) refusal: Option<Cause>,
 }
 
 impl Held {
@@ -94,7 +101,7 @@ impl Held {
         }
     }
 
-    fn get(&self, id: &TaskId, now: Timestamp) -> Option<&(u64, StoredResult)> {
+    pub(super) fn get(&self, id: &TaskId, now: Timestamp) -> Option<&(i64, StoredResult)> {
         self.results.get(id).filter(|(_, it)| it.expires_at > now)
     }
 }
@@ -147,11 +154,17 @@ fn exact_letter(result: &EncodedResult, to: &str) -> Option<Letter> {
     })
 }
 
+/// The result that came. One that cannot be read ends the waiting for it, if it says for which call.
 fn read(incoming: &Incoming, keep: Duration) -> Option<StoredResult> {
     let now = Timestamp::now();
-    let mut stored = result::decode(&incoming.body, now)
-        .inspect_err(|error| tracing::warn!(%error, "a result cannot be read"))
-        .ok()?;
+    let mut stored = match result::decode(&incoming.body, now) {
+        Ok(stored) => stored,
+        Err(error) => {
+            tracing::warn!(%error, "a result cannot be read");
+            let id = incoming.properties.correlation_id()?;
+            return Some(refusal::unreadable(id.into(), &error, now));
+        }
+    };
     let (headers, _) = incoming.properties.headers();
     if let Some(attempt) = headers.get(ATTEMPT).and_then(serde_json::Value::as_u64) {
         stored.attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
@@ -246,7 +259,8 @@ impl Link {
             ..QueueFlags::default()
         };
         let expires = milliseconds(expires.min(AWAY)).max(1).into();
-        let arguments = Map::from_iter([("x-expires".to_owned(), expires)]);
+        let mut arguments = classic();
+        arguments.insert("x-expires".to_owned(), expires);
         channel.declare_queue(queue, flags, &arguments).await?;
         let stream = channel
             .consume(queue, "results", PREFETCH, Consume::default(), &Map::new())
@@ -332,16 +346,31 @@ async fn listen(
 /// Connects again, however long that takes; nothing if nobody needs it any more.
 async fn again(answers: &std::sync::Weak<Answers>) -> Option<Link> {
     let mut told = false;
+    let mut patience = Patience::default();
     loop {
         tokio::time::sleep(jittered(PAUSE)).await;
         let answers = answers.upgrade()?;
-        match answers.connect().await {
-            Ok(link) => return Some(link),
-            // Told once, for it is tried every moment.
-            Err(error) if !std::mem::replace(&mut told, true) => {
-                tracing::warn!(%error, help = error.help(), "results are not heard, will try again");
+        let error = match answers.connect().await {
+            Ok(link) => {
+                lock(&answers.held).refusal = None;
+                return Some(link);
             }
-            Err(_) => {}
+            Err(error) => error,
+        };
+        // Told once, for it is tried every moment.
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(%error, help = error.help(), "results are not heard, will try again");
+        }
+        let now = Instant::now();
+        match error {
+            BrokerError::Unusable { reason, help, .. } => {
+                patience.begins(now);
+                if patience.is_over(now) {
+                    lock(&answers.held).refusal = Some(Cause { reason, help });
+                    answers.news.send_replace(());
+                }
+            }
+            _ => patience = Patience::default(),
         }
     }
 }
@@ -393,16 +422,17 @@ impl ResultBackend for AmqpResults {
         })
     }
 
+    /// Where the server refuses the queue of our results there are no calls to watch: who sends one is
+    /// told, and once the server allows it, the watch hears of them.
     fn watch(&self) -> BoxFuture<'_, Result<Box<dyn ResultWatch>, BrokerError>> {
         let answers = self.0.clone();
         Box::pin(runtime::run(async move {
-            answers.queue().await?;
-            let watch: Box<dyn ResultWatch> = Box::new(AmqpWatch {
-                news: answers.news.subscribe(),
-                answers,
-                watched: HashMap::new(),
-            });
-            Ok(watch)
+            if let Err(error) = answers.queue().await
+                && !matches!(error, BrokerError::Unusable { .. })
+            {
+                return Err(error);
+            }
+            Ok(Box::new(AmqpWatch::new(answers)) as Box<dyn ResultWatch>)
         }))
     }
 
@@ -413,55 +443,5 @@ impl ResultBackend for AmqpResults {
     fn forget<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<(), BrokerError>> {
         self.0.forget(ids);
         Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-/// Compares what is held of each watched call with what was told of it.
-#[derive(Debug)]
-struct AmqpWatch {
-    answers: Arc<Answers>,
-    news: watch::Receiver<()>,
-    /// The number of what was told last; 0 if nothing was.
-    watched: HashMap<TaskId, u64>,
-}
-
-impl AmqpWatch {
-    fn look(&mut self) -> Vec<StoredResult> {
-        let held = lock(&self.answers.held);
-        let now = Timestamp::now();
-        let mut told = Vec::new();
-        self.watched.retain(|id, seen| {
-            let Some((number, result)) = held.get(id, now) else {
-                return true;
-            };
-            if number != seen {
-                *seen = *number;
-                told.push(result.clone());
-            }
-            !result.state.is_final()
-        });
-        told
-    }
-}
-
-impl ResultWatch for AmqpWatch {
-    fn add(&mut self, ids: &[TaskId]) {
-        for id in ids {
-            self.watched.insert(id.clone(), 0);
-        }
-    }
-
-    fn next(&mut self) -> BoxFuture<'_, Result<Vec<StoredResult>, BrokerError>> {
-        Box::pin(async move {
-            loop {
-                self.news.mark_unchanged();
-                let told = self.look();
-                if !told.is_empty() {
-                    return Ok(told);
-                }
-                // The sender lives in the answers, which the watch keeps.
-                let _ = self.news.changed().await;
-            }
-        })
     }
 }

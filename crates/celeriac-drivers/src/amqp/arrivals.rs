@@ -72,13 +72,17 @@ impl Session {
     /// Puts a delivery on the shelf, or aside.
     pub(super) fn sort(&mut self, queue: usize, incoming: Incoming) {
         let intake = &self.intake;
-        intake.shelf().arrived(incoming.tag);
+        let name = {
+            let mut shelf = intake.shelf();
+            shelf.arrived(incoming.tag);
+            shelf.queue(queue).clone()
+        };
         let rules = Rules {
             body_limit_bytes: intake.body_limit_bytes,
             inflated_limit_bytes: AT_ONCE_BYTES,
             most_deliveries: intake.subscription.most_deliveries(),
             // What is broadcast waits here, as the queues of delays outlive it.
-            waits_here: broadcast_of(&intake.subscription.queues[queue]).is_some(),
+            waits_here: broadcast_of(&name).is_some(),
         };
         match sort(&incoming, rules, Timestamp::now(), |it| {
             intake.is_revoked(it)
@@ -110,6 +114,7 @@ impl Session {
             Sorted::Dead(DeadReason::Malformed, panic.to_string(), count, None)
         });
         self.sorted(bulky.queue, incoming, sorted);
+        self.give_back_cancelled();
         self.intake.news.send_replace(());
         if self.again.is_none() {
             self.set_aside().await;
@@ -118,7 +123,7 @@ impl Session {
     }
 
     fn sorted(&mut self, queue: usize, incoming: Incoming, sorted: Sorted) {
-        let name = &self.intake.subscription.queues[queue];
+        let name = self.intake.shelf().queue(queue).clone();
         let tag = incoming.tag;
         let raw = Raw {
             properties: incoming.properties,
@@ -140,10 +145,10 @@ impl Session {
                 shelf.put(item, due);
             }
             Sorted::Wait(level, count) => {
-                self.publish_again(tag, Entity::Delayed(name.clone(), level), raw, count);
+                self.publish_again(tag, Entity::Delayed(name, level), raw, count);
             }
             Sorted::Count(count) => {
-                self.publish_again(tag, Entity::Tasks(name.clone()), raw, count);
+                self.publish_again(tag, Entity::Tasks(name), raw, count);
             }
             Sorted::Dead(reason, detail, deliveries, failure) => {
                 let result = failure
@@ -154,7 +159,7 @@ impl Session {
                     detail = %Brief(&detail),
                     "a message is dead"
                 );
-                let burial = Burial::new(name.clone(), reason, detail, deliveries);
+                let burial = Burial::new(name, reason, detail, deliveries);
                 self.asides.push(Aside {
                     tag,
                     letter: burial.letter(&raw),
@@ -163,6 +168,16 @@ impl Session {
             }
             // Nothing is, where there is no limit to what is inflated.
             Sorted::Large => {}
+        }
+    }
+
+    /// Has what came from queues that are not taken from any more published there again, uncounted.
+    pub(super) fn give_back_cancelled(&mut self) {
+        let items = self.intake.shelf().clear_cancelled();
+        for item in items {
+            let name = self.intake.shelf().queue(item.queue).clone();
+            let count = item.deliveries.saturating_sub(1);
+            self.publish_again(item.tag, Entity::Tasks(name), item.raw, count);
         }
     }
 

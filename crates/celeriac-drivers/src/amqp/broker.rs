@@ -25,6 +25,7 @@ use super::names::Entity;
 use super::settings::Settings;
 use super::transport::{Consume, Counts, LinkError, QueueFlags, code};
 use super::{codec, delay, failure, runtime};
+use crate::definitions::Definitions;
 use crate::{DriverOptions, refusal};
 
 /// How long consumers have to say what they hold.
@@ -52,7 +53,7 @@ pub struct AmqpBroker {
 /// [`BrokerError::Unavailable`] if no server answers.
 pub async fn open(url: &BrokerUrl, options: &DriverOptions) -> Result<AmqpBroker, BrokerError> {
     let mut settings = Settings::read(url)?;
-    settings.topology = options.topology.clone();
+    settings.topology = Definitions::new(options.topology.clone());
     let hub = Arc::new(Hub::new(settings));
     let broker = AmqpBroker {
         answers: Arc::new(Answers::new(hub.clone())),
@@ -97,7 +98,7 @@ impl AmqpBroker {
     /// [`BrokerError`]; some may be deleted then.
     pub async fn delete_what_it_knows(&self, other: &Self) -> Result<(), BrokerError> {
         let (broker, queues) = (self.clone(), other.hub.known());
-        let theirs = other.hub.settings.topology.clone();
+        let theirs = other.hub.settings.topology.now();
         runtime::run(async move { broker.delete(queues, &theirs).await }).await
     }
 

@@ -24,7 +24,7 @@ use super::transport::{
     QueueFlags, Stream, code,
 };
 use super::{failure, runtime};
-use crate::inbox::{Inbox, Outlet, inbox};
+use crate::inbox::{Inbox, inbox};
 
 /// How long a notice may take on its way to the server.
 const SEND: Duration = Duration::from_secs(5);
@@ -308,11 +308,10 @@ impl Bus for AmqpBus {
     fn listen(&self, topic: Topic) -> BoxFuture<'_, Result<Box<dyn Listener>, BrokerError>> {
         let bus = self.clone();
         Box::pin(runtime::run(async move {
-            let (inbox, outlet) = inbox();
-            let address = bus.hub.address();
+            let (inbox, outlet) = inbox(bus.hub.address());
             let ear = bus.open(&topic).await?;
             runtime::spawn(bus.hear(topic, ear, inbox));
-            Ok(Box::new(AmqpListener { address, outlet }) as Box<dyn Listener>)
+            Ok(Box::new(outlet) as Box<dyn Listener>)
         }))
     }
 }
@@ -320,26 +319,5 @@ impl Bus for AmqpBus {
 impl fmt::Debug for AmqpBus {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "AmqpBus({})", self.hub.address())
-    }
-}
-
-#[derive(Debug)]
-struct AmqpListener {
-    address: String,
-    outlet: Outlet,
-}
-
-impl Listener for AmqpListener {
-    fn next(&mut self) -> BoxFuture<'_, Result<Notice, BrokerError>> {
-        Box::pin(async move {
-            let notice = self.outlet.next().await;
-            notice.ok_or_else(|| BrokerError::Closed {
-                address: self.address.clone(),
-            })
-        })
-    }
-
-    fn missed(&self) -> u64 {
-        self.outlet.missed()
     }
 }

@@ -13,8 +13,11 @@ use super::transport::{Description, Entry, Properties};
 /// How often a message was delivered and counted before it was published again.
 const DELIVERIES: &str = "celeriac-deliveries";
 
-/// How often a quorum queue has had it back.
+/// How often a quorum queue has had it back; from RabbitMQ 4.3 on, from who failed with it.
 const RETURNS: &str = "x-delivery-count";
+
+/// How often a quorum queue of RabbitMQ 4.3 has given it away, also to who gave it back unread.
+const ACQUIRED: &str = "x-acquired-count";
 
 /// What the worker calls the delivery that a copy stands for.
 const KEPT: &str = "celeriac-kept";
@@ -24,12 +27,13 @@ const REVOKED: &str = "celeriac-revoked";
 
 /// Whether a header is about the way of a message, and not the sender's.
 fn is_of_transport(name: &str) -> bool {
-    const PREFIXES: [&str; 5] = [
+    const PREFIXES: [&str; 6] = [
         "celeriac-",
         "x-death",
         "x-first-death-",
         "x-last-death-",
         RETURNS,
+        ACQUIRED,
     ];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -132,6 +136,7 @@ fn says_nothing(entry: &Entry<'_>) -> bool {
 pub(crate) struct Way {
     deliveries: Option<u64>,
     returns: Option<u64>,
+    was_acquired: bool,
     /// Whether its call was revoked while it waited for its time.
     pub(crate) is_revoked: bool,
 }
@@ -158,6 +163,7 @@ impl Way {
         match name {
             DELIVERIES => self.deliveries = entry.value.count(),
             RETURNS => self.returns = entry.value.count(),
+            ACQUIRED => self.was_acquired = true,
             REVOKED => self.is_revoked = entry.value.count().is_some(),
             _ => {}
         }
@@ -178,7 +184,7 @@ impl Way {
 
     /// Whether its queue counts by itself how often it comes back.
     pub(crate) fn counts_itself(&self) -> bool {
-        self.returns.is_some()
+        self.returns.is_some() || self.was_acquired
     }
 }
 
@@ -263,6 +269,20 @@ mod tests {
         let message = message.unwrap();
         assert!(!message.headers.extra.contains_key(DELIVERIES));
         assert_eq!(Way::of(&with_count(&again, 0).unwrap()).counted(), 0);
+    }
+
+    #[test]
+    fn what_was_given_back_unread_is_not_counted_where_the_queue_says_so() {
+        let mut sent = letter().properties;
+        let given_away = Map::from_iter([(ACQUIRED.to_owned(), 3.into())]);
+        sent.set_headers(&given_away).unwrap();
+        assert_eq!(Way::of(&sent).before(true), 0);
+        let failed = Map::from_iter([(RETURNS.to_owned(), 2.into())]);
+        sent.set_headers(&failed).unwrap();
+        let (message, way) = open(&sent, &letter().body, usize::MAX);
+        assert_eq!(way.before(true), 2);
+        assert!(!message.unwrap().headers.extra.contains_key(ACQUIRED));
+        assert_eq!(Way::of(&with_count(&sent, 0).unwrap()).before(true), 1);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, BrokerError, Consumer, Delivery, Destination, Settled, Settlement, TaskId, Verdict,
-    moment,
+    BoxFuture, BrokerError, Consumer, Delivery, Destination, Queue, QueueName, Settled, Settlement,
+    TaskId, Verdict, moment,
 };
 use jiff::Timestamp;
 use serde_json::Map;
@@ -21,6 +21,7 @@ use super::intake::{Intake, Order, lock, supervise};
 use super::names::{self, Entity};
 use super::session::Session;
 use super::shelf::{Handed, Raw};
+use super::transport::Channel;
 use super::{codec, delay, runtime};
 use crate::refusal;
 
@@ -72,12 +73,28 @@ impl AmqpConsumer {
         Ok(())
     }
 
+    /// Has the session take from what the shelf says. If there is none, the next one will.
+    async fn change(&self) {
+        let (done, changed) = oneshot::channel();
+        if self.orders.send(Order::Change(done)).await.is_ok() {
+            let _ = changed.await;
+        }
+        self.intake.news.send_replace(());
+    }
+
+    fn cannot(&self, what: &str) -> BrokerError {
+        BrokerError::Unsupported {
+            address: self.intake.hub.address(),
+            what: what.to_owned(),
+        }
+    }
+
     /// Takes what is there, and asks for more if that is less than there is room for.
     fn take(&self, credit: usize) -> Vec<Delivery> {
         let mut shelf = self.intake.shelf();
         shelf.promote(Timestamp::now());
         // Before every queue was looked into, what is there may not be the most urgent.
-        let taken = if shelf.is_subscribed() {
+        let taken = if shelf.lanes.are_subscribed() {
             shelf.take(credit)
         } else {
             Vec::new()
@@ -139,6 +156,57 @@ impl Consumer for AmqpConsumer {
         })
     }
 
+    fn add_queue(&self, queue: Queue) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            self.check_open()?;
+            let hub = &self.intake.hub;
+            let topology = &hub.settings.topology;
+            let name = topology.add(&queue, || hub.address())?;
+            if topology.now().queue(&name).is_some_and(Queue::is_broadcast) {
+                return Err(self.cannot("hear a broadcast that it did not start with"));
+            }
+            let (declaring, entity) = (hub.clone(), Entity::Tasks(name.clone()));
+            runtime::run(async move {
+                let line = declaring.line().await?;
+                declaring.declare(&line, &entity).await
+            })
+            .await?;
+            hub.know([name.clone()]);
+            if self.intake.shelf().lanes.add(name) {
+                self.change().await;
+            }
+            Ok(())
+        })
+    }
+
+    fn cancel_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            let own = |it: &QueueName| names::broadcast_of(it) == Some(queue.as_str());
+            if self.intake.shelf().lanes.names().iter().any(own) {
+                return Err(self.cannot("leave a broadcast before it stops"));
+            }
+            if self.intake.shelf().lanes.cancel(queue) {
+                self.change().await;
+            }
+            Ok(())
+        })
+    }
+
+    fn is_connected(&self) -> bool {
+        let channel = self.intake.channel();
+        channel.is_some_and(|channel| channel.is_trusted())
+    }
+
+    fn holds<'a>(&'a self, tags: &'a [i64]) -> BoxFuture<'a, Result<Vec<bool>, BrokerError>> {
+        let (intake, tags) = (self.intake.clone(), tags.to_vec());
+        Box::pin(runtime::run(async move {
+            let stands = stands(&intake).await?;
+            let shelf = intake.shelf();
+            let holds = |tag: i64| stands && shelf.handed(tag).is_some();
+            Ok(tags.into_iter().map(holds).collect())
+        }))
+    }
+
     /// What is given back goes to the end of its queue.
     fn close(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
@@ -173,6 +241,16 @@ impl fmt::Debug for AmqpConsumer {
     }
 }
 
+/// Whether the channel stands that brought what is held; the server is asked if there is doubt.
+async fn stands(intake: &Intake) -> Result<bool, BrokerError> {
+    let Some(channel) = intake.channel().filter(Channel::is_open) else {
+        return Ok(false);
+    };
+    let sure = channel.make_sure().await;
+    sure.map_err(|error| super::failure::at(&intake.hub.address(), error))?;
+    Ok(true)
+}
+
 /// Carries out settlements of what is still ours.
 async fn settle(
     intake: Arc<Intake>,
@@ -180,7 +258,7 @@ async fn settle(
 ) -> Result<Vec<Settled>, BrokerError> {
     let mut letters = Vec::new();
     let tags: Vec<i64> = settlements.iter().map(|it| it.tag).collect();
-    let connected = intake.channel().is_some_and(|channel| channel.is_open());
+    let connected = stands(&intake).await?;
     let mut seen = HashSet::new();
     for settlement in settlements.into_iter().filter(has_consequences) {
         let ours = intake.shelf().handed(settlement.tag).cloned();
@@ -221,8 +299,9 @@ fn has_consequences(settlement: &Settlement) -> bool {
 
 /// Puts queues of the consumer's own in the place of those that are broadcasts.
 fn own_broadcasts(hub: &Hub, subscription: &mut Subscription) -> Result<(), BrokerError> {
+    let topology = hub.settings.topology.now();
     for name in &mut subscription.queues {
-        let definition = hub.settings.topology.queue(name);
+        let definition = topology.queue(name);
         if definition.is_some_and(celeriac_core::Queue::is_broadcast) {
             let own = names::own_queue(name).ok_or_else(|| BrokerError::Unusable {
                 address: hub.address(),
@@ -250,7 +329,7 @@ fn letters_of(
     for (destination, message) in settlement.follow_ups {
         letters.push(letter_to(intake, destination, &message)?);
     }
-    let queue = intake.subscription.queues[handed.queue].clone();
+    let queue = intake.shelf().queue(handed.queue).clone();
     let verdict = match settlement.verdict {
         Verdict::Requeue { eta, counted } => {
             let count = if counted {

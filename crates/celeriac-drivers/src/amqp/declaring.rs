@@ -38,7 +38,7 @@ impl Hub {
         connection: &Connection,
         exchange: &str,
     ) -> Result<(), LinkError> {
-        let topology = &self.settings.topology;
+        let topology = self.settings.topology.now();
         let name = format!("{}{exchange}", self.settings.prefix);
         let channel = connection.channel().await?;
         let Some(kind) = topology.kind(exchange) else {

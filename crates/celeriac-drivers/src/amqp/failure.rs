@@ -5,6 +5,9 @@ use celeriac_core::{BrokerError, Cause};
 use super::settings::Target;
 use super::transport::{LinkError, code};
 
+/// What RabbitMQ says of a message that is over its `max_message_size`, by default 16 MiB since 4.0.
+const TOO_LARGE: &str = "message size";
+
 /// The error of a connection that could not be made.
 pub(crate) fn at_login(target: &Target, error: LinkError) -> BrokerError {
     let unusable = |reason, help| BrokerError::Unusable {
@@ -58,6 +61,15 @@ pub(crate) fn at(address: &str, error: LinkError) -> BrokerError {
                 help: "grant the user configure, write and read permissions in this virtual host \
                    (`rabbitmqctl set_permissions`)"
                     .to_owned(),
+            }
+        }
+        // The same code as of a queue that is declared otherwise, and about one message again.
+        LinkError::Refused { code, text }
+            if code == code::PRECONDITION_FAILED && text.contains(TOO_LARGE) =>
+        {
+            BrokerError::Unsupported {
+                address,
+                what: format!("carry it, send less or raise `max_message_size` there: {text}"),
             }
         }
         LinkError::Refused { code, text } if code == code::PRECONDITION_FAILED => {
@@ -131,6 +143,18 @@ mod tests {
         }
         let lost = at_login(&target, LinkError::Lost("reset".to_owned()));
         assert!(lost.is_transient());
+    }
+
+    #[test]
+    fn a_message_that_the_server_finds_too_large_is_no_end_of_the_broker() {
+        let text = "PRECONDITION_FAILED - message size 20 is larger than configured max size 10";
+        let error = LinkError::Refused {
+            code: code::PRECONDITION_FAILED,
+            text: text.to_owned(),
+        };
+        let error = on_the_way("box", error);
+        assert!(error.is_refusal() && !error.is_transient(), "{error:?}");
+        assert!(error.to_string().contains("max_message_size"), "{error}");
     }
 
     #[test]

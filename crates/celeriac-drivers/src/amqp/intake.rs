@@ -23,6 +23,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 #[derive(Debug)]
 pub(crate) struct Intake {
     pub(crate) hub: Arc<Hub>,
+    /// What it asked for; its queues by now are those of the shelf.
     pub(crate) subscription: Subscription,
     pub(crate) body_limit_bytes: usize,
     /// Its own name, different from every other one.
@@ -47,6 +48,8 @@ pub(crate) struct Intake {
 pub(crate) enum Order {
     /// Give everything back, and end.
     Close(oneshot::Sender<()>),
+    /// Take from what the shelf says now.
+    Change(oneshot::Sender<()>),
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -110,13 +113,13 @@ impl Intake {
     /// What it holds.
     pub(crate) fn report(&self) -> Report {
         let loads = self.shelf().loads();
-        let queues = self.subscription.queues.iter().zip(loads);
         Report {
             name: self.subscription.consumer.clone(),
             pid: std::process::id(),
             started_ms: self.started_at.as_millisecond(),
-            queues: queues
-                .map(|(name, load)| Lane::new(name.clone(), load))
+            queues: loads
+                .into_iter()
+                .map(|(name, load)| Lane::new(name, load))
                 .collect(),
         }
     }
@@ -200,11 +203,16 @@ pub(crate) async fn supervise(
         }
         tokio::select! {
             () = tokio::time::sleep(jittered(pause)) => {}
-            order = orders.recv() => {
-                if let Some(Order::Close(done)) = order {
+            order = orders.recv() => match order {
+                Some(Order::Close(done)) => {
+                    let _ = done.send(());
+                    return;
+                }
+                // The next session begins with what the shelf says.
+                Some(Order::Change(done)) => {
                     let _ = done.send(());
                 }
-                return;
+                None => return,
             }
         }
     }

@@ -74,6 +74,7 @@ mod failure;
 mod hub;
 mod intake;
 mod keeping;
+mod lanes;
 mod names;
 mod native;
 mod numbers;
@@ -86,5 +87,6 @@ mod shelf;
 mod sort;
 mod transport;
 mod upkeep;
+mod watch;
 
 pub use broker::{AmqpBroker, open};

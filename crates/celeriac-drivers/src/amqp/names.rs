@@ -106,7 +106,7 @@ impl Entity {
         match self {
             Self::Private(_) => false,
             Self::Exchange(to) => {
-                settings.topology.kind(&to.exchange) != Some(ExchangeKind::Fanout)
+                settings.topology.now().kind(&to.exchange) != Some(ExchangeKind::Fanout)
             }
             _ => true,
         }
@@ -121,6 +121,7 @@ impl Entity {
         match self {
             Self::Private(_) | Self::Exchange(_) => return None,
             Self::Tasks(queue) if broadcast_of(queue).is_some() => {
+                arguments = classic();
                 expire(&mut arguments, Some(OWN_EXPIRES));
             }
             Self::Tasks(queue) => {
@@ -131,20 +132,26 @@ impl Entity {
                     arguments.insert("x-queue-type".to_owned(), "quorum".into());
                 }
                 expire(&mut arguments, settings.queue_expires);
-                let definition = settings.topology.queue(queue);
+                let topology = settings.topology.now();
+                let definition = topology.queue(queue);
                 let own = definition.map(|definition| definition.arguments().clone());
                 arguments.extend(own.unwrap_or_default());
             }
-            Self::Dead => expire(&mut arguments, settings.queue_expires),
+            Self::Dead => {
+                arguments = classic();
+                expire(&mut arguments, settings.queue_expires);
+            }
             Self::Delayed(queue, level) => {
                 arguments = back_to(queue, settings, delay::level_ms(*level));
-                if settings.delayed_queue_type == QueueType::Quorum {
-                    arguments.extend(never_lost());
-                }
+                arguments.extend(match settings.delayed_queue_type {
+                    QueueType::Quorum => never_lost(),
+                    QueueType::Classic => classic(),
+                });
             }
             Self::Kept(queue, _) => {
                 let kept_ttl = MOST_KEPT_TTL.min(settings.consumer_timeout / 4);
                 arguments = back_to(queue, settings, milliseconds(kept_ttl));
+                arguments.extend(classic());
                 expire(&mut arguments, Some(KEPT_EXPIRES));
             }
         }
@@ -184,6 +191,12 @@ fn never_lost() -> Map<String, Value> {
     ])
 }
 
+/// The argument of queues that nobody but us declares, and that must not be what a virtual host may have
+/// for its default: a quorum queue drops what was looked at 20 times, from RabbitMQ 4.0 on.
+pub(crate) fn classic() -> Map<String, Value> {
+    Map::from_iter([("x-queue-type".to_owned(), json!("classic"))])
+}
+
 fn expire(arguments: &mut Map<String, Value>, after: Option<Duration>) {
     if let Some(after) = after {
         arguments.insert("x-expires".to_owned(), milliseconds(after).into());
@@ -214,7 +227,8 @@ impl Settings {
     /// What leads to a task queue.
     pub(crate) fn leads_to(&self, queue: &QueueName) -> Vec<Lead> {
         let broadcast = broadcast_of(queue).and_then(|name| QueueName::new(name).ok());
-        let definition = self.topology.queue(broadcast.as_ref().unwrap_or(queue));
+        let topology = self.topology.now();
+        let definition = topology.queue(broadcast.as_ref().unwrap_or(queue));
         let prefix = &self.prefix;
         let leads = definition.into_iter().flat_map(Queue::bindings);
         let mut leads: Vec<Lead> = leads

@@ -2,7 +2,7 @@
 //!
 //! # Sources
 //!
-//! How many are remembered, and for how long, follows Celery's workers.
+//! For how long they are remembered follows Celery's workers, and twice as many are.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use celeriac_core::TaskId;
 
 /// So many are remembered.
-const MOST: usize = 50_000;
+const MOST: usize = 100_000;
 
 /// For so long.
 const KEEP: Duration = Duration::from_secs(3 * 60 * 60);

@@ -92,9 +92,9 @@ impl Session {
         let settings = &intake.hub.settings;
         upkeep::declare_queues(&intake, &connection).await?;
         if settings.queue_type == QueueType::Quorum {
-            let queues = intake.subscription.queues.iter();
-            let queues = queues.filter(|queue| broadcast_of(queue).is_none());
-            let leads = queues.flat_map(|queue| {
+            let mut queues = intake.shelf().lanes.names();
+            queues.retain(|queue| broadcast_of(queue).is_none());
+            let leads = queues.iter().flat_map(|queue| {
                 let name = Entity::Tasks(queue.clone()).name(settings);
                 let leads = settings.leads_to(queue).into_iter();
                 leads.map(move |lead| (lead, name.clone()))
@@ -134,7 +134,7 @@ impl Session {
         intake.set_channel(Some(channel.clone()));
         let mut upkeep = JoinSet::new();
         upkeep.spawn(upkeep::run(intake.clone(), connection.clone()));
-        let subscriptions = vec![0; intake.subscription.queues.len()];
+        let subscriptions = vec![0; intake.shelf().lanes.len()];
         let keep_at = Instant::now() + keeping::interval(&intake.hub.settings);
         let mut demand = intake.demand.subscribe();
         demand.mark_changed();
@@ -173,18 +173,25 @@ impl Session {
                 broadcast = self.broadcasts.next() => self.hear(broadcast),
                 Ok(()) = self.demand.changed() => self.adjust().await,
                 () = tokio::time::sleep_until(timer) => self.on_timer().await,
-                order = orders.recv() => {
-                    // Dropped without being closed: what is held counts as delivered.
-                    if let Some(Order::Close(done)) = order {
+                order = orders.recv() => match order {
+                    Some(Order::Change(done)) => {
+                        let changed = self.change().await;
+                        let _ = done.send(());
+                        changed
+                    }
+                    Some(Order::Close(done)) => {
                         self.give_back().await;
                         self.delete_broadcasts().await;
                         self.connection.close().await;
                         let _ = done.send(());
-                    } else {
-                        self.connection.close().await;
+                        return End::Closed;
                     }
-                    return End::Closed;
-                }
+                    // Dropped without being closed: what is held counts as delivered.
+                    None => {
+                        self.connection.close().await;
+                        return End::Closed;
+                    }
+                },
             };
             if let Err(error) = step {
                 return End::Lost(error);
@@ -249,6 +256,7 @@ impl Session {
                 }
             }
         }
+        self.give_back_cancelled();
         self.intake.news.send_replace(());
         if self.again.is_none() {
             self.set_aside().await;
@@ -259,25 +267,50 @@ impl Session {
         Ok(())
     }
 
+    /// Ends the subscriptions of queues that are not taken from any more, and begins those of new ones.
+    async fn change(&mut self) -> Result<(), LinkError> {
+        let unwanted = self.intake.shelf().lanes.to_unsubscribe();
+        for queue in unwanted {
+            let subscription = self.subscriptions[queue];
+            // The number is another one from now on, so its end is no news.
+            self.subscriptions[queue] += 1;
+            self.channel.cancel(&tag(queue, subscription)).await?;
+            self.intake.shelf().subscribed(queue, 0);
+            self.settle_down(&[queue]).await?;
+        }
+        self.set_aside().await;
+        self.adjust().await
+    }
+
     /// Fits the subscriptions to what the worker could take.
     async fn adjust(&mut self) -> Result<(), LinkError> {
         let credit = *self.demand.borrow_and_update();
         if credit == 0 {
             return Ok(());
         }
-        let misfits = self.intake.shelf().misfits(credit);
+        let (count, misfits) = {
+            let shelf = self.intake.shelf();
+            (shelf.lanes.len(), shelf.misfits(credit))
+        };
+        // Queues may have been added.
+        self.subscriptions.resize(count, 0);
         for (queue, window) in &misfits {
             self.subscribe(*queue, *window).await?;
         }
-        let settings = &self.intake.hub.settings;
-        for (queue, _) in &misfits {
+        let changed: Vec<_> = misfits.into_iter().map(|(queue, _)| queue).collect();
+        self.settle_down(&changed).await
+    }
+
+    /// Takes up what has been delivered of queues whose subscriptions have changed.
+    async fn settle_down(&mut self, changed: &[usize]) -> Result<(), LinkError> {
+        for queue in changed {
             let name = self.intake.shelf().queue(*queue).clone();
             // The server answers after what it has delivered already, so that has arrived then.
-            let name = Entity::Tasks(name).name(settings);
+            let name = Entity::Tasks(name).name(&self.intake.hub.settings);
             self.channel.look_at(&name).await?;
         }
         self.drain().await?;
-        if !misfits.is_empty() {
+        if !changed.is_empty() {
             // Quorum queues may deliver to a subscription after they have ended it.
             let astray = self.intake.shelf().gone_astray();
             for tag in astray {
@@ -370,9 +403,9 @@ impl Session {
 
     /// Deletes the queues that were this consumer's alone. If it cannot, the server does it later.
     async fn delete_broadcasts(&mut self) {
-        let queues = self.intake.subscription.queues.iter();
-        for queue in queues.filter(|queue| broadcast_of(queue).is_some()) {
-            let name = Entity::Tasks(queue.clone()).name(&self.intake.hub.settings);
+        let queues = self.intake.shelf().lanes.names();
+        for queue in queues.into_iter().filter(|it| broadcast_of(it).is_some()) {
+            let name = Entity::Tasks(queue).name(&self.intake.hub.settings);
             if let Err(error) = self.channel.delete_queue(&name).await {
                 tracing::debug!(queue = name, %error, "cannot delete the queue of a broadcast");
                 return;

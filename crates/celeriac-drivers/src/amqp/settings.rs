@@ -10,10 +10,11 @@
 //! `/name` means `name`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::{BrokerError, BrokerUrl, Topology};
+use celeriac_core::{BrokerError, BrokerUrl};
+
+use crate::definitions::Definitions;
 
 /// Who declares more often only keeps the server busy.
 const SHORTEST_DECLARE_INTERVAL: Duration = Duration::from_millis(100);
@@ -36,7 +37,7 @@ pub(crate) struct Settings {
     /// Put before the name of every queue and exchange of tasks.
     pub(crate) prefix: String,
     /// The queues that are declared otherwise than by their names alone.
-    pub(crate) topology: Arc<Topology>,
+    pub(crate) topology: Definitions,
     /// The exchange of remote control is called so, followed by `.pidbox`.
     pub(crate) control_exchange: String,
     /// How long results are remembered that do not say it themselves.
@@ -97,7 +98,7 @@ impl Default for Settings {
             max_priority: None,
             queue_expires: None,
             prefix: String::new(),
-            topology: Arc::default(),
+            topology: Definitions::default(),
             control_exchange: "celery".to_owned(),
             result_expires: Duration::from_secs(24 * 60 * 60),
             declare_interval: Duration::from_secs(30),

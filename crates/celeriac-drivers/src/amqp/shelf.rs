@@ -13,6 +13,7 @@ use celeriac_core::{Delivery, Message, QueueName, TaskId};
 use jiff::Timestamp;
 
 use super::acks::Unsettled;
+use super::lanes::{Lane, Lanes};
 use super::numbers::Numbers;
 use super::revocations::Revocations;
 use super::transport::Properties;
@@ -51,17 +52,6 @@ fn is_suspect(deliveries: u32) -> bool {
     deliveries > 1
 }
 
-/// What is fetched of one queue.
-#[derive(Debug)]
-struct Lane {
-    name: QueueName,
-    ready: BTreeMap<Reverse<u8>, VecDeque<Item>>,
-    /// The first number that the present subscription of it may have delivered.
-    since: u64,
-    /// How many unsettled deliveries the server allows it; 0 if there is no subscription.
-    window: usize,
-}
-
 /// How much is held of one queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Load {
@@ -73,7 +63,7 @@ pub(crate) struct Load {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Shelf {
-    lanes: Vec<Lane>,
+    pub(crate) lanes: Lanes,
     later: BTreeMap<(Timestamp, u64), Item>,
     handed: HashMap<i64, Handed>,
     /// What is inflated before it is put here: its queue and its number.
@@ -107,14 +97,8 @@ fn window(credit: usize) -> usize {
 impl Shelf {
     /// A shelf for these queues, of which the worker holds so many suspects at most.
     pub(crate) fn new(queues: &[QueueName], suspects: usize) -> Self {
-        let lane = |name: &QueueName| Lane {
-            name: name.clone(),
-            ready: BTreeMap::new(),
-            since: 0,
-            window: 0,
-        };
         Self {
-            lanes: queues.iter().map(lane).collect(),
+            lanes: Lanes::new(queues),
             later: BTreeMap::new(),
             handed: HashMap::new(),
             bulky: Vec::new(),
@@ -129,9 +113,18 @@ impl Shelf {
         }
     }
 
-    /// Whether every queue is subscribed to.
-    pub(crate) fn is_subscribed(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.window > 0)
+    /// Takes out what would be handed over if its queue were still taken from.
+    pub(crate) fn clear_cancelled(&mut self) -> Vec<Item> {
+        let lanes = &mut self.lanes;
+        let mut items = lanes.clear_cancelled();
+        if lanes.any_cancelled() {
+            let cancelled = |item: &Item| lanes[item.queue].is_cancelled;
+            let later = self.later.iter().filter(|(_, item)| cancelled(item));
+            let keys: Vec<_> = later.map(|(key, _)| *key).collect();
+            items.extend(keys.iter().filter_map(|key| self.later.remove(key)));
+        }
+        items.sort_unstable_by_key(|item| item.tag);
+        items
     }
 
     /// The queues whose window does not fit a worker that could take `credit` more, with the window
@@ -150,7 +143,7 @@ impl Shelf {
             let too_large = lane.window > EXACT && need < lane.window / 4;
             (too_small || too_large).then(|| (index, window(credit)))
         };
-        self.lanes.iter().enumerate().filter_map(misfit).collect()
+        self.lanes.taken_from().filter_map(misfit).collect()
     }
 
     /// A new subscription of a queue begins, with this window; 0 if there is none.
@@ -264,8 +257,9 @@ impl Shelf {
         (0..count)
             .map(|step| (self.turn + step) % count)
             .filter_map(|index| {
-                let (rank, _) = self.lanes[index].ready.first_key_value()?;
-                Some((index, *rank))
+                let lane = &self.lanes[index];
+                let (rank, _) = lane.ready.first_key_value()?;
+                (!lane.is_cancelled).then_some((index, *rank))
             })
             // The first of equals is the one whose turn it is.
             .min_by_key(|(_, rank)| *rank)
@@ -343,7 +337,7 @@ impl Shelf {
         self.later.clear();
         self.bulky.clear();
         self.numbers = Numbers::default();
-        for lane in &mut self.lanes {
+        for lane in self.lanes.iter_mut() {
             lane.ready.clear();
             lane.since = 0;
             lane.window = 0;
@@ -360,7 +354,7 @@ impl Shelf {
         let mut all = Vec::new();
         let waiting = |item: Item| (item.tag, item.queue, item.deliveries, item.raw);
         all.extend(std::mem::take(&mut self.later).into_values().map(waiting));
-        for lane in &mut self.lanes {
+        for lane in self.lanes.iter_mut() {
             let ready = std::mem::take(&mut lane.ready).into_values().flatten();
             all.extend(ready.map(waiting));
         }
@@ -371,10 +365,10 @@ impl Shelf {
         all
     }
 
-    /// How much is held of each queue.
-    pub(crate) fn loads(&self) -> Vec<Load> {
+    /// How much is held of each queue that is taken from, or was.
+    pub(crate) fn loads(&self) -> Vec<(QueueName, Load)> {
         let mut loads = vec![Load::default(); self.lanes.len()];
-        for (load, lane) in loads.iter_mut().zip(&self.lanes) {
+        for (load, lane) in loads.iter_mut().zip(self.lanes.iter()) {
             load.ready = lane.ready.values().map(VecDeque::len).sum();
         }
         for item in self.later.values() {
@@ -383,7 +377,9 @@ impl Shelf {
         for handed in self.handed.values() {
             loads[handed.queue].handed += 1;
         }
-        loads
+        let lanes = self.lanes.iter().zip(loads);
+        let told = lanes.filter(|(lane, load)| !lane.is_cancelled || *load != Load::default());
+        told.map(|(lane, load)| (lane.name.clone(), load)).collect()
     }
 }
 

@@ -15,8 +15,9 @@ pub(super) async fn declare_queues(
     intake: &Intake,
     connection: &Connection,
 ) -> Result<(), LinkError> {
-    for queue in &intake.subscription.queues {
-        let entity = Entity::Tasks(queue.clone());
+    let queues = intake.shelf().lanes.names();
+    for queue in queues {
+        let entity = Entity::Tasks(queue);
         intake.hub.declare_on(connection, &entity).await?;
     }
     Ok(())

@@ -5,18 +5,23 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
-use celeriac_core::{BoxFuture, BrokerError, Consumer, Delivery, Settled, Settlement, TaskId};
+use celeriac_core::{
+    BoxFuture, BrokerError, Consumer, Delivery, Queue, QueueName, Settled, Settlement, TaskId,
+};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 
 use super::state::{Ending, State};
 use super::{MemoryBroker, ready};
+use crate::destination::plain;
+use crate::queues::Queues;
 
 /// Takes messages from queues in memory.
 #[derive(Debug)]
 pub(super) struct MemoryConsumer {
     broker: MemoryBroker,
     subscription: Subscription,
+    queues: Queues,
     holder: AtomicI64,
     closed: AtomicBool,
     news: Mutex<watch::Receiver<()>>,
@@ -34,6 +39,7 @@ impl MemoryConsumer {
         drop(state);
         Self {
             broker,
+            queues: Queues::new(subscription.queues.clone()),
             subscription,
             holder: AtomicI64::new(holder),
             closed: AtomicBool::new(false),
@@ -57,9 +63,20 @@ impl MemoryConsumer {
         if state.is_registered(holder) {
             return holder;
         }
-        let new = state.register(self.subscription.clone());
+        let new = state.register(Subscription {
+            queues: self.queues.all(),
+            ..self.subscription.clone()
+        });
         self.holder.store(new, Ordering::SeqCst);
         new
+    }
+
+    /// Has the state know which queues it takes from now.
+    fn take_from_these(&self) {
+        let holder = self.holder.load(Ordering::SeqCst);
+        self.broker
+            .shared
+            .change(|state| state.take_from(holder, self.queues.all()));
     }
 
     fn end(&self, counted: bool) {
@@ -154,6 +171,23 @@ impl Consumer for MemoryConsumer {
                 let _ = news.changed().await;
             }
         })
+    }
+
+    fn add_queue(&self, queue: Queue) -> BoxFuture<'_, Result<(), BrokerError>> {
+        let name = self
+            .check_open()
+            .and_then(|()| plain(&queue, || self.broker.address()));
+        ready(name.map(|name| {
+            self.queues.add(name);
+            self.take_from_these();
+        }))
+    }
+
+    fn cancel_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), BrokerError>> {
+        // Nothing is claimed here that is not delivered at once.
+        self.queues.cancel(queue);
+        self.take_from_these();
+        ready(Ok(()))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), BrokerError>> {

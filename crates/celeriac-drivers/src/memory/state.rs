@@ -106,6 +106,14 @@ impl State {
         number
     }
 
+    /// Has a consumer take from these queues from now on.
+    pub(super) fn take_from(&mut self, holder: i64, queues: Vec<QueueName>) {
+        self.queues.extend(queues.iter().cloned());
+        if let Some(holder) = self.holders.get_mut(&holder) {
+            holder.subscription.queues = queues;
+        }
+    }
+
     /// Whether a consumer is registered.
     pub(super) fn is_registered(&self, holder: i64) -> bool {
         self.holders.contains_key(&holder)
@@ -315,7 +323,8 @@ impl State {
 
     /// What is held of a call, unless it has expired.
     pub(super) fn result(&self, id: &TaskId, now: Timestamp) -> Option<StoredResult> {
-        self.numbered_result(id, now).map(|(_, result)| result)
+        self.numbered_result(id, now)
+            .map(|(_, result)| result.clone())
     }
 
     /// The same, with a number that changes when it does.
@@ -323,9 +332,8 @@ impl State {
         &self,
         id: &TaskId,
         now: Timestamp,
-    ) -> Option<(i64, StoredResult)> {
-        let (number, result) = self.results.get(id)?;
-        (result.expires_at > now).then(|| (*number, result.clone()))
+    ) -> Option<&(i64, StoredResult)> {
+        self.results.get(id).filter(|(_, it)| it.expires_at > now)
     }
 
     /// Forgets a result.

@@ -1,21 +1,19 @@
 //! News of results in memory.
 
-use std::collections::HashMap;
-
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{BoxFuture, BrokerError, StoredResult, TaskId};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::MemoryBroker;
+use crate::watched::Watched;
 
 /// Compares what is held of each watched call with what was told of it.
 #[derive(Debug)]
 pub(super) struct MemoryWatch {
     broker: MemoryBroker,
     news: watch::Receiver<()>,
-    /// The number of what was told last; 0 if nothing was.
-    watched: HashMap<TaskId, i64>,
+    watched: Watched,
 }
 
 impl MemoryWatch {
@@ -25,34 +23,24 @@ impl MemoryWatch {
         Self {
             broker,
             news,
-            watched: HashMap::new(),
+            watched: Watched::default(),
         }
     }
 
     fn look(&mut self) -> Vec<StoredResult> {
         let state = self.broker.shared.lock();
         let now = Timestamp::now();
-        let mut told = Vec::new();
-        self.watched.retain(|id, seen| {
-            let Some((number, result)) = state.numbered_result(id, now) else {
-                return true;
-            };
-            let stays = !result.state.is_final();
-            if number != *seen {
-                *seen = number;
-                told.push(result);
-            }
-            stays
-        });
-        told
+        self.watched.news(|id| state.numbered_result(id, now))
     }
 }
 
 impl ResultWatch for MemoryWatch {
     fn add(&mut self, ids: &[TaskId]) {
-        for id in ids {
-            self.watched.insert(id.clone(), 0);
-        }
+        self.watched.add(ids);
+    }
+
+    fn remove(&mut self, ids: &[TaskId]) {
+        self.watched.remove(ids);
     }
 
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<StoredResult>, BrokerError>> {

@@ -47,6 +47,8 @@ const TABLE_MS: i64 = 3_600_000;
 /// The broadcasts that one consumer listens to. They end when it is dropped.
 #[derive(Debug)]
 pub(super) struct Broadcasts {
+    /// What they are called; here each has a queue of another name.
+    names: Vec<QueueName>,
     rooms: Arc<[Room]>,
     listening: Option<tokio::task::AbortHandle>,
 }
@@ -69,9 +71,10 @@ impl Broadcasts {
         subscription: &mut Subscription,
         owner: &str,
     ) -> Result<Self, BrokerError> {
-        let mut rooms = Vec::new();
+        let topology = inner.definitions.now();
+        let (mut names, mut rooms) = (Vec::new(), Vec::new());
         for (number, name) in subscription.queues.iter_mut().enumerate() {
-            let Some(queue) = inner.options.topology.queue(name).filter(|it| hears(it)) else {
+            let Some(queue) = topology.queue(name).filter(|it| hears(it)) else {
                 continue;
             };
             let fanout = |kind| kind == ExchangeKind::Fanout;
@@ -81,6 +84,7 @@ impl Broadcasts {
                     what: format!("bind `{name}` to a fanout and to another kind of exchange"),
                 });
             }
+            names.push(name.clone());
             *name = QueueName::new(&keys::private(owner, number)).expect("it is short and plain");
             let members = members(inner, name, queue).into_iter();
             rooms.extend(members.map(|(exchange, member)| Room {
@@ -90,9 +94,15 @@ impl Broadcasts {
             }));
         }
         Ok(Self {
+            names,
             rooms: rooms.into(),
             listening: None,
         })
+    }
+
+    /// Whether this is one of them.
+    pub(super) fn has(&self, name: &QueueName) -> bool {
+        self.names.contains(name)
     }
 
     /// Begins to listen: what is published from now on is heard.
@@ -135,7 +145,7 @@ impl Drop for Broadcasts {
 }
 
 /// Whether a queue is fed by a channel: no list is shared by those who take from it.
-fn hears(queue: &Queue) -> bool {
+pub(super) fn hears(queue: &Queue) -> bool {
     let mut bindings = queue.bindings().iter();
     bindings.any(|it| it.exchange.kind == ExchangeKind::Fanout)
 }

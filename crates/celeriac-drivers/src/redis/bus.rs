@@ -98,7 +98,7 @@ impl RedisBus {
     }
 
     async fn hear(&self, topic: Topic) -> Result<Outlet, Failure> {
-        let (inbox, outlet) = inbox();
+        let (inbox, outlet) = inbox(self.address.clone());
         let bus = self.clone();
         let beginning = detached(async move {
             match topic {
@@ -159,30 +159,8 @@ impl Bus for RedisBus {
     fn listen(&self, topic: Topic) -> BoxFuture<'_, Result<Box<dyn Listener>, BrokerError>> {
         Box::pin(async move {
             let outlet = self.told(self.hear(topic).await)?;
-            let address = self.address.clone();
-            Ok(Box::new(RedisListener { address, outlet }) as Box<dyn Listener>)
+            Ok(Box::new(outlet) as Box<dyn Listener>)
         })
-    }
-}
-
-#[derive(Debug)]
-struct RedisListener {
-    address: String,
-    outlet: Outlet,
-}
-
-impl Listener for RedisListener {
-    fn next(&mut self) -> BoxFuture<'_, Result<Notice, BrokerError>> {
-        Box::pin(async move {
-            let notice = self.outlet.next().await;
-            notice.ok_or_else(|| BrokerError::Closed {
-                address: self.address.clone(),
-            })
-        })
-    }
-
-    fn missed(&self) -> u64 {
-        self.outlet.missed()
     }
 }
 

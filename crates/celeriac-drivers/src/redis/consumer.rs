@@ -7,36 +7,33 @@ use std::sync::Arc;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, Brief, BrokerError, Consumer, DeadReason, Delivery, Message, Settled, Settlement,
-    TaskError, TaskId, Verdict,
+    BoxFuture, Brief, BrokerError, Consumer, DeadReason, Delivery, Queue, QueueName, Settled,
+    Settlement, TaskId, Verdict,
 };
 use celeriac_wire::compression::DEFAULT_INFLATED_LIMIT_BYTES;
-use celeriac_wire::envelope::{Incoming, IncomingError};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, oneshot};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use super::broadcast::Broadcasts;
+use super::broadcast::{Broadcasts, hears};
 use super::claim::Claimed;
+use super::endings::{exhausted, given_back};
 use super::failure::Failure;
 use super::fetch::{Desk, Fetched, fetch};
 use super::keeper::{self, Keeper};
 use super::link::{Call, detached, runtime};
+use super::reading::{Read, ReadError, read};
 use super::scripts;
 use super::store::Inner;
 use crate::inflating::{AT_ONCE_BYTES, Inflating};
-use crate::refusal;
 
 /// How many waiting messages go back in one step when the last consumer leaves.
 const UNPARKED_AT_ONCE: usize = 1000;
 
 /// How many messages are claimed at once, at most, where all that come are to wait for their time.
 const FARTHEST: usize = 500;
-
-/// The message that was claimed, or why it is none.
-type Read = Result<Message, ReadError>;
 
 /// A message that takes long to inflate.
 #[derive(Debug)]
@@ -162,6 +159,11 @@ impl RedisConsumer {
             receiving.unfit.push(exhausted(number, limit, read.ok()));
             return;
         }
+        if !self.desk.queues.has(&claimed.queue) {
+            // It was cancelled meanwhile.
+            receiving.unfit.push(given_back(number));
+            return;
+        }
         let message = match read {
             Ok(message) => message,
             Err(reason) => {
@@ -227,6 +229,17 @@ impl RedisConsumer {
         Ok(revoked)
     }
 
+    /// Tells others which queues it takes from now, and binds them.
+    async fn list_queues(&self) -> Result<(), BrokerError> {
+        let (inner, desk) = (self.inner.clone(), self.desk.clone());
+        let listing = detached(async move {
+            let owner = desk.owner();
+            keeper::register(&inner, &desk.wanted(), &owner).await
+        });
+        let listed = self.inner.told(listing.await)?;
+        self.inner.told(listed).map(|_| ())
+    }
+
     fn closed(&self) -> BrokerError {
         BrokerError::Closed {
             address: self.inner.address.clone(),
@@ -262,6 +275,13 @@ impl RedisConsumer {
     }
 }
 
+fn cannot(inner: &Inner, what: &str) -> BrokerError {
+    BrokerError::Unsupported {
+        address: inner.address.clone(),
+        what: what.to_owned(),
+    }
+}
+
 /// If no consumer of ours is left but workers of another kind are, gives them what waits.
 async fn unpark_for_others(inner: &Inner, desk: &Desk) -> Result<(), Failure> {
     let [table, _] = inner.keys.bindings("celery.pidbox");
@@ -270,7 +290,7 @@ async fn unpark_for_others(inner: &Inner, desk: &Desk) -> Result<(), Failure> {
     if !inner.link.command::<bool>(any).await? {
         return Ok(());
     }
-    let lists = inner.keys.lists(&desk.subscription.queues);
+    let lists = inner.keys.lists(&desk.queues.all());
     loop {
         let keys = inner.keys.script().into_iter();
         let mut call = Call::new(
@@ -281,65 +301,6 @@ async fn unpark_for_others(inner: &Inner, desk: &Desk) -> Result<(), Failure> {
         if inner.link.run::<usize>(call).await? == 0 {
             return Ok(());
         }
-    }
-}
-
-/// Why what was claimed is no message.
-#[derive(Debug, thiserror::Error)]
-enum ReadError {
-    /// It inflates to more than was allowed here, and others are not to wait for it.
-    #[error("its body inflates to more than others can wait for")]
-    Bulky,
-    #[error("its body is over the limit")]
-    TooLarge,
-    #[error(transparent)]
-    Malformed(IncomingError),
-    #[error("reading it failed: {0}")]
-    Panicked(JoinError),
-}
-
-/// Reads a message whose body has at most `limit_bytes`, or inflates to at most `inflated_bytes`.
-fn read(claimed: &Claimed, limit_bytes: usize, inflated_bytes: usize) -> Read {
-    let message = match Incoming::read_within(&claimed.text, inflated_bytes) {
-        Ok(incoming) => incoming.message,
-        Err(error)
-            if error.is_over_inflated_limit() && inflated_bytes < DEFAULT_INFLATED_LIMIT_BYTES =>
-        {
-            return Err(ReadError::Bulky);
-        }
-        Err(error) => return Err(ReadError::Malformed(error)),
-    };
-    // What it may inflate to has a limit of its own, and what travels was measured when claimed.
-    let inflated = message.headers.extra.contains_key("compression");
-    if !inflated && message.body.bytes.len() > limit_bytes {
-        return Err(ReadError::TooLarge);
-    }
-    Ok(message)
-}
-
-/// The end of a delivery that was more than the worker asked for.
-fn given_back(tag: i64) -> Settlement {
-    Settlement {
-        tag,
-        verdict: Verdict::Requeue {
-            eta: None,
-            counted: false,
-        },
-        result: None,
-        follow_ups: Vec::new(),
-    }
-}
-
-/// The end of a message that was delivered too often, and of the waiting of its callers.
-fn exhausted(number: i64, deliveries: u32, message: Option<Message>) -> Settlement {
-    let error = TaskError::delivery_limit(deliveries);
-    let text = error.message().to_owned();
-    let result = message.and_then(|message| refusal::failure(&message.headers, error));
-    Settlement {
-        tag: number,
-        verdict: Verdict::Dead(DeadReason::DeliveryLimit, text),
-        result,
-        follow_ups: Vec::new(),
     }
 }
 
@@ -428,6 +389,61 @@ impl Consumer for RedisConsumer {
                 self.inner.told(waiting.await)?;
             }
         })
+    }
+
+    fn add_queue(&self, queue: Queue) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            self.check_open()?;
+            let definitions = &self.inner.definitions;
+            let name = definitions.add(&queue, || self.inner.address.clone())?;
+            if definitions.now().queue(&name).is_some_and(hears) && !self.broadcasts.has(&name) {
+                return Err(cannot(
+                    &self.inner,
+                    "hear a fanout that it did not start with",
+                ));
+            }
+            if self.desk.queues.has(&name) || self.broadcasts.has(&name) {
+                return Ok(());
+            }
+            self.desk.queues.add(name.clone());
+            let listed = self.list_queues().await;
+            if listed.is_err() {
+                self.desk.queues.cancel(&name);
+            }
+            self.desk.has_other_queues();
+            listed
+        })
+    }
+
+    fn cancel_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            if self.broadcasts.has(queue) {
+                return Err(cannot(&self.inner, "leave a broadcast before it stops"));
+            }
+            if !self.desk.queues.cancel(queue) {
+                return Ok(());
+            }
+            self.desk.has_other_queues();
+            // Whoever receives just now has nothing in hand, and sorts out what comes.
+            if let Ok(mut receiving) = self.receiving.try_lock() {
+                let receiving = &mut *receiving;
+                let (gone, stay) = std::mem::take(&mut receiving.ready)
+                    .into_iter()
+                    .partition(|it| it.queue == *queue);
+                receiving.ready = stay;
+                let gone: VecDeque<Delivery> = gone;
+                receiving
+                    .unfit
+                    .extend(gone.iter().map(|it| given_back(it.tag)));
+                self.carry_out(receiving.unfit.clone()).await?;
+                receiving.unfit.clear();
+            }
+            self.list_queues().await
+        })
+    }
+
+    fn is_connected(&self) -> bool {
+        !self.desk.is_closed() && self.inner.ears().is_connected()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), BrokerError>> {

@@ -171,6 +171,11 @@ impl Ears {
         Some((connection, ask))
     }
 
+    /// Whether it is connected.
+    pub(super) fn is_connected(&self) -> bool {
+        lock(&self.state).connection.is_some()
+    }
+
     /// How long one may wait without looking.
     pub(super) fn patience(&self) -> Duration {
         let state = lock(&self.state);

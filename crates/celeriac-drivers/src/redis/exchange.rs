@@ -24,7 +24,8 @@ pub(super) async fn queues_of(
     let mut ask = redis::cmd("SMEMBERS");
     ask.arg(&table);
     let mut bindings: Vec<String> = inner.link.command(ask).await?;
-    let defined = inner.options.topology.bound_to(exchange);
+    let topology = inner.definitions.now();
+    let defined = topology.bound_to(exchange);
     let defined = defined.filter(|(_, binding)| binding.exchange.kind != ExchangeKind::Fanout);
     let defined = defined.map(|(queue, binding)| member(inner, queue, binding));
     let missing: Vec<String> = defined.filter(|it| !bindings.contains(it)).collect();
@@ -55,7 +56,8 @@ pub(super) async fn queues_of(
 /// What binds a queue that is consumed: the exchanges, each with the member of its tables. A queue
 /// that is not defined otherwise is bound as Celery binds it, to an exchange of its own.
 pub(super) fn bindings_of(inner: &Inner, queue: &QueueName) -> Vec<(String, String)> {
-    let definition = inner.options.topology.queue(queue);
+    let topology = inner.definitions.now();
+    let definition = topology.queue(queue);
     if let Some(definition) = definition.filter(|it| !it.bindings().is_empty()) {
         return members(inner, queue, definition);
     }

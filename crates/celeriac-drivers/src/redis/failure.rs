@@ -95,10 +95,16 @@ const ANSWERS: [(&str, Kind, &str); 14] = [
     ),
 ];
 
+/// What a script is told that may not do something, under the code of any error before Redis 7.2.
+const FORBIDDEN_TO_SCRIPT: &str = "The user executing the script can't";
+
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
-        let code = error.code().unwrap_or_default();
         let detail = error.detail().unwrap_or_default();
+        let code = match error.code().unwrap_or_default() {
+            _ if detail.contains(FORBIDDEN_TO_SCRIPT) => "NOPERM",
+            code => code,
+        };
         let known = ANSWERS.iter().find(|(answer, _, _)| {
             // Behind a script or a transaction the code comes with the text.
             *answer == code || detail.starts_with(answer) || detail.contains(&format!("-{answer} "))
@@ -153,6 +159,11 @@ impl Failure {
             help: "check that it runs and is not overloaded",
             kind: Kind::Passing,
         }
+    }
+
+    /// Whether it passes without anybody who changes a setting.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self.kind, Kind::Passing | Kind::Full)
     }
 
     /// It will not work like this.
@@ -215,6 +226,17 @@ mod tests {
         assert!(opening.help().unwrap().contains("password"));
         let later = refused.at("redis://h:1/0");
         assert!(later.is_transient());
+    }
+
+    #[test]
+    fn what_is_forbidden_to_a_script_is_forbidden_to_its_user() {
+        let old = "Error running script (call to f_1): @user_script:1: @user_script: 1: \
+                   The user executing the script can't run this command or subcommand";
+        let new = "The user executing the script can't run this command or subcommand script: 1";
+        for text in [old, new] {
+            let error = answered("ERR", text).at_opening("a");
+            assert!(error.help().unwrap().contains("ACL SETUSER"), "{error:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::keeper;
 use super::revocations::Revocations;
 use super::settings::QueueOrder;
 use super::store::Inner;
+use crate::queues::Queues;
 
 /// When a request that was given up on can have reached the server at the latest.
 const STRAGGLERS: Duration = Duration::from_secs(20);
@@ -32,7 +33,9 @@ const FAR: Duration = Duration::from_secs(3600);
 /// What the parts of one consumer share.
 #[derive(Debug)]
 pub(super) struct Desk {
+    /// What it asked for, but for its queues.
     pub(super) subscription: Subscription,
+    pub(super) queues: Queues,
     /// The name it holds messages under, another one after its lease had ended.
     owner: Mutex<Arc<str>>,
     registering: tokio::sync::Mutex<()>,
@@ -45,8 +48,8 @@ pub(super) struct Desk {
     held_back: AtomicBool,
     /// What the last claim found out, if it took all there was and nobody has looked since.
     emptied: Mutex<Option<Emptied>>,
-    /// How often messages were made to wait for their time.
-    parkings: AtomicUsize,
+    /// How often messages were made to wait for their time, or the queues changed.
+    changes: AtomicUsize,
     /// When to look for messages that were claimed for us without our hearing of it.
     doubts: Mutex<Vec<Instant>>,
     pub(super) revocations: Revocations,
@@ -59,8 +62,8 @@ pub(super) struct Desk {
 struct Emptied {
     /// When the next of the messages that wait for their time is due, if one waits.
     next_due: Option<Instant>,
-    /// What the count of parkings was before.
-    parkings: usize,
+    /// What the count of changes was before.
+    changes: usize,
     /// What changes when a message comes, if that is heard already.
     heard: Option<watch::Receiver<()>>,
 }
@@ -78,6 +81,7 @@ impl Desk {
     /// The desk of a consumer that is registered as `owner`.
     pub(super) fn new(subscription: Subscription, owner: Arc<str>, last_revoked: f64) -> Self {
         Self {
+            queues: Queues::new(subscription.queues.clone()),
             subscription,
             owner: Mutex::new(owner),
             registering: tokio::sync::Mutex::default(),
@@ -87,11 +91,25 @@ impl Desk {
             turn: AtomicUsize::new(0),
             held_back: AtomicBool::new(false),
             emptied: Mutex::default(),
-            parkings: AtomicUsize::new(0),
+            changes: AtomicUsize::new(0),
             doubts: Mutex::default(),
             revocations: Revocations::starting_at(last_revoked),
             trouble: Mutex::default(),
         }
+    }
+
+    /// What it asks for now.
+    pub(super) fn wanted(&self) -> Subscription {
+        Subscription {
+            queues: self.queues.all(),
+            ..self.subscription.clone()
+        }
+    }
+
+    /// Takes note that the queues are others now, which no claim may have seen.
+    pub(super) fn has_other_queues(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.bell.send_replace(());
     }
 
     /// Notes why the lease could not be renewed, for whoever fetches: he may wait for a long time
@@ -136,14 +154,14 @@ impl Desk {
 
     /// Takes note that messages wait for their time which no claim may have seen.
     pub(super) fn has_parked(&self) {
-        self.parkings.fetch_add(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::AcqRel);
         self.bell.send_replace(());
     }
 
     /// What the last claim found out, unless that may have changed by our doing.
     fn take_emptied(&self) -> Option<Emptied> {
         let emptied = lock(&self.emptied).take()?;
-        (emptied.parkings == self.parkings.load(Ordering::Acquire)).then_some(emptied)
+        (emptied.changes == self.changes.load(Ordering::Acquire)).then_some(emptied)
     }
 
     /// Whether the server may have booked what we never heard of.
@@ -166,7 +184,7 @@ impl Desk {
     }
 
     fn claim(&self, order: QueueOrder, credit: usize, body_limit_bytes: usize) -> Claim {
-        let mut queues = self.subscription.queues.clone();
+        let mut queues = self.queues.all();
         match order {
             QueueOrder::RoundRobin if !queues.is_empty() => {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed) % queues.len();
@@ -215,7 +233,7 @@ pub(super) async fn register_anew(
         return Ok(());
     }
     let owner: Arc<str> = Uuid::new_v4().simple().to_string().into();
-    keeper::register(inner, &desk.subscription, &owner).await?;
+    keeper::register(inner, &desk.wanted(), &owner).await?;
     info!(
         consumer = desk.subscription.consumer,
         "the lease had ended, registered again"
@@ -233,9 +251,9 @@ pub(super) async fn fetch(
     let ears = inner.ears();
     let mut has_waited = false;
     let mut bell = desk.bell.subscribe();
-    let lists = inner.keys.lists(&desk.subscription.queues);
     loop {
         bell.mark_unchanged();
+        let lists = inner.keys.lists(&desk.queues.all());
         if desk.is_closed() {
             return Ok(Fetched::default());
         }
@@ -249,6 +267,11 @@ pub(super) async fn fetch(
             if !found.messages.is_empty() {
                 return Ok(found);
             }
+        }
+        if lists.is_empty() {
+            // The desk has the bell's other end.
+            let _ = bell.changed().await;
+            continue;
         }
         let mut messages = ears.heard().messages.subscribe();
         let next_due = if let Some(emptied) = desk.take_emptied() {
@@ -295,7 +318,7 @@ async fn claim_once(
 ) -> Result<Claiming, Failure> {
     let (ears, link, keys) = (inner.ears(), &inner.link, &inner.keys);
     let messages = ears.heard().messages.subscribe();
-    let parkings = desk.parkings.load(Ordering::Acquire);
+    let changes = desk.changes.load(Ordering::Acquire);
     let limit_bytes = inner.options.body_limit_bytes;
     let asked = desk.claim(inner.settings.queue_order, credit, limit_bytes);
     let caught = if has_waited {
@@ -319,7 +342,7 @@ async fn claim_once(
     if !held_back && claimed.len() < asked.credit && left != Some(true) {
         *lock(&desk.emptied) = Some(Emptied {
             next_due: next_due_ms.map(|due_ms| due_in(due_ms, now_ms)),
-            parkings,
+            changes,
             heard: left.map(|_| messages),
         });
     }
@@ -370,7 +393,7 @@ async fn find_unheard(inner: &Inner, desk: &Desk) -> Result<Fetched, Failure> {
         ask.arg(&inner.keys.unacked).arg(&tag);
         let entry: Option<Vec<u8>> = inner.link.command(ask).await?;
         let text = entry.and_then(|entry| entry.get(1..=booked.length).map(<[u8]>::to_vec));
-        let queue = queue_of(inner, &desk.subscription.queues, &booked.list);
+        let queue = queue_of(inner, &desk.queues.all(), &booked.list);
         if let (Some(text), Some(queue)) = (text, queue) {
             claimed.push(Claimed {
                 tag: tag.into(),

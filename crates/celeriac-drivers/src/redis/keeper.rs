@@ -355,8 +355,8 @@ impl Keeper {
     }
 
     async fn bind_again(&self, inner: &Inner) -> Result<(), Failure> {
-        let queues = self.desk.subscription.queues.iter();
-        let shared = queues.filter(|queue| !is_private(queue.as_str()));
+        let queues = self.desk.queues.all();
+        let shared = queues.iter().filter(|queue| !is_private(queue.as_str()));
         for exchange in bind_again(inner, shared).await? {
             let consumer = &self.desk.subscription.consumer;
             let help = "find out who deletes bindings; what others published meanwhile is lost";

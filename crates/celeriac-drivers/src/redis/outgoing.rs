@@ -64,7 +64,7 @@ async fn spread(
         routing_key,
     } = to;
     let text = || encode(message, exchange, routing_key, now);
-    if inner.options.topology.kind(exchange) == Some(ExchangeKind::Fanout) {
+    if inner.definitions.now().kind(exchange) == Some(ExchangeKind::Fanout) {
         outgoing.push(Outgoing {
             queue: None,
             key: inner.keys.channel(exchange, routing_key),

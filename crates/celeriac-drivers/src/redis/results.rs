@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use celeriac_core::message::later;
-use celeriac_core::{ErrorKind, ResultState, StoredResult, TaskError, TaskId, Trail};
+use celeriac_core::{ResultState, StoredResult, TaskId};
 use celeriac_wire::result;
 use jiff::Timestamp;
 
@@ -13,6 +13,7 @@ use super::link::Call;
 use super::scripts;
 use super::settle::{EXPIRY_MOST_MS, EncodedResult, MOST_BYTES};
 use super::store::Inner;
+use crate::refusal;
 
 /// How many results one command reads or deletes.
 const AT_ONCE: usize = 1000;
@@ -146,19 +147,6 @@ pub(super) fn read(id: &TaskId, payload: &[u8], now: Timestamp) -> StoredResult 
             id: id.clone(),
             ..stored
         },
-        Err(error) => StoredResult {
-            id: id.clone(),
-            task: String::new(),
-            state: ResultState::Failure,
-            value: None,
-            error: Some(TaskError::new(
-                ErrorKind::BadResult,
-                format!("what is stored for it cannot be read: {error}"),
-            )),
-            attempt: 1,
-            stored_at: now,
-            expires_at: Timestamp::MAX,
-            trail: Trail::default(),
-        },
+        Err(error) => refusal::unreadable(id.clone(), &error, now),
     }
 }

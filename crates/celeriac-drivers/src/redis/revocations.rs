@@ -9,8 +9,8 @@ use super::failure::Failure;
 use super::keys::Keys;
 use super::link::Link;
 
-/// How many revoked calls are remembered: as many as Celery does.
-pub(super) const MOST: usize = 50_000;
+/// How many revoked calls are remembered: twice as many as Celery does.
+pub(super) const MOST: usize = 100_000;
 
 /// For how long: three hours, as Celery does.
 pub(super) const AGE_US: u64 = 3 * 60 * 60 * 1_000_000;
@@ -25,7 +25,7 @@ struct State {
     cursor: f64,
     /// Whatever is older is no news.
     begin: f64,
-    known: HashMap<String, f64>,
+    known: HashMap<TaskId, f64>,
     to_tell: VecDeque<TaskId>,
 }
 
@@ -50,7 +50,7 @@ impl Revocations {
     /// Whether a call was revoked, as far as was heard.
     pub(super) fn contains(&self, id: &TaskId) -> bool {
         let state = self.lock();
-        !state.known.is_empty() && state.known.contains_key(&id.to_string())
+        !state.known.is_empty() && state.known.contains_key(id)
     }
 
     /// Hears what is new.
@@ -84,7 +84,7 @@ impl State {
             if entry.starts_with('!') && score > self.begin {
                 self.to_tell.push_back(id.into());
             }
-            self.known.insert(id.to_owned(), score);
+            self.known.insert(id.into(), score);
         }
         if self.known.len() > 2 * MOST {
             let mut scores: Vec<f64> = self.known.values().copied().collect();

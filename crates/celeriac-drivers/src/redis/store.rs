@@ -27,6 +27,7 @@ use super::settings::Settings;
 use super::watch::RedisWatch;
 use super::{chords, dead, depth, results};
 use crate::DriverOptions;
+use crate::definitions::Definitions;
 
 /// The oldest server whose commands suffice.
 const OLDEST: (u32, u32) = (6, 2);
@@ -48,6 +49,7 @@ pub(super) struct Inner {
     pub(super) link: Link,
     pub(super) dialer: Arc<Dialer>,
     pub(super) options: DriverOptions,
+    pub(super) definitions: Definitions,
     bus: RedisBus,
     ears: OnceLock<Ears>,
     /// The names of the consumers that listen to control requests.
@@ -96,6 +98,7 @@ pub async fn open(
         settings,
         dialer,
         options: options.clone(),
+        definitions: Definitions::new(options.topology.clone()),
         ears: OnceLock::new(),
         nodes: Arc::default(),
         known: Mutex::default(),

@@ -2,6 +2,9 @@
 //!
 //! Each watch has a connection of its own. It subscribes first and reads then, at the beginning
 //! and whenever the connection had to be made anew, so that nothing falls between.
+//!
+//! What the server refuses is tried again for ever, but nobody waits for it for ever: those who wait are
+//! told once it has lasted, and who comes later is told anew.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,13 +16,16 @@ use celeriac_core::{Backoff, BoxFuture, BrokerError, StoredResult, TaskId};
 use jiff::Timestamp;
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::failure::Failure;
 use super::keys::Keys;
 use super::link::{Dialer, runtime};
 use super::results;
 use super::store::Inner;
+use crate::patience::Patience;
 
 /// From 0.1 s, doubled up to 5 s.
 const RECONNECT: Backoff = Backoff::Exponential(Duration::from_millis(100), Duration::from_secs(5));
@@ -35,38 +41,59 @@ const LEFT_AT_ONCE: usize = 500;
 
 type News = Result<StoredResult, Failure>;
 
+/// What a watcher is told.
+enum Order {
+    Add(Vec<TaskId>),
+    Leave(Vec<TaskId>),
+    /// Nobody waits any more for what was added so far.
+    Forget,
+}
+
 /// Watches the results of some calls.
 pub(super) struct RedisWatch {
     address: String,
-    add: mpsc::UnboundedSender<Vec<TaskId>>,
+    orders: mpsc::UnboundedSender<Order>,
     news: mpsc::UnboundedReceiver<News>,
+    /// What the server has refused since calls were added last, and for long.
+    refusal: watch::Sender<Option<Failure>>,
+    refused: watch::Receiver<Option<Failure>>,
 }
 
 impl RedisWatch {
     /// A watch of no call yet.
     pub(super) fn start(inner: &Arc<Inner>) -> Self {
-        let (add, added) = mpsc::unbounded_channel();
+        let (orders, ordered) = mpsc::unbounded_channel();
         let (tell, news) = mpsc::unbounded_channel();
+        let (refusal, refused) = watch::channel(None);
         let watcher = Watcher {
             dialer: inner.dialer.clone(),
             keys: inner.keys.clone(),
             watched: HashMap::new(),
             done: HashSet::new(),
             tell,
+            refusal: refusal.clone(),
         };
-        runtime().spawn(watcher.run(added));
+        runtime().spawn(watcher.run(ordered));
         Self {
             address: inner.address.clone(),
-            add,
+            orders,
             news,
+            refusal,
+            refused,
         }
     }
 }
 
 impl ResultWatch for RedisWatch {
     fn add(&mut self, ids: &[TaskId]) {
+        // It may be mended by now: the next try says so, or that it is not.
+        self.refusal.send_replace(None);
         // The watcher lives as long as we do.
-        let _ = self.add.send(ids.to_vec());
+        let _ = self.orders.send(Order::Add(ids.to_vec()));
+    }
+
+    fn remove(&mut self, ids: &[TaskId]) {
+        let _ = self.orders.send(Order::Leave(ids.to_vec()));
     }
 
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<StoredResult>, BrokerError>> {
@@ -74,7 +101,15 @@ impl ResultWatch for RedisWatch {
             let closed = || BrokerError::Closed {
                 address: self.address.clone(),
             };
-            let first = self.news.recv().await.ok_or_else(closed)?;
+            let first = tokio::select! {
+                biased;
+                first = self.news.recv() => first.ok_or_else(closed)?,
+                refused = self.refused.wait_for(Option::is_some) => {
+                    let refused = refused.map_err(|_| closed())?.clone();
+                    let _ = self.orders.send(Order::Forget);
+                    return Err(refused.map_or_else(closed, |it| it.at_opening(&self.address)));
+                }
+            };
             let mut told = vec![first.map_err(|failure| failure.at(&self.address))?];
             while let Ok(Ok(more)) = self.news.try_recv() {
                 told.push(more);
@@ -99,6 +134,7 @@ struct Watcher {
     /// Channels to leave, of calls that have ended.
     done: HashSet<String>,
     tell: mpsc::UnboundedSender<News>,
+    refusal: watch::Sender<Option<Failure>>,
 }
 
 /// Why a watcher stopped to listen.
@@ -110,25 +146,39 @@ enum End {
 }
 
 impl Watcher {
-    async fn run(mut self, mut added: mpsc::UnboundedReceiver<Vec<TaskId>>) {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let mut failures = 0;
+        let mut patience = Patience::default();
         loop {
-            match self.listen(&mut added, &mut failures).await {
-                End::Unwanted => return,
-                End::Lost(failure) => {
-                    failures += 1;
-                    if self.tell.send(Err(failure)).is_err() {
-                        return;
-                    }
-                    tokio::time::sleep(super::full_jitter(RECONNECT.delay(failures))).await;
+            let End::Lost(failure) = self.listen(&mut orders, &mut failures).await else {
+                return;
+            };
+            failures += 1;
+            if failure.passes() {
+                patience = Patience::default();
+                if self.tell.send(Err(failure)).is_err() {
+                    return;
+                }
+            } else {
+                if self.tell.is_closed() {
+                    return;
+                }
+                let now = Instant::now();
+                if patience.begins(now) {
+                    let error = &failure as &dyn std::error::Error;
+                    warn!(error, "results are not heard, will try again");
+                }
+                if patience.is_over(now) {
+                    self.refusal.send_replace(Some(failure));
                 }
             }
+            tokio::time::sleep(super::full_jitter(RECONNECT.delay(failures))).await;
         }
     }
 
     async fn listen(
         &mut self,
-        added: &mut mpsc::UnboundedReceiver<Vec<TaskId>>,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
         failures: &mut u32,
     ) -> End {
         let (mut connection, mut pushes) = match self.dialer.dial().await {
@@ -136,20 +186,19 @@ impl Watcher {
             Err(failure) => return End::Lost(failure),
         };
         self.done.clear();
-        let all: Vec<TaskId> = self.watched.values().cloned().collect();
+        self.take(orders, None);
+        let all = self.watched.values().cloned().collect();
         if let Err(failure) = self.look(&mut connection, all).await {
             return End::Lost(failure);
         }
         *failures = 0;
         loop {
             let outcome = tokio::select! {
-                ids = added.recv() => match ids {
+                order = orders.recv() => match order {
                     None => return End::Unwanted,
-                    Some(mut ids) => {
-                        while let Ok(more) = added.try_recv() {
-                            ids.extend(more);
-                        }
-                        self.look(&mut connection, ids).await
+                    Some(order) => {
+                        let new = self.take(orders, Some(order));
+                        self.look(&mut connection, new).await
                     }
                 },
                 push = tokio::time::timeout(PING, pushes.recv()) => match push {
@@ -168,7 +217,43 @@ impl Watcher {
         }
     }
 
-    /// Watches these too, and tells what is held of them.
+    /// Takes `first` and all other orders that are there; which calls are to be looked for.
+    fn take(
+        &mut self,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+        first: Option<Order>,
+    ) -> Vec<TaskId> {
+        let mut new = Vec::new();
+        let mut next = first.or_else(|| orders.try_recv().ok());
+        while let Some(order) = next {
+            match order {
+                Order::Add(ids) => new.extend(ids),
+                Order::Leave(ids) => {
+                    new.retain(|id| !ids.contains(id));
+                    for channel in results::keys_of(&self.keys, &ids) {
+                        if self.watched.remove(&channel).is_some() {
+                            self.done.insert(channel);
+                        }
+                    }
+                }
+                Order::Forget => {
+                    new.clear();
+                    let forgotten = self.watched.drain().map(|(channel, _)| channel);
+                    self.done.extend(forgotten);
+                }
+            }
+            next = orders.try_recv().ok();
+        }
+        // All of them now: a connection that is lost while some are looked for must not forget others.
+        for (channel, id) in results::keys_of(&self.keys, &new).zip(&new) {
+            // One that is added again must not be left right after.
+            self.done.remove(&channel);
+            self.watched.insert(channel, id.clone());
+        }
+        new
+    }
+
+    /// Subscribes to these calls, and tells what is held of them.
     async fn look(
         &mut self,
         connection: &mut MultiplexedConnection,
@@ -176,11 +261,6 @@ impl Watcher {
     ) -> Result<(), Failure> {
         for ids in ids.chunks(AT_ONCE) {
             let channels: Vec<String> = results::keys_of(&self.keys, ids).collect();
-            for (channel, id) in channels.iter().zip(ids) {
-                self.watched.insert(channel.clone(), id.clone());
-                // One that is added again must not be left right after.
-                self.done.remove(channel);
-            }
             let mut read = redis::cmd("MGET");
             read.arg(&channels);
             let mut other = connection.clone();

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
-    BoxFuture, BrokerError, Consumer, DeadReason, Delivery, Settled, Settlement, TaskId, Verdict,
+    BoxFuture, BrokerError, Consumer, DeadReason, Delivery, Queue, QueueName, Settled, Settlement,
+    TaskId, Verdict,
 };
 use tokio::sync::{Mutex, watch};
 
@@ -22,7 +23,9 @@ use super::statements;
 use super::store::Inner;
 use super::transaction::wall_ms;
 use super::writer::{Answer, Keep};
+use crate::destination::plain;
 use crate::headers;
+use crate::queues::Queues;
 
 /// A consumer of some queues of one database.
 pub(super) struct SqliteConsumer {
@@ -62,7 +65,7 @@ impl SqliteConsumer {
     ) -> Result<Self, BrokerError> {
         let registration = Registration {
             name: subscription.consumer.clone(),
-            queues: subscription.queues.clone(),
+            queues: Queues::new(subscription.queues.clone()).into(),
             lease: subscription.lease,
             started_ms: wall_ms(),
         };
@@ -115,7 +118,7 @@ impl SqliteConsumer {
 
     /// Asks the writer to claim.
     async fn ask(&self, credit: usize) -> Result<Answer<(i64, Catch)>, BrokerError> {
-        let mut queues = self.subscription.queues.clone();
+        let mut queues = self.lease.registration.queues.all();
         if !queues.is_empty() {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) % queues.len();
             queues.rotate_left(turn);
@@ -154,6 +157,42 @@ impl SqliteConsumer {
             })
             .collect();
         self.carry_out(endings, 0).await?;
+        Ok(())
+    }
+
+    /// Tells others which queues it takes from now.
+    async fn list_queues(&self) -> Result<(), BrokerError> {
+        let lease = self.lease.clone();
+        let listing = self.inner.writes.run(Keep::Loosely, 0, move |transaction| {
+            transaction.take_from(lease.holder(), &lease.registration)
+        });
+        listing.await
+    }
+
+    /// Gives back what was claimed from queues that it takes nothing from any more.
+    async fn give_back_cancelled(&self, receiving: &mut Receiving) -> Result<(), BrokerError> {
+        let queues = &self.lease.registration.queues;
+        let cancelled = |delivery: &&Delivery| !queues.has(&delivery.queue);
+        let tags: Vec<i64> = receiving
+            .decoded
+            .iter()
+            .filter(cancelled)
+            .map(|it| it.tag)
+            .collect();
+        if tags.is_empty() {
+            return Ok(());
+        }
+        let ending = |tag: &i64| Ending {
+            tag: *tag,
+            verdict: Verdict::Requeue {
+                eta: None,
+                counted: false,
+            },
+            result: None,
+            follow_ups: NewMessages::default(),
+        };
+        self.carry_out(tags.iter().map(ending).collect(), 0).await?;
+        receiving.decoded.retain(|it| !tags.contains(&it.tag));
         Ok(())
     }
 
@@ -222,6 +261,7 @@ impl Consumer for SqliteConsumer {
                     self.quarantine(&receiving.malformed).await?;
                     receiving.malformed.clear();
                 }
+                self.give_back_cancelled(receiving).await?;
                 if !receiving.decoded.is_empty() {
                     let count = credit.min(receiving.decoded.len());
                     return Ok(receiving.decoded.drain(..count).collect());
@@ -299,6 +339,33 @@ impl Consumer for SqliteConsumer {
                 let changed = revocations.news.changed().await;
                 changed.map_err(|_| self.closed())?;
             }
+        })
+    }
+
+    fn add_queue(&self, queue: Queue) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            self.check_open()?;
+            let name = plain(&queue, || self.inner.place.path().display().to_string())?;
+            self.lease.registration.queues.add(name.clone());
+            let listed = self.list_queues().await;
+            if listed.is_err() {
+                self.lease.registration.queues.cancel(&name);
+            }
+            // A claim that found nothing did not look there.
+            self.inner.signals.messages.send_replace(());
+            listed
+        })
+    }
+
+    fn cancel_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            if !self.lease.registration.queues.cancel(queue) {
+                return Ok(());
+            }
+            self.list_queues().await?;
+            // Whoever receives gives back what was claimed.
+            self.inner.signals.messages.send_replace(());
+            Ok(())
         })
     }
 

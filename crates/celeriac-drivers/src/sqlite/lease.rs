@@ -4,6 +4,7 @@
 //! if this machine was booted since, if its process is gone, or if its heartbeat is older than its
 //! lease.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_core::{ConsumerInfo, QueueName};
@@ -13,6 +14,7 @@ use super::failure::Failure;
 use super::linux;
 use super::statements;
 use super::transaction::{News, Transaction, from_ms};
+use crate::queues::Queues;
 
 /// What tells one process from every other, on this machine and through reboots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +123,7 @@ impl Holder {
 #[derive(Debug, Clone)]
 pub(super) struct Registration {
     pub(super) name: String,
-    pub(super) queues: Vec<QueueName>,
+    pub(super) queues: Arc<Queues>,
     pub(super) lease: Duration,
     pub(super) started_ms: i64,
 }
@@ -133,12 +135,8 @@ impl Transaction<'_> {
         registration: &Registration,
         own: &Identity,
     ) -> Result<i64, Failure> {
-        for queue in &registration.queues {
-            self.queue(queue)?;
-        }
+        let queues = self.listed(registration)?;
         let number = self.next_number();
-        let queues = serde_json::to_string(&registration.queues)
-            .map_err(|error| Failure::Other(error.to_string()))?;
         let lease_ms = i64::try_from(registration.lease.as_millis()).unwrap_or(i64::MAX);
         self.execute(
             statements::INSERT_HOLDER,
@@ -156,6 +154,26 @@ impl Transaction<'_> {
             ],
         )?;
         Ok(number)
+    }
+
+    /// Tells others which queues a holder takes from now.
+    pub(super) fn take_from(
+        &mut self,
+        holder: i64,
+        registration: &Registration,
+    ) -> Result<(), Failure> {
+        let queues = self.listed(registration)?;
+        self.execute(statements::SET_HOLDER_QUEUES, (holder, queues))?;
+        Ok(())
+    }
+
+    /// The queues as others read them; those that were not there before are now.
+    fn listed(&mut self, registration: &Registration) -> Result<String, Failure> {
+        let queues = registration.queues.all();
+        for queue in &queues {
+            self.queue(queue)?;
+        }
+        serde_json::to_string(&queues).map_err(|error| Failure::Other(error.to_string()))
     }
 
     /// Renews the lease of a holder, and says whether it still had one.

@@ -83,6 +83,13 @@ impl ResultWatch for SqliteWatch {
         self.fresh.extend_from_slice(ids);
     }
 
+    fn remove(&mut self, ids: &[TaskId]) {
+        let mut watched = self.watched();
+        for id in ids {
+            watched.remove(id);
+        }
+    }
+
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<StoredResult>, BrokerError>> {
         Box::pin(async move {
             loop {

@@ -5,7 +5,6 @@
 mod amqp;
 mod bus;
 #[cfg(any(feature = "amqp", feature = "redis"))]
-mod certificates;
 mod conformance;
 mod damage;
 mod files;

@@ -5,13 +5,14 @@
 //! - A thread takes from the shared queue in batches and others steal from its batch, so nothing
 //!   waits behind a long call while a thread is idle.
 //! - Shared calls hold a thread for a slice of time and then queue behind what waits.
+//! - A thread that is one too many ends before it takes anything more.
 //! - A thread stuck past a hard time limit is replaced at once and ends when its call returns, so
 //!   the pool keeps its number of slots.
 
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,22 +36,25 @@ const SPINS: u32 = 100;
 /// How long a thread stays with shared calls while other invocations wait.
 const SLICE: Duration = Duration::from_millis(2);
 
-/// Runs each invocation on one of a fixed number of threads.
+/// Runs each invocation on one of its threads.
 ///
 /// A panic is an outcome. A call that aborts or overflows its stack ends the whole program: give
 /// such tasks to processes.
 pub struct ThreadPool {
     shared: Arc<Shared>,
-    slots: NonZeroUsize,
 }
 
 struct Shared {
     queue: Injector<Invocation>,
-    stealers: RwLock<Vec<Stealer<Invocation>>>,
+    /// What each thread has taken and not begun, by the thread's number.
+    stealers: RwLock<Vec<(usize, Stealer<Invocation>)>>,
     bell: Bell,
     alive: watch::Sender<usize>,
     running: Mutex<Vec<Running>>,
     names: AtomicUsize,
+    slots: AtomicUsize,
+    /// How many threads are to end when they have nothing to run.
+    surplus: AtomicUsize,
 }
 
 /// An invocation that a thread runs.
@@ -74,8 +78,11 @@ impl ThreadPool {
             alive: watch::Sender::new(0),
             running: Mutex::default(),
             names: AtomicUsize::new(0),
+            slots: AtomicUsize::new(slots.get()),
+            surplus: AtomicUsize::new(0),
         });
-        let pool = Self { shared, slots };
+        let pool = Self { shared };
+        // If one is refused, those that were started end with the pool.
         for _ in 0..slots.get() {
             pool.shared.spawn()?;
         }
@@ -85,7 +92,7 @@ impl ThreadPool {
 
 impl Executor for ThreadPool {
     fn slots(&self) -> NonZeroUsize {
-        self.slots
+        NonZeroUsize::new(self.shared.slots.load(Ordering::Relaxed)).unwrap_or(NonZeroUsize::MIN)
     }
 
     fn content_type(&self) -> Option<ContentType> {
@@ -98,6 +105,26 @@ impl Executor for ThreadPool {
         if *self.shared.alive.borrow() == 0 {
             self.shared.refuse_queued();
         }
+    }
+
+    fn resize(&self, slots: NonZeroUsize) -> bool {
+        let before = self.shared.slots.swap(slots.get(), Ordering::Relaxed);
+        for _ in slots.get()..before {
+            self.shared.surplus.fetch_add(1, Ordering::Relaxed);
+            self.shared.bell.ring();
+        }
+        for missing in before..slots.get() {
+            if self.shared.is_surplus() {
+                continue;
+            }
+            if let Err(error) = self.shared.spawn() {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "no thread for another slot");
+                self.shared.slots.store(missing, Ordering::Relaxed);
+                return false;
+            }
+        }
+        true
     }
 
     fn shutdown(&self, mode: ShutdownMode) -> BoxFuture<'_, ()> {
@@ -124,7 +151,7 @@ impl fmt::Debug for ThreadPool {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("ThreadPool")
-            .field("slots", &self.slots)
+            .field("slots", &self.slots())
             .finish_non_exhaustive()
     }
 }
@@ -138,7 +165,7 @@ impl Shared {
         let number = self.names.fetch_add(1, Ordering::Relaxed);
         let local = Worker::new_fifo();
         let shared = self.clone();
-        let stealer = local.stealer();
+        self.write_stealers().push((number, local.stealer()));
         self.alive.send_modify(|alive| *alive += 1);
         let spawned = thread::Builder::new()
             .name(format!("celeriac-{number}"))
@@ -149,23 +176,28 @@ impl Shared {
                     shared.queue.push(invocation);
                     shared.bell.ring();
                 }
+                shared.write_stealers().retain(|(of, _)| *of != number);
                 shared.alive.send_modify(|alive| *alive -= 1);
             });
-        match spawned {
-            Ok(_) => {
-                let mut stealers = self
-                    .stealers
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner);
-                stealers.push(stealer);
-                Ok(())
-            }
-            Err(error) => {
-                self.alive.send_modify(|alive| *alive -= 1);
-                self.close(ShutdownMode::CancelQueued);
-                Err(error)
-            }
+        if let Err(error) = spawned {
+            self.alive.send_modify(|alive| *alive -= 1);
+            self.write_stealers().retain(|(of, _)| *of != number);
+            return Err(error);
         }
+        Ok(())
+    }
+
+    fn write_stealers(&self) -> RwLockWriteGuard<'_, Vec<(usize, Stealer<Invocation>)>> {
+        self.stealers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a thread is to end, which is then told so.
+    fn is_surplus(&self) -> bool {
+        let one_less = |surplus: usize| surplus.checked_sub(1);
+        let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.surplus.fetch_update(set, get, one_less).is_ok()
     }
 
     /// The life of one thread: until the pool closes, or its call outlived a hard limit.
@@ -191,6 +223,7 @@ impl Shared {
                             error = &error as &dyn std::error::Error,
                             "no thread to replace a stuck one"
                         );
+                        shared.close(ShutdownMode::CancelQueued);
                     }
                 });
             }
@@ -201,15 +234,22 @@ impl Shared {
         }
     }
 
-    /// Waits for work; `None` if there will be none.
+    /// Waits for work; `None` if there will be none, or none for this thread.
     fn next(&self, local: &Worker<Invocation>) -> Option<Invocation> {
+        if self.is_surplus() {
+            return None;
+        }
         for _ in 0..SPINS {
             if let Some(invocation) = self.find(local) {
                 return Some(invocation);
             }
             std::hint::spin_loop();
         }
-        self.bell.wait_for(|| self.find(local))
+        let found = self.bell.wait_for(|| match self.find(local) {
+            Some(invocation) => Some(Some(invocation)),
+            None => self.is_surplus().then_some(None),
+        });
+        found.flatten()
     }
 
     /// Looks for work: own batch, shared queue, the batches of others.
@@ -220,7 +260,7 @@ impl Shared {
         loop {
             let stolen = self.queue.steal_batch_and_pop(local).or_else(|| {
                 let stealers = self.stealers.read().unwrap_or_else(PoisonError::into_inner);
-                stealers.iter().map(Stealer::steal).collect()
+                stealers.iter().map(|(_, it)| it.steal()).collect()
             });
             match stolen {
                 Steal::Success(invocation) => return Some(invocation),
@@ -249,7 +289,7 @@ impl Shared {
         let steal = || -> Steal<Invocation> {
             self.queue
                 .steal()
-                .or_else(|| stealers.iter().map(Stealer::steal).collect())
+                .or_else(|| stealers.iter().map(|(_, it)| it.steal()).collect())
         };
         loop {
             match steal() {

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
-use celeriac_core::{BrokerError, Settled, TaskId};
+use celeriac_core::{BrokerError, Queue, Settled, TaskId};
 use jiff::Timestamp;
 
 use super::{ack, consume, depth, nothing_but, numbers, publish, receive, receive_all, settle};
@@ -318,4 +318,76 @@ pub async fn a_dropped_call_for_revocations_loses_nothing(fixture: &dyn Fixture)
     }
     assert_eq!(told, ids);
     nothing_but(&consumer, &broker, &jobs).await;
+}
+
+/// Whoever waits for a message gets it from a queue that is added meanwhile.
+pub async fn a_queue_is_added_while_the_consumer_waits(fixture: &dyn Fixture) {
+    let broker = fixture.open().await;
+    let (first, second) = (queue("first"), queue("second"));
+    let consumer = consume(&broker, "c", &[&first]).await;
+    publish(&broker, &second, vec![call("t", 1)]).await;
+    let (received, added) = tokio::join!(
+        receive(&consumer, 9),
+        within(consumer.add_queue(Queue::new("second")))
+    );
+    added.expect("a queue can be added");
+    assert_eq!((numbers(&received), &received[0].queue), (vec![1], &second));
+    let twice = within(consumer.add_queue(Queue::new("second"))).await;
+    twice.expect("it is taken from already");
+    publish(&broker, &first, vec![call("t", 2)]).await;
+    assert_eq!(numbers(&receive(&consumer, 9).await), [2]);
+    let listed = broker.consumers().await.expect("they can be listed");
+    assert_eq!(listed[0].queues, [first, second]);
+    let nameless = within(consumer.add_queue(Queue::new(""))).await;
+    nameless.expect_err("it has no name");
+}
+
+/// What was delivered of it is settled as ever, and what was only claimed goes back uncounted.
+pub async fn a_cancelled_queue_is_left_to_others(fixture: &dyn Fixture) {
+    const MESSAGES: usize = 60;
+    let broker = fixture.open().await;
+    let (left, kept) = (queue("left"), queue("kept"));
+    publish(
+        &broker,
+        &left,
+        (0..MESSAGES).map(|n| call("t", n)).collect(),
+    )
+    .await;
+    let consumer = consume(&broker, "c", &[&left, &kept]).await;
+    // Claims ahead, where a store does, are larger than what is asked for last.
+    let held = receive(&consumer, 20).await;
+    let more = receive(&consumer, 1).await;
+    within(consumer.cancel_queue(&left))
+        .await
+        .expect("a queue can be cancelled");
+    within(consumer.cancel_queue(&left))
+        .await
+        .expect("it was cancelled already");
+    let rest = MESSAGES - held.len() - more.len();
+    let heir = consume(&broker, "heir", &[&left]).await;
+    let theirs = receive_all(&heir, rest).await;
+    if fixture.gives_back_exactly() {
+        assert!(theirs.iter().all(|it| it.deliveries == 1));
+    }
+    let distinct: HashSet<_> = numbers(&theirs).into_iter().collect();
+    assert_eq!(distinct.len(), rest);
+    for delivery in held.iter().chain(&more) {
+        assert_eq!(settle(&consumer, ack(delivery)).await, Settled::Done);
+    }
+    // It takes from the other one, and from that one alone.
+    publish(&broker, &left, vec![call("t", MESSAGES)]).await;
+    nothing_but(&consumer, &broker, &kept).await;
+    within(consumer.cancel_queue(&kept))
+        .await
+        .expect("the last one can be cancelled");
+    let (received, added) = tokio::join!(
+        receive(&consumer, 1),
+        within(async {
+            publish(&broker, &kept, vec![call("t", 0)]).await;
+            heir.close().await?;
+            consumer.add_queue(Queue::new("left")).await
+        })
+    );
+    added.expect("a queue can be added again");
+    assert!(received.iter().all(|it| it.queue == left));
 }

@@ -103,6 +103,24 @@ pub async fn results_wait_for_whoever_looks_late(fixture: &dyn Fixture) {
     assert_eq!(news(&mut watch).await[0].id, id);
 }
 
+/// What is left is told no more.
+pub async fn a_watch_tells_nothing_of_what_was_left(fixture: &dyn Fixture) {
+    let broker = fixture.open().await;
+    let jobs = queue("jobs");
+    let calls = [1, 2].map(|n| call("t", n));
+    let [left, stays] = [0, 1].map(|n: usize| calls[n].headers.id.clone());
+    let mut watch = backend(&broker).watch().await.expect("it can be watched");
+    watch.add(&[left.clone(), stays.clone()]);
+    watch.remove(&[left, "nobody's".into()]);
+    publish(&broker, &jobs, calls.to_vec()).await;
+    let consumer = consume(&broker, "c", &[&jobs]).await;
+    for delivery in receive_all(&consumer, 2).await {
+        settle(&consumer, ended(&delivery, ResultState::Success)).await;
+    }
+    let told: Vec<_> = news(&mut watch).await.into_iter().map(|it| it.id).collect();
+    assert_eq!(told, [stays]);
+}
+
 /// News of a call to `next` that was dropped at any time comes with the next.
 pub async fn a_dropped_watch_call_loses_nothing(fixture: &dyn Fixture) {
     let broker = fixture.open().await;

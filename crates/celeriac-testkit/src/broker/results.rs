@@ -147,6 +147,24 @@ pub async fn a_watch_tells_every_change_until_the_end(fixture: &dyn Fixture) {
     assert!(more.is_err(), "nothing is watched any more");
 }
 
+/// What is left is told no more.
+pub async fn a_watch_tells_nothing_of_what_was_left(fixture: &dyn Fixture) {
+    let (broker, other) = (fixture.open().await, fixture.open().await);
+    let [early, left, stays] = [(); 3].map(|()| TaskId::new());
+    let results = backend(&other);
+    let store = |id: &TaskId| results.store(vec![result(id, ResultState::Success, 1)]);
+    store(&early).await.expect("it stores");
+    let mut watch = backend(&broker).watch().await.expect("it can be watched");
+    watch.add(&[left.clone(), stays.clone()]);
+    watch.remove(&[left.clone(), "nobody's".into()]);
+    watch.add(std::slice::from_ref(&early));
+    assert_eq!(news(&mut watch).await[0].id, early);
+    store(&left).await.expect("it stores");
+    store(&stays).await.expect("it stores");
+    let told: Vec<_> = news(&mut watch).await.into_iter().map(|it| it.id).collect();
+    assert_eq!(told, [stays]);
+}
+
 /// News of a call to `next` that was dropped at any time comes with the next.
 pub async fn a_dropped_watch_call_loses_nothing(fixture: &dyn Fixture) {
     let (broker, other) = (fixture.open().await, fixture.open().await);

@@ -184,3 +184,20 @@ pub async fn a_broadcast_is_given_back_to_one(fixture: &dyn Fixture) {
     assert_eq!(tasks(&two, 1).await, ["t2"]);
     assert_eq!(tasks(&one, 1).await, ["t2"]);
 }
+
+/// A queue that is added to a running consumer is bound as it is defined then.
+pub async fn an_added_queue_is_bound(fixture: &dyn Fixture) {
+    let broker = fixture.open().await;
+    let sender = fixture.open_with(topology()).await;
+    let consumer = consume(&broker, "c", &[]).await;
+    let added = Queue::new("added").bind(Exchange::topic("world"), "added.*");
+    within(consumer.add_queue(added))
+        .await
+        .expect("a queue can be added");
+    send(&sender, to("world", "added.now"), 1).await;
+    assert_eq!(tasks(&consumer, 1).await, ["t1"]);
+    let other_kind = Queue::new("other").bind(Exchange::direct("world"), "key");
+    let refused = within(consumer.add_queue(other_kind)).await;
+    let error = refused.expect_err("the exchange is of another kind");
+    assert!(error.is_refusal(), "{error}");
+}

@@ -143,6 +143,22 @@ impl Channel {
         shared.switchboard().lane(self.number()).is_ok()
     }
 
+    /// Whether nothing speaks against its standing: it is open, and this program has not stood still for
+    /// so long that the server may have given it up unheard.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.is_open() && !self.shared().stood_still()
+    }
+
+    /// Asks the server whether it still stands, if that is in doubt.
+    pub(crate) async fn make_sure(&self) -> Result<(), LinkError> {
+        if self.shared().stood_still() {
+            // Of a subscription that is not there the end is confirmed too.
+            self.cancel("nobody").await?;
+            self.shared().answered();
+        }
+        Ok(())
+    }
+
     /// Has the server confirm what is published here.
     pub(super) async fn confirm(&self) -> Result<(), LinkError> {
         self.ask("confirm.select", id::SELECT, |out| out.push(0))

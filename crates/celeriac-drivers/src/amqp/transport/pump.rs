@@ -42,6 +42,24 @@ pub(super) struct Shared {
     sent: watch::Sender<u64>,
     /// Until when it may take to end politely.
     hurry: watch::Sender<Option<Instant>>,
+    alive: Mutex<Alive>,
+}
+
+/// What tells that this program stood still, and the server may have given up the connection.
+#[derive(Debug)]
+struct Alive {
+    ticked: Instant,
+    /// For how long it may stand still; nothing if there are no heartbeats.
+    heartbeat: Option<Duration>,
+    stood_still: bool,
+}
+
+impl Alive {
+    fn look(&mut self) -> bool {
+        let heartbeat = self.heartbeat;
+        self.stood_still |= heartbeat.is_some_and(|it| self.ticked.elapsed() > it);
+        self.stood_still
+    }
 }
 
 impl Shared {
@@ -53,7 +71,34 @@ impl Shared {
             over: watch::Sender::new(false),
             sent: watch::Sender::new(0),
             hurry: watch::Sender::new(None),
+            alive: Mutex::new(Alive {
+                ticked: Instant::now(),
+                heartbeat: None,
+                stood_still: false,
+            }),
         }
+    }
+
+    /// Whether this program has stood still for longer than a heartbeat, and the server has not answered
+    /// since.
+    pub(super) fn stood_still(&self) -> bool {
+        self.alive().look()
+    }
+
+    /// The server has answered.
+    pub(super) fn answered(&self) {
+        let mut alive = self.alive();
+        (alive.ticked, alive.stood_still) = (Instant::now(), false);
+    }
+
+    fn ticked(&self) {
+        let mut alive = self.alive();
+        alive.look();
+        alive.ticked = Instant::now();
+    }
+
+    fn alive(&self) -> MutexGuard<'_, Alive> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn switchboard(&self) -> MutexGuard<'_, Switchboard> {
@@ -109,6 +154,8 @@ impl Pump {
     pub(super) fn new(shared: Arc<Shared>, socket: Socket, agreed: Agreed) -> Self {
         let (reading, writing) = split(socket);
         let heartbeat_s = Some(agreed.heartbeat_s).filter(|seconds| *seconds > 0);
+        let heartbeat = heartbeat_s.map(|seconds| Duration::from_secs(seconds.into()));
+        shared.alive().heartbeat = heartbeat;
         Self {
             shared,
             reading,
@@ -118,7 +165,7 @@ impl Pump {
             is_flushed: true,
             gathered: 0,
             most_bytes: agreed.frame_bytes,
-            heartbeat: heartbeat_s.map(|seconds| Duration::from_secs(seconds.into())),
+            heartbeat,
             last_sent: Instant::now(),
             silent_ticks: 0,
         }
@@ -233,6 +280,7 @@ impl Pump {
         let Some(heartbeat) = self.heartbeat else {
             return Ok(());
         };
+        self.shared.ticked();
         self.silent_ticks += 1;
         if self.silent_ticks > 2 * TICKS {
             let seconds = (heartbeat * 2).as_secs();

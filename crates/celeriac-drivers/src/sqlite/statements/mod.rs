@@ -68,5 +68,6 @@ pub(super) const REVOKE: &str = include_str!("revoke.sql");
 pub(super) const ROLLBACK: &str = include_str!("rollback.sql");
 pub(super) const SAVEPOINT: &str = include_str!("savepoint.sql");
 pub(super) const SAVE_PULSE: &str = include_str!("save_pulse.sql");
+pub(super) const SET_HOLDER_QUEUES: &str = include_str!("set_holder_queues.sql");
 pub(super) const STORE_RESULT: &str = include_str!("store_result.sql");
 pub(super) const UNDO: &str = include_str!("undo.sql");

@@ -1,9 +1,14 @@
 //! What a server refuses is one clear sentence with the remedy.
 
-use celeriac_core::BrokerError;
+use std::num::NonZeroUsize;
+
+use celeriac_core::broker::Subscription;
+use celeriac_core::{
+    Broker as _, BrokerError, ContentType, Payload, ResultState, Settled, Settlement, Verdict,
+};
 use celeriac_drivers::amqp;
-use celeriac_testkit::peers::amqp_url;
-use celeriac_testkit::{Fixture as _, block_on, call, queue, within};
+use celeriac_testkit::peers::{amqp_url, spare_rabbitmqctl};
+use celeriac_testkit::{Fixture as _, block_on, call, queue, result, within};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
@@ -90,9 +95,9 @@ fn a_queue_that_others_declared_otherwise_is_used_as_it_is() {
             .publish(vec![(jobs.clone().into(), call("t", 1))])
             .await
             .unwrap();
-        let subscription = celeriac_core::broker::Subscription::new("c", vec![jobs]);
+        let subscription = Subscription::new("c", vec![jobs]);
         let consumer = broker.consume(subscription).await.unwrap();
-        let got = within(consumer.receive(std::num::NonZeroUsize::MIN)).await;
+        let got = within(consumer.receive(NonZeroUsize::MIN)).await;
         assert_eq!(got.unwrap().len(), 1);
     });
 }
@@ -132,5 +137,55 @@ fn a_full_queue_is_an_error_of_the_sender_who_is_told_what_it_took() {
         };
         let look = stranger.queue_declare(name.as_str().into(), passive, FieldTable::default());
         assert_eq!(look.await.unwrap().message_count() as usize, taken.len());
+    });
+}
+
+/// Servers before 4.0 take 128 MiB, and those from then on 16 MiB, unless somebody says otherwise.
+#[test]
+fn what_is_too_large_for_the_server_is_refused_and_nothing_else() {
+    block_on(async {
+        let amqp = Amqp::spare("");
+        let limit = |bytes: &str| {
+            let set = format!("application:set_env(rabbit, max_message_size, {bytes}).");
+            spare_rabbitmqctl(&["eval", &set]);
+        };
+        let jobs = queue("jobs");
+        let text = |size| Payload::encode(ContentType::Json, &"x".repeat(size)).unwrap();
+        let sent = |size| {
+            let mut message = call("t", 1);
+            message.body = text(size);
+            vec![(jobs.clone().into(), message)]
+        };
+        let is_refused = |error: BrokerError| {
+            assert!(error.is_refusal(), "{error:?}");
+            assert!(error.to_string().contains("max_message_size"), "{error}");
+        };
+        limit("100000");
+        let broker = amqp.handle().await;
+        is_refused(within(broker.publish(sent(200_000))).await.unwrap_err());
+        within(broker.publish(sent(1))).await.unwrap();
+
+        // A result: its call is settled without it.
+        let subscription = Subscription::new("c", vec![jobs.clone()]);
+        let consumer = broker.consume(subscription).await.unwrap();
+        let got = within(consumer.receive(NonZeroUsize::MIN)).await.unwrap();
+        let message = &got[0].message;
+        let mut large = result(&message.headers.id, ResultState::Success, 1);
+        large.value = Some(text(200_000));
+        large.trail.reply_to = message.reply_to.clone();
+        let settle = |result| Settlement {
+            tag: got[0].tag,
+            verdict: Verdict::Ack,
+            result,
+            follow_ups: Vec::new(),
+        };
+        is_refused(
+            within(consumer.settle(vec![settle(Some(large))]))
+                .await
+                .unwrap_err(),
+        );
+        let settled = within(consumer.settle(vec![settle(None)])).await.unwrap();
+        assert_eq!(settled, [Settled::Done]);
+        limit("134217728");
     });
 }

@@ -3,53 +3,16 @@
 use celeriac_core::broker::Subscription;
 use celeriac_core::{Broker as _, BrokerError};
 use celeriac_drivers::amqp;
-use celeriac_testkit::peers::{VirtualHost, rabbitmqctl};
+use celeriac_testkit::peers::{EncryptedRabbitMq, VirtualHost, certify};
 use celeriac_testkit::{call, queue};
 
 use super::fixture::{driver_options, url};
-use crate::certificates::certify;
-
-/// A second port of the shared server, with TLS; closed when dropped.
-struct Encrypted {
-    port: u16,
-}
-
-impl Encrypted {
-    fn listen(folder: &std::path::Path) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let file = |name: &str| format!("\"{}\"", folder.join(name).display());
-        let options = format!(
-            "[{{certfile, {}}}, {{keyfile, {}}}, {{verify, verify_none}}]",
-            file("own.pem"),
-            file("own.key")
-        );
-        rabbitmqctl(&[
-            "eval",
-            &format!(
-                "ok = rabbit_networking:start_ssl_listener({{\"127.0.0.1\", {port}}}, {options}, 2)."
-            ),
-        ]);
-        Self { port }
-    }
-}
-
-impl Drop for Encrypted {
-    fn drop(&mut self) {
-        let stop = format!(
-            "rabbit_networking:stop_tcp_listener({{\"127.0.0.1\", {}}}).",
-            self.port
-        );
-        rabbitmqctl(&["eval", &stop]);
-    }
-}
 
 #[test]
 fn tls_is_spoken_to_a_server_with_a_certificate_and_to_no_other() {
     let folder = tempfile::tempdir().unwrap();
     certify(folder.path());
-    let server = Encrypted::listen(folder.path());
+    let server = EncryptedRabbitMq::listen(folder.path());
     let host = VirtualHost::create();
     let plain = host.url();
     let (who, vhost) = plain.trim_start_matches("amqp://").split_once('@').unwrap();
@@ -57,7 +20,7 @@ fn tls_is_spoken_to_a_server_with_a_certificate_and_to_no_other() {
     let at = |name: &str, options: &str| {
         url(&format!(
             "amqps://{who}@{name}:{}/{vhost}?{options}",
-            server.port
+            server.port()
         ))
     };
     let trusted = format!("ssl_ca_certs={}", folder.path().join("ca.pem").display());

@@ -1,6 +1,6 @@
 //! What becomes of messages when connections, workers and servers fail.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -201,6 +201,32 @@ async fn whoever_waits_is_served_after_the_server_was_away() {
         "{:?}",
         healed.elapsed()
     );
+}
+
+/// More calls than are looked for at a time, and the connection is lost with the first of them.
+#[tokio::test]
+async fn results_are_heard_of_all_calls_though_the_first_look_is_cut() {
+    let place = Store::new("faults", "");
+    let (proxy, faulty) = behind(&place).await;
+    let store = place.store().await.results().unwrap();
+    let mut watch = faulty.results().unwrap().watch().await.unwrap();
+    let ids: Vec<TaskId> = (0..2500).map(|n| format!("{n}").into()).collect();
+    proxy.strike_after_reply(b"subscribe\r\n", Fault::Cut);
+    watch.add(&ids);
+    within(proxy.struck()).await;
+    let stored = ids.iter().map(|id| result(id, ResultState::Success, 1));
+    store.store(stored.collect()).await.unwrap();
+    let mut told = HashSet::new();
+    within(async {
+        while told.len() < ids.len() {
+            match watch.next().await {
+                Ok(news) => told.extend(news.into_iter().map(|it| it.id)),
+                Err(error) => assert!(error.is_transient(), "{error}"),
+            }
+        }
+    })
+    .await;
+    assert_eq!(told, ids.into_iter().collect());
 }
 
 /// A connection that carries nothing more, without a word, is given up.

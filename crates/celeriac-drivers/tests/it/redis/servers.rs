@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use celeriac_core::{Broker, BrokerError, ResultState};
 use celeriac_drivers::redis::{RedisStore, open};
+use celeriac_testkit::peers::certify;
 use celeriac_testkit::{call, queue, result, within};
 use redis::Commands;
 
 use super::broker_url;
 use super::keys::{ack, consume, receive};
-use crate::certificates::certify;
 use crate::conformance::options;
 
 /// A server on a socket in a folder, which keeps its data there.

@@ -1,0 +1,1 @@
+UPDATE holder SET queues = ?2 WHERE number = ?1

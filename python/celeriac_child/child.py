@@ -124,7 +124,6 @@ def become(app: Any, worker: Any, number: int, index: int, files: "list[int]", o
     node, pool = worker.hostname, options["pool"]
     channel = frames.Channel(files[0])
     page = Page(files[1])
-    os.close(files[1])
     code = 1
     try:
         settle(app, worker, number, index, pool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import gc
 import os
 import select
@@ -142,6 +143,8 @@ class Server:
             self.control.socket.close()
             # Time limits end the programs that a task has started with it.
             os.setpgid(0, 0)
+            # Says where it is although it is blocked, or runs no Python; and no program that a task starts inherits it.
+            faulthandler.register(signal.SIGURG, file=files[1], all_threads=True)
             if role == "service":
                 from . import service
 

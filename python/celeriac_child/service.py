@@ -309,7 +309,6 @@ def become(app: Any, worker: Any, files: List[int], options: Dict[str, Any]) -> 
     from billiard import util
 
     channel = frames.Channel(files[0])
-    os.close(files[1])
     try:
         util._run_after_forkers()
         app.set_current()

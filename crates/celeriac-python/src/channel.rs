@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
@@ -20,7 +20,10 @@ const FILE_LIMIT: u64 = 1 << 30;
 /// The size of the page.
 const PAGE: u64 = 4096;
 
-/// A socket for packets, and a page of memory, that are shared with one process.
+/// The most bytes of its stacks that are read; a hundred deep threads are less.
+const STACKS_LIMIT: usize = 4 << 20;
+
+/// A socket for packets, and a page of memory with room for stacks behind it, that are shared with one process.
 #[derive(Debug)]
 pub(crate) struct Channel {
     near: OwnedFd,
@@ -49,8 +52,9 @@ impl Channel {
         let flags = SocketFlags::CLOEXEC;
         let (near, far) = net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let page = fs::memfd_create("celeriac-page", MemfdFlags::CLOEXEC)?;
-        fs::ftruncate(&page, PAGE)?;
-        Ok(Self { near, far, page })
+        let channel = Self { near, far, page };
+        channel.clear_stacks()?;
+        Ok(channel)
     }
 
     /// What a process is given: its end, and the page.
@@ -114,6 +118,27 @@ impl Channel {
     /// Says on the page which call is interrupted.
     pub(crate) fn note_interrupted(&self, seq: u64) -> io::Result<()> {
         io::pwrite(&self.page, &seq.to_le_bytes(), 0).map(drop)
+    }
+
+    /// Makes room behind the page for what the process is about to say of its stacks. It writes where the
+    /// position is, which both share.
+    pub(crate) fn clear_stacks(&self) -> io::Result<()> {
+        fs::ftruncate(&self.page, PAGE)?;
+        fs::seek(&self.page, SeekFrom::Start(PAGE)).map(drop)
+    }
+
+    /// How many bytes it has written there by now.
+    pub(crate) fn stacks_size(&self) -> u64 {
+        let size = fs::fstat(&self.page).map_or(0, |status| status.st_size);
+        u64::try_from(size).unwrap_or(0).saturating_sub(PAGE)
+    }
+
+    /// What it has written there, up to a limit.
+    pub(crate) fn stacks(&self) -> io::Result<String> {
+        let size = usize::try_from(self.stacks_size()).unwrap_or(usize::MAX);
+        let mut text = vec![0; size.min(STACKS_LIMIT)];
+        let read = io::pread(&self.page, &mut text, PAGE)?;
+        Ok(String::from_utf8_lossy(&text[..read]).into_owned())
     }
 }
 

@@ -309,6 +309,11 @@ impl Child {
         held.find_map(|(&seq, held)| is(&held.call).then_some(seq))
     }
 
+    /// The calls that it holds, and when each began, if it has.
+    pub(super) fn calls(&self) -> impl Iterator<Item = (&Call, Option<Instant>)> {
+        self.held.values().map(|held| (&held.call, held.started))
+    }
+
     /// Tells a call that its soft limit is over.
     pub(super) fn soften(&self, seq: u64) {
         if self.kind == PoolKind::Coroutines {

@@ -6,9 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use celeriac_core::executor::Bounds;
 use celeriac_core::outcome::TaskError;
 use celeriac_core::{Interrupt, Invocation, ShutdownMode, TaskId};
 use rustix::event::EventfdFlags;
+use tokio::sync::oneshot;
 
 use super::PoolSettings;
 use super::desk::Ask;
@@ -36,6 +38,10 @@ pub(super) enum Letter {
     Terminate(TaskId, i32),
     Ask(Ask),
     Resize(usize),
+    /// What do all of them do now?
+    Stacks(oneshot::Sender<String>),
+    Autoscale(Bounds),
+    Renew,
     Shutdown(ShutdownMode),
     /// Ends the service and the fork server too, in peace.
     Close,

@@ -26,6 +26,7 @@ mod mailbox;
 mod process;
 mod reactor;
 mod settings;
+mod start_error;
 
 use std::fmt;
 use std::io;
@@ -34,6 +35,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use celeriac_core::executor::Bounds;
 use celeriac_core::outcome::TaskError;
 use celeriac_core::payload::ContentType;
 use celeriac_core::runtime::Runtime;
@@ -55,46 +57,7 @@ use crate::sources;
 pub(crate) use self::death::terminated;
 pub use self::desk::ServiceError;
 pub use self::settings::{PoolKind, PoolSettings, Stray};
-
-/// Why an app, or its pool, could not be started.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The app cannot be run.
-    #[error("the app cannot be run ({why})")]
-    App {
-        /// `no_celery`, `import`, `no_app`, `refused`, `settings` or `error`.
-        why: String,
-        /// Python's own traceback, if there is one.
-        traceback: String,
-        /// What the user can do, in one line.
-        advice: String,
-    },
-    /// Python ended without a word.
-    #[error("Python ended before the app was imported: {status}")]
-    Died {
-        /// How it ended.
-        status: String,
-    },
-    /// Children die before they can run anything.
-    #[error("every child of the app dies at its start: {cause}")]
-    Children {
-        /// How the last one ended.
-        cause: String,
-    },
-    /// The fork server has died so often in a row that it is not started again.
-    #[error("the process that has imported the app died {times} times in a row")]
-    KeepsDying {
-        /// How often.
-        times: u32,
-        /// How the last one ended.
-        #[source]
-        last: Box<StartError>,
-    },
-    /// The system refused a process, a thread or a descriptor.
-    #[error("Python cannot be started")]
-    System(#[source] Arc<io::Error>),
-}
+pub use self::start_error::StartError;
 
 /// An app that was imported, in a fork server that waits for what is to be forked.
 ///
@@ -104,6 +67,7 @@ pub struct PythonApp {
     thread: PoolThread,
     report: AppReport,
     started: watch::Receiver<Option<Result<(), StartError>>>,
+    hindered: watch::Receiver<Option<StartError>>,
     failed: watch::Receiver<Option<StartError>>,
     emptied: watch::Receiver<bool>,
 }
@@ -161,11 +125,12 @@ impl PythonApp {
         let news = News {
             imported: Mutex::new(Some(imported)),
             started: watch::Sender::new(None),
+            hindered: watch::Sender::new(None),
             failed: watch::Sender::new(None),
             emptied: watch::Sender::new(false),
         };
         let (started, emptied) = (news.started.subscribe(), news.emptied.subscribe());
-        let failed = news.failed.subscribe();
+        let (hindered, failed) = (news.hindered.subscribe(), news.failed.subscribe());
         let reactor_mailbox = mailbox.clone();
         // The fork server dies with the thread that started it, so that thread has to be the reactor.
         let thread = std::thread::Builder::new()
@@ -180,6 +145,7 @@ impl PythonApp {
                 thread,
                 report: report?,
                 started,
+                hindered,
                 failed,
                 emptied,
             }),
@@ -198,8 +164,10 @@ impl PythonApp {
         let pool = PythonPool {
             slots: AtomicUsize::new(settings.children.saturating_mul(slots).get()),
             slots_each: slots,
+            bounds: Mutex::new(follows(&settings)),
             tells_received: settings.tells_received,
             started: self.started,
+            hindered: self.hindered,
             failed: self.failed,
             emptied: self.emptied,
             thread: self.thread,
@@ -207,6 +175,12 @@ impl PythonApp {
         pool.thread.mailbox.leave(Letter::Start(Box::new(settings)));
         pool
     }
+}
+
+/// The bounds of a pool whose size follows the work.
+fn follows(settings: &PoolSettings) -> Option<Bounds> {
+    let (fewest, most) = (settings.fewest, settings.children);
+    (fewest < most).then_some(Bounds { fewest, most })
 }
 
 /// A pool of Python children, and the service process beside them.
@@ -217,8 +191,11 @@ pub struct PythonPool {
     thread: PoolThread,
     slots: AtomicUsize,
     slots_each: NonZeroUsize,
+    /// Between which bounds the number of children follows the work, if it does.
+    bounds: Mutex<Option<Bounds>>,
     tells_received: bool,
     started: watch::Receiver<Option<Result<(), StartError>>>,
+    hindered: watch::Receiver<Option<StartError>>,
     failed: watch::Receiver<Option<StartError>>,
     emptied: watch::Receiver<bool>,
 }
@@ -235,6 +212,12 @@ impl PythonPool {
             Ok(result) => result.clone().unwrap_or(Ok(())),
             Err(_) => Err(io::Error::other("the pool has ended").into()),
         }
+    }
+
+    /// Why no call can begin at the moment, although the pool goes on: since it was ready, child after child
+    /// has died at its start, and none is left. Nothing again as soon as one lives.
+    pub fn hindrance(&self) -> Option<StartError> {
+        self.hindered.borrow().clone()
     }
 
     /// Waits until the pool, after it was ready, has ended because its fork server keeps dying: what it
@@ -298,6 +281,15 @@ impl PythonPool {
         self.thread.mailbox.leave(Letter::Resize(children.get()));
     }
 
+    /// What the pool and its processes do now, for people to read: for each process, what it runs and since
+    /// when, and the stack of each of its threads, though it be blocked. Takes a moment, and up to three
+    /// seconds if a process is stopped. Nothing if the pool has ended. Cancel safe.
+    pub async fn stacks(&self) -> Option<String> {
+        let (asker, answer) = oneshot::channel();
+        self.thread.mailbox.leave(Letter::Stacks(asker));
+        answer.await.ok()
+    }
+
     /// Ends the service and the fork server, once they have done what they were asked before; and
     /// kills children that are left. Resolves when no process is left.
     ///
@@ -332,6 +324,26 @@ impl Executor for PythonPool {
             Self::resize(self, children);
         }
         true
+    }
+
+    fn autoscale(&self, fewest: Option<usize>, most: Option<NonZeroUsize>) -> Option<Bounds> {
+        let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = (*bounds)?.changed(fewest, most);
+        if bounds.replace(new) != Some(new) {
+            let slots = new.most.saturating_mul(self.slots_each).get();
+            self.slots.store(slots, Ordering::Relaxed);
+            self.thread.mailbox.leave(Letter::Autoscale(new));
+        }
+        Some(new)
+    }
+
+    fn renew(&self) -> bool {
+        self.thread.mailbox.leave(Letter::Renew);
+        true
+    }
+
+    fn is_hindered(&self) -> bool {
+        self.hindered.borrow().is_some()
     }
 
     fn shutdown(&self, mode: ShutdownMode) -> BoxFuture<'_, ()> {
@@ -418,6 +430,7 @@ impl fmt::Debug for PoolThread {
 struct News {
     imported: Mutex<Option<oneshot::Sender<Result<AppReport, StartError>>>>,
     started: watch::Sender<Option<Result<(), StartError>>>,
+    hindered: watch::Sender<Option<StartError>>,
     failed: watch::Sender<Option<StartError>>,
     emptied: watch::Sender<bool>,
 }
@@ -446,6 +459,13 @@ impl News {
         }
         self.started.send_replace(Some(result));
         true
+    }
+
+    /// No call can begin, or calls can again; true if it was the other way before.
+    fn hindered(&self, why: Option<StartError>) -> bool {
+        let is_news = self.hindered.borrow().is_some() != why.is_some();
+        self.hindered.send_replace(why);
+        is_news
     }
 
     /// The pool was ready once, and cannot go on.

@@ -1,5 +1,7 @@
 //! Children that die, lie, or never come to life.
 
+use std::time::Duration;
+
 use celeriac_core::outcome::ErrorKind;
 use celeriac_core::runtime::End;
 use celeriac_python::{PoolSettings, StartError};
@@ -116,6 +118,44 @@ async fn a_child_that_dies_at_its_start_is_forked_again() {
     let mut stage = Stage::with(PoolSettings::prefork(count(1)), options).await;
     assert!(first.exists());
     assert_eq!(stage.value(json!(["echo", 1])).await, 1);
+}
+
+#[tokio::test]
+async fn calls_wait_while_no_child_can_start_and_the_pool_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken");
+    let options = json!({"die_while": broken});
+    let mut stage = Stage::with(PoolSettings::prefork(count(2)), options).await;
+    let gate = stage.gate("gate");
+    let beside = stage.call(json!(["gate", gate.path()]));
+    stage.started(beside).await;
+    std::fs::write(&broken, "").unwrap();
+    lost(&mut stage, json!(["exit", 4])).await;
+    let waits = stage.call(json!(["ignore"]));
+    // Where one child lives there is no hindrance.
+    gate.open();
+    for _ in 0..2 {
+        assert!(stage.ended().await.1.is_ok());
+    }
+    assert_eq!(stage.pool.hindrance().map(|why| why.to_string()), None);
+    lost(&mut stage, json!(["signal", 11])).await;
+    let waits_too = stage.call(json!(["ignore"]));
+    assert_ne!(waits, waits_too);
+    let why = loop {
+        match stage.pool.hindrance() {
+            Some(why) => break why,
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    assert!(
+        matches!(&why, StartError::Children { cause } if cause == "exitcode 3"),
+        "{why}"
+    );
+    assert!(stage.nothing_said());
+    std::fs::remove_file(&broken).unwrap();
+    let (ended, conclusion) = stage.ended().await;
+    assert_eq!((ended, conclusion.unwrap().end), (waits_too, End::Ignored));
+    assert!(stage.pool.hindrance().is_none());
 }
 
 #[tokio::test]

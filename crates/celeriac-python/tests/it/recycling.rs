@@ -5,10 +5,11 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use celeriac_core::Executor;
+use celeriac_core::executor::Bounds;
 use celeriac_python::PoolSettings;
 use serde_json::json;
 
-use crate::stage::{Stage, count, lives, stored};
+use crate::stage::{Stage, count, stored};
 
 #[tokio::test]
 async fn a_child_runs_so_many_calls_and_no_more() {
@@ -46,18 +47,13 @@ async fn a_child_that_holds_too_much_memory_is_replaced_after_its_call() {
     let mut settings = PoolSettings::prefork(count(1));
     settings.max_memory_bytes = NonZeroU64::new(100_000_000);
     let mut stage = Stage::with(settings, json!({})).await;
-    let pid = stage.value(json!(["pid"])).await;
-    let gate = stage.gate("gate");
-    let tag = stage.call(json!(["hoard", 150, gate.path()]));
-    stage.started(tag).await;
-    gate.open();
-    // It is seen while it runs, or after.
-    assert_eq!(stage.ended().await.0, tag);
-    let pid = u32::try_from(pid.as_u64().unwrap()).unwrap();
-    while lives(pid) {
-        stage.value(json!(["echo", 1])).await;
+    // What is called once its result is there runs elsewhere, however soon after that.
+    for _ in 0..10 {
+        let pid = stage.value(json!(["pid"])).await;
+        let hoards = stage.call(json!(["hoard", 150]));
+        assert_eq!(stage.ended().await.0, hoards);
+        assert_ne!(stage.value(json!(["pid"])).await, pid);
     }
-    assert_ne!(stage.value(json!(["pid"])).await, pid);
 }
 
 #[tokio::test]
@@ -106,4 +102,49 @@ async fn a_pool_grows_and_shrinks_when_it_is_told_to() {
         assert_ne!(stage.ended().await.0, waits);
     }
     assert_eq!(stage.ended().await.0, waits);
+}
+
+#[tokio::test]
+async fn the_bounds_of_a_pool_that_follows_the_work_are_changed() {
+    let mut settings = PoolSettings::prefork(count(2));
+    settings.fewest = count(1);
+    let mut stage = Stage::with(settings, json!({})).await;
+    let bounds = |fewest, most| {
+        let (fewest, most) = (count(fewest), count(most));
+        Some(Bounds { fewest, most })
+    };
+    assert_eq!(stage.pool.autoscale(None, None), bounds(1, 2));
+    assert_eq!(stage.pool.autoscale(None, Some(count(4))), bounds(1, 4));
+    assert_eq!(stage.pool.slots(), count(4));
+    let gates: Vec<_> = (0..4).map(|n| stage.gate(&format!("gate-{n}"))).collect();
+    for gate in &gates {
+        stage.call(json!(["gate", gate.path()]));
+    }
+    for _ in 0..4 {
+        assert!(matches!(stage.next().await.1, crate::stage::Said::Started));
+    }
+    for gate in &gates {
+        gate.open();
+    }
+    for _ in 0..4 {
+        stage.ended().await.1.unwrap();
+    }
+    let fixed = Stage::new(1).await;
+    assert_eq!(fixed.pool.autoscale(None, Some(count(4))), None);
+}
+
+#[tokio::test]
+async fn new_children_take_the_places_of_all_and_what_runs_goes_on() {
+    let mut stage = Stage::new(2).await;
+    let gate = stage.gate("gate");
+    let runs = stage.call(json!(["gate", gate.path()]));
+    stage.started(runs).await;
+    let before = stage.value(json!(["pid"])).await;
+    assert!(stage.pool.renew());
+    let after = stage.value(json!(["pid"])).await;
+    assert_ne!(before, after);
+    gate.open();
+    let (ended, conclusion) = stage.ended().await;
+    assert_eq!(ended, runs);
+    conclusion.unwrap();
 }

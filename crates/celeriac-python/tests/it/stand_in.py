@@ -132,6 +132,12 @@ class Child:
             )
         if what == "pid":
             return record(STORE, seq, result(head, "SUCCESS", os.getpid())) + done(seq, "succeeded", runtime=0, result="")
+        if what == "peek":
+            try:
+                waits = bool(self.channel.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                waits = False
+            return record(STORE, seq, result(head, "SUCCESS", waits)) + done(seq, "succeeded", runtime=0, result="")
         if what == "head":
             return record(STORE, seq, result(head, "SUCCESS", head)) + done(seq, "succeeded", runtime=0, result="")
         if what == "ignore":
@@ -185,9 +191,6 @@ class Child:
             )
         if what == "hoard":
             self.hoard.append(bytearray(os.urandom(1024)) * (1024 * arguments[0]))
-            if len(arguments) > 1:
-                with open(arguments[1]) as gate:
-                    gate.read()
             return done(seq, "succeeded", runtime=0, result="")
         raise ValueError(what)
 
@@ -357,6 +360,8 @@ class Server:
         if role == "service":
             return service(files, self.options)
         if "die_at_start" in self.options:
+            return 3
+        if os.path.exists(self.options.get("die_while", "")):
             return 3
         if "die_at_first_start" in self.options:
             path = self.options["die_at_first_start"]

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::Reactor;
+use crate::pool::StartError;
+use crate::pool::child::Child;
 use crate::pool::process::Process;
 
 /// A channel is read so often at most for what a dead process said last. It cannot hold so much; only a
@@ -42,17 +44,30 @@ impl Reactor {
     fn bury_child(&mut self, index: usize, now: Instant) {
         let child = self.children.remove(index);
         let process = &child.process;
-        let cause = process.cause();
         if process.is_stillborn() && self.mode.is_none() {
-            if let Some(error) = self.scale.stillbirth(&cause, now) {
-                tracing::error!(cause, "no child of this app can start");
-                self.killed |= self.news.started(Err(error));
+            if let Some(error) = self.scale.stillbirth(process, now) {
+                self.no_child_starts(&error);
             }
         } else if !(child.told_to_leave && process.status == Some(0)) && self.mode.is_none() {
+            let cause = process.cause();
             tracing::warn!(cause, pid = process.pid(), "a child died and is replaced");
         }
         let rest = child.bury(&mut self.books, &mut self.buffer);
         self.requeue(rest);
+    }
+
+    /// Many in a row have died at their start. It ends a pool that was not ready yet. Later the calls wait,
+    /// as they do with Celery, which forks on and on: it is not they that children die of, and what the
+    /// app misses may come back.
+    fn no_child_starts(&mut self, error: &StartError) {
+        if self.news.started(Err(error.clone())) {
+            tracing::error!(%error, "the pool cannot start");
+            self.killed = true;
+        } else if !self.children.iter().any(Child::is_open)
+            && self.news.hindered(Some(error.clone()))
+        {
+            tracing::error!(%error, "calls wait until a child starts; it is tried again and again");
+        }
     }
 
     /// Waits until the processes that were killed are dead, so that what they said last is read.

@@ -6,10 +6,10 @@ mod hear;
 mod launch;
 mod limits;
 mod scale;
+mod stacks;
 mod waiting;
 
 use std::collections::VecDeque;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use celeriac_core::{Interrupt, Invocation, ShutdownMode};
 
 use self::launch::Launch;
 use self::scale::Scale;
+use self::stacks::Survey;
 use self::waiting::Waiting;
 use super::books::Books;
 use super::call::{Call, guarded, stopped};
@@ -36,6 +37,7 @@ pub(super) struct Reactor {
     launch: Launch,
     settings: Option<PoolSettings>,
     scale: Scale,
+    survey: Option<Survey>,
     children: Vec<Child>,
     desk: Desk,
     /// Calls no child has, in the order of their numbers.
@@ -69,6 +71,7 @@ impl Reactor {
             launch: Launch::new(recipe),
             settings: None,
             scale: Scale::default(),
+            survey: None,
             children: Vec::new(),
             desk: Desk::default(),
             queue: VecDeque::new(),
@@ -112,6 +115,7 @@ impl Reactor {
         let now = Instant::now();
         self.ring(now);
         self.look(now);
+        self.look_at_stacks(now);
         self.bury(now);
         true
     }
@@ -135,6 +139,9 @@ impl Reactor {
             }
             Letter::Ask(ask) => self.desk.ask(ask),
             Letter::Resize(children) => self.scale.resize(children),
+            Letter::Stacks(asker) => self.survey(asker, now),
+            Letter::Autoscale(bounds) => self.scale.follow(bounds),
+            Letter::Renew => self.renew(now),
             Letter::Shutdown(mode) => self.shut_down(mode),
             Letter::Close => {
                 self.shut_down(ShutdownMode::Kill);
@@ -276,11 +283,5 @@ impl Reactor {
             }
         }
         self.news.ended();
-    }
-}
-
-impl From<io::Error> for super::StartError {
-    fn from(error: io::Error) -> Self {
-        Self::System(Arc::new(error))
     }
 }

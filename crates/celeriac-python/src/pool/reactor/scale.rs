@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use celeriac_core::ShutdownMode;
+use celeriac_core::executor::Bounds;
 
 use super::Reactor;
 use crate::pool::child::Child;
+use crate::pool::process::Process;
 use crate::pool::{PoolSettings, StartError};
 use crate::server::Role;
 
@@ -36,6 +38,8 @@ pub(super) struct Scale {
     looked_at: Option<Instant>,
     memory_at: Option<Instant>,
     stillbirths: u32,
+    /// The number of the last of them.
+    stillborn: u64,
     /// Whether all children that there are at first have reported.
     ready: bool,
     paused_until: Option<Instant>,
@@ -57,16 +61,35 @@ impl Scale {
         (self.children, self.fewest, self.most) = (children, children, children);
     }
 
-    /// A child died at its start. If it is one of many, says so.
-    pub(super) fn stillbirth(&mut self, cause: &str, now: Instant) -> Option<StartError> {
-        self.stillbirths += 1;
+    /// Has the number follow the work between these bounds.
+    pub(super) fn follow(&mut self, bounds: Bounds) {
+        (self.fewest, self.most) = (bounds.fewest.get(), bounds.most.get());
+        self.children = self.children.clamp(self.fewest, self.most);
+    }
+
+    /// A child died at its start. If it is one of many in a row, says so.
+    pub(super) fn stillbirth(&mut self, child: &Process, now: Instant) -> Option<StartError> {
+        self.stillbirths = self.stillbirths.saturating_add(1);
+        self.stillborn = self.stillborn.max(child.number);
         let pause = Duration::from_millis(50) * 2_u32.saturating_pow(self.stillbirths.min(8));
         let pause = pause.min(LONGEST_PAUSE);
         self.paused_until = Some(now + pause);
-        tracing::warn!(cause, retry_in = ?pause, "a child died at its start");
-        (self.stillbirths >= MOST_STILLBIRTHS).then(|| StartError::Children {
-            cause: cause.to_owned(),
-        })
+        let cause = child.cause();
+        if self.stillbirths <= MOST_STILLBIRTHS {
+            tracing::warn!(cause, retry_in = ?pause, "a child died at its start");
+        } else {
+            tracing::debug!(cause, retry_in = ?pause, "another child died at its start");
+        }
+        (self.stillbirths >= MOST_STILLBIRTHS).then_some(StartError::Children { cause })
+    }
+
+    /// A child has reported; true if as many before it died that it is worth telling.
+    fn birth(&mut self, number: u64) -> bool {
+        if number <= self.stillborn {
+            return false;
+        }
+        // Only one that is younger than all that died says that the next may live.
+        std::mem::take(&mut self.stillbirths) >= MOST_STILLBIRTHS
     }
 
     fn follows_work(&self) -> bool {
@@ -115,6 +138,15 @@ impl Reactor {
                     used_bytes = used,
                     "a child holds too much memory and is replaced"
                 );
+                self.dismiss(index, now);
+            }
+        }
+    }
+
+    /// Has all children leave after what they run; others are forked in their places at once.
+    pub(super) fn renew(&mut self, now: Instant) {
+        for index in 0..self.children.len() {
+            if !self.children[index].leaving {
                 self.dismiss(index, now);
             }
         }
@@ -203,9 +235,12 @@ impl Reactor {
     /// Takes note of children that have reported.
     fn greet(&mut self) {
         let greeted = |child: &Child| child.is_open() || child.leaving;
-        let count = self.children.iter().filter(|child| greeted(child)).count();
-        if count > 0 {
-            self.scale.stillbirths = 0;
+        let all = self.children.iter().filter(|child| greeted(child));
+        let count = all.clone().count();
+        let youngest = all.map(|child| child.process.number).max();
+        if youngest.is_some_and(|number| self.scale.birth(number)) {
+            tracing::warn!("children start again");
+            self.news.hindered(None);
         }
         if !self.scale.ready && count >= self.scale.children && count > 0 {
             self.scale.ready = true;

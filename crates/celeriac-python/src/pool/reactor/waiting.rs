@@ -139,6 +139,7 @@ impl Reactor {
             .chain(self.desk.wake_at(start_timeout))
             .chain(self.launch.wake_at())
             .chain(self.scale_at(now))
+            .chain(self.stacks_at())
             .chain(self.closing_at())
             .min()
     }

@@ -41,6 +41,8 @@ pub(super) struct Child {
     pub(super) leaving: bool,
     /// Whether it knows.
     pub(super) told_to_leave: bool,
+    /// Whether a call of it has ended since its memory was looked at.
+    pub(super) may_have_grown: bool,
     /// Its channel was full, or the system had no room, at this time.
     full_at: Option<Instant>,
 }
@@ -84,6 +86,7 @@ impl Child {
             max_tasks: settings.max_tasks.map_or(u64::MAX, NonZeroU64::get),
             leaving: false,
             told_to_leave: false,
+            may_have_grown: false,
             full_at: None,
         }
     }
@@ -282,6 +285,7 @@ impl Child {
         let mut held = held.ok_or_else(|| unknown(record.seq))?;
         self.load.remove(held.pace);
         self.stirred_at = now;
+        self.may_have_grown = true;
         books.set_alarm(self.process.number, record.seq, &mut held.alarm, None);
         let took = now - held.started.unwrap_or(now);
         books.paces.learn(held.call.task, took);

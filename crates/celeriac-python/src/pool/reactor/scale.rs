@@ -122,18 +122,20 @@ impl Reactor {
         else {
             return;
         };
-        if self
-            .scale
-            .memory_at
-            .is_some_and(|at| now < at + MEMORY_EVERY)
-        {
-            return;
+        let memory_at = &mut self.scale.memory_at;
+        let all = memory_at.is_none_or(|at| now >= at + MEMORY_EVERY);
+        if all {
+            *memory_at = Some(now);
         }
-        self.scale.memory_at = Some(now);
         for index in 0..self.children.len() {
             let child = &mut self.children[index];
+            // After each call, or the next one would run in it too.
+            let looks = std::mem::take(&mut child.may_have_grown) || all;
+            if !looks || child.leaving {
+                continue;
+            }
             let used = child.process.resident_bytes();
-            if !child.leaving && used.is_some_and(|used| used > most.get()) {
+            if used.is_some_and(|used| used > most.get()) {
                 tracing::info!(
                     used_bytes = used,
                     "a child holds too much memory and is replaced"

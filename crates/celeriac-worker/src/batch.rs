@@ -1,6 +1,9 @@
 //! What was decided and is not done yet, in the order in which it is done.
 
-use celeriac_core::{Destination, EncodedResult, Message, Settlement, StoredResult};
+use celeriac_core::{
+    Destination, EncodedResult, ErrorKind, Message, ResultState, Settlement, StoredResult,
+    TaskError,
+};
 use celeriac_wire::canvas::{Follow, Part};
 
 /// The most settlements in one batch.
@@ -54,6 +57,24 @@ impl Batch {
                 ..Self::default()
             },
         )
+    }
+
+    /// A single settlement with a failure in the place of its value, which the store refuses because of
+    /// `reason`; nothing if there is no value, or more follows from it.
+    pub(crate) fn without_value(mut self, reason: &str) -> Option<Self> {
+        let [settlement] = &mut self.settlements[..] else {
+            return None;
+        };
+        let result = settlement.result.as_mut()?;
+        if !settlement.follow_ups.is_empty() || result.value.take().is_none() {
+            return None;
+        }
+        result.state = ResultState::Failure;
+        result.error = Some(TaskError::new(
+            ErrorKind::BadResult,
+            format!("its value cannot be stored: {reason}"),
+        ));
+        Some(self)
     }
 
     /// A batch for each item, to find the one that the store refuses.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use celeriac_core::{Control, Delivery, Limits, TaskDefinition};
 use tracing::warn;
 
+use crate::metrics::Series;
 use crate::observer::TaskRef;
 use crate::reply::{ProgressSlot, Start};
 
@@ -20,6 +21,10 @@ pub(crate) struct Held {
     pub(crate) stage: Stage,
     /// Whether it was acknowledged when it started.
     pub(crate) acked: bool,
+    /// Where it is counted.
+    pub(crate) series: Series,
+    /// When it came, in Unix time in microseconds.
+    pub(crate) received_us: u64,
 }
 
 /// How far a held delivery has come.
@@ -38,6 +43,8 @@ impl Held {
         delivery: Arc<Delivery>,
         task: &'static TaskDefinition,
         limits: Limits,
+        series: Series,
+        received_us: u64,
     ) -> Self {
         Self {
             delivery,
@@ -48,6 +55,8 @@ impl Held {
             start: Start::default(),
             stage: Stage::Submitted,
             acked: false,
+            series,
+            received_us,
         }
     }
 

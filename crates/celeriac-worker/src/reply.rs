@@ -115,8 +115,14 @@ impl Start {
 
     /// In Unix time in seconds; nothing if it has not begun.
     pub(crate) fn at_s(&self) -> Option<f64> {
+        let at = self.at_us();
+        at.map(|micros| Duration::from_micros(micros).as_secs_f64())
+    }
+
+    /// The same in microseconds.
+    pub(crate) fn at_us(&self) -> Option<u64> {
         let micros = self.0.load(Ordering::Relaxed);
-        (micros > 0).then(|| Duration::from_micros(micros).as_secs_f64())
+        (micros > 0).then_some(micros)
     }
 }
 

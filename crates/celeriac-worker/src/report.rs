@@ -1,6 +1,9 @@
 //! What a worker has done so far, in numbers.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::metrics::Metrics;
 
 /// What a worker has done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct WorkerReport {
     pub lease_lost: u64,
     /// Settlements that could not be carried out; the messages return when the lease ends.
     pub unsettled: u64,
+    /// How often fetching worked again after it had failed, or was begun anew because it was stuck.
+    pub reconnects: u64,
     /// Deliveries held now.
     pub held: u64,
     /// Whether the broker answered when it was last asked.
@@ -39,8 +44,13 @@ pub(crate) struct Counters {
     pub(crate) given_back: AtomicU64,
     pub(crate) lease_lost: AtomicU64,
     pub(crate) unsettled: AtomicU64,
+    pub(crate) reconnects: AtomicU64,
     pub(crate) held: AtomicU64,
     pub(crate) ready: AtomicBool,
+    /// The dispatcher runs a call itself, in a pool that blocks.
+    pub(crate) in_call: AtomicBool,
+    /// What was counted in all, once the worker has ended.
+    pub(crate) last: OnceLock<Metrics>,
 }
 
 impl Counters {
@@ -55,6 +65,7 @@ impl Counters {
             given_back: read(&self.given_back),
             lease_lost: read(&self.lease_lost),
             unsettled: read(&self.unsettled),
+            reconnects: read(&self.reconnects),
             held: read(&self.held),
             ready: self.ready.load(Ordering::Relaxed),
         }

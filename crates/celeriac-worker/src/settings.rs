@@ -1,9 +1,10 @@
 //! What can be set about a worker.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use celeriac_core::{QueueName, Routes};
+use celeriac_core::broker::Subscription;
+use celeriac_core::{QueueName, Routes, TaskId};
 
 use crate::control::settings::ControlSettings;
 use crate::linux::hostname;
@@ -28,10 +29,15 @@ pub struct WorkerSettings {
     /// Stop warm once there has been nothing to do for this long and the queues are empty, delayed
     /// messages and those of other workers included. Never, unless set.
     pub stop_when_idle: Option<Duration>,
+    /// For how long nothing may be delivered before the broker is asked whether messages wait, in
+    /// which case the worker consumes anew: 30 s unless set; never with `None`.
+    pub stall_after: Option<Duration>,
     /// Whether the result backend is told when a task starts; not unless set.
     pub track_started: bool,
     /// Remote control and events.
     pub control: ControlSettings,
+    /// Calls that it knows to be revoked before it hears of any; none unless set.
+    pub revoked: Vec<TaskId>,
     /// Where the steps of a workflow are sent that name no queue, and whose task names none.
     pub routes: Routes,
 }
@@ -45,10 +51,24 @@ impl Default for WorkerSettings {
             delivery_limit: NonZeroU32::new(5).expect("5 is not zero"),
             lease: Duration::from_secs(10),
             grace: Duration::from_secs(25),
+            stall_after: Some(Duration::from_secs(30)),
             stop_when_idle: None,
             track_started: false,
             control: ControlSettings::default(),
+            revoked: Vec::new(),
             routes: Routes::new(),
+        }
+    }
+}
+
+impl WorkerSettings {
+    /// What a worker of so many slots asks the broker for.
+    pub(crate) fn subscription(&self, slots: NonZeroUsize) -> Subscription {
+        Subscription {
+            delivery_limit: self.delivery_limit,
+            suspects: slots,
+            lease: self.lease,
+            ..Subscription::new(self.name.as_str(), self.queues.clone())
         }
     }
 }

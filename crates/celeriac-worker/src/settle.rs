@@ -63,6 +63,11 @@ impl Settler {
         }
     }
 
+    /// Settles by another consumer from now on. Nothing may be under way.
+    pub(crate) fn change_consumer(&mut self, consumer: Arc<dyn Consumer>) {
+        self.store.consumer = consumer;
+    }
+
     /// Settles a delivery.
     pub(crate) fn settle(&mut self, settlement: Settlement) {
         self.gathering.settlements.push(settlement);
@@ -158,11 +163,16 @@ impl Settler {
             self.again.push_front(batch);
             carried.fatal = Some(error);
         } else if batch.len() == 1 {
-            error!(
-                error = &error as &dyn Error,
-                "cannot settle, the message will come again"
-            );
-            carried.refused = 1;
+            let failure = batch.without_value(&error.to_string());
+            let error = &error as &dyn Error;
+            if let Some(failure) = failure {
+                // Whoever waits for it is told that, rather than nothing.
+                error!(error, "a value cannot be stored, its call has failed");
+                self.again.push_back(failure);
+            } else {
+                error!(error, "cannot settle, the message will come again");
+                carried.refused = 1;
+            }
         } else {
             self.again.extend(batch.singles());
         }

@@ -26,7 +26,7 @@ const UNCOUNTED: &str = "no parts are counted where this worker keeps results; k
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     broker: Arc<dyn Broker>,
-    consumer: Arc<dyn Consumer>,
+    pub(crate) consumer: Arc<dyn Consumer>,
     results: Option<Arc<dyn ResultBackend>>,
     chords: Option<Arc<dyn ChordStore>>,
     router: Router,

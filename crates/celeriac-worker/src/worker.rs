@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::thread;
 
-use celeriac_core::broker::Subscription;
 use celeriac_core::{Broker, BrokerError, Coroutine, Executor, Registry, Runtime};
 use celeriac_wire::Clock;
 use futures_util::FutureExt as _;
@@ -14,11 +13,13 @@ use tracing::info;
 use crate::attendants::Attendants;
 use crate::control::Identity;
 use crate::dispatcher::Dispatcher;
+use crate::dispatcher::operations::Operator;
 use crate::events::News;
 use crate::observer::Observer;
 use crate::report::{Counters, WorkerReport};
 use crate::settings::WorkerSettings;
 use crate::shutdown::Shutdown;
+use crate::watcher::Watcher;
 
 /// Takes deliveries from a broker, has them run and settles them.
 #[derive(Debug)]
@@ -85,18 +86,9 @@ impl Worker {
     ///
     /// Safe: a dropped call has taken nothing.
     pub async fn start(self) -> Result<RunningWorker, BrokerError> {
-        let mut subscription =
-            Subscription::new(self.settings.name.as_str(), self.settings.queues.clone());
-        subscription.delivery_limit = self.settings.delivery_limit;
-        subscription.suspects = self.executor.slots();
-        subscription.lease = self.settings.lease;
+        let subscription = self.settings.subscription(self.executor.slots());
         let consumer = self.broker.consume(subscription).await?;
-        info!(
-            worker = self.settings.name,
-            slots = self.executor.slots(),
-            queues = ?self.settings.queues,
-            "worker is ready"
-        );
+        let (settings, slots) = (self.settings.clone(), self.executor.slots());
         let counters = Arc::new(Counters::default());
         let (order, orders) = watch::channel(None);
         let (broker, blocks) = (self.broker.clone(), self.executor.blocks());
@@ -110,11 +102,20 @@ impl Worker {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            consumer: consumer.clone(),
             registry: self.registry.clone(),
             settings: self.settings.control.clone(),
         };
         let dispatcher = Dispatcher::new(self, consumer, counters.clone(), news.clone());
         let operator = dispatcher.operator();
+        let watcher = Watcher {
+            operator: operator.clone(),
+            counters: counters.clone(),
+            orders: orders.clone(),
+            broker: broker.clone(),
+            asked: Arc::default(),
+        };
+        let revocations = Revocations(operator.clone());
         let (tell, ended) = oneshot::channel();
         let (leave, left) = oneshot::channel();
         let dispatching: Coroutine = Box::pin(async move {
@@ -142,9 +143,14 @@ impl Worker {
                 Some(attending.await)
             }
         };
+        // Who waits for this line may ask it something, and be answered.
+        let (worker, queues) = (settings.name, settings.queues);
+        info!(worker, slots, ?queues, "worker is ready");
         Ok(RunningWorker {
             order,
             counters,
+            watcher,
+            revocations,
             ended,
             attendants,
         })
@@ -156,6 +162,8 @@ impl Worker {
 pub struct RunningWorker {
     order: watch::Sender<Option<Shutdown>>,
     counters: Arc<Counters>,
+    watcher: Watcher,
+    revocations: Revocations,
     /// How the dispatcher ended, or what it panicked with.
     ended: oneshot::Receiver<thread::Result<Result<(), BrokerError>>>,
     attendants: Option<Attendants>,
@@ -170,6 +178,16 @@ impl RunningWorker {
     /// What can ask it to stop while somebody else waits for its end.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.order.clone())
+    }
+
+    /// What can look at it while somebody else waits for its end.
+    pub fn watcher(&self) -> Watcher {
+        self.watcher.clone()
+    }
+
+    /// What can be asked which calls are revoked while somebody else waits for its end.
+    pub fn revocations(&self) -> Revocations {
+        self.revocations.clone()
     }
 
     /// What it has done so far.
@@ -216,5 +234,17 @@ impl Stopper {
             }
             harder
         });
+    }
+}
+
+/// Knows which calls are revoked, from anywhere.
+#[derive(Debug, Clone)]
+pub struct Revocations(Operator);
+
+impl Revocations {
+    /// The ids of all that the worker has heard of and remembers, those that were revoked first first.
+    /// Nothing once it has ended. Cancel safe.
+    pub async fn known(&self) -> Option<Vec<String>> {
+        self.0.ask(|dispatcher| dispatcher.revoked_ids()).await
     }
 }

@@ -3,7 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use celeriac_core::{Limits, RateLimit, TaskId};
+use celeriac_core::executor::Bounds;
+use celeriac_core::{Executor, Limits, RateLimit, TaskId};
 use celeriac_wire::repr;
 use serde_json::Value;
 
@@ -23,6 +24,8 @@ impl Control {
             "revoke_by_stamped_headers" => self.revoke_stamped(arguments).await,
             "rate_limit" => self.rate_limit(arguments).await,
             "time_limit" => self.time_limit(arguments).await,
+            "autoscale" => self.autoscale(arguments).await,
+            "pool_restart" => self.restart_pool(arguments).await,
             "pool_grow" => self.resize(arguments, true).await,
             _ => self.resize(arguments, false).await,
         }
@@ -116,34 +119,86 @@ impl Control {
         Ok(ok("time limits set successfully"))
     }
 
+    async fn bounds(&self, fewest: Option<usize>, most: Option<NonZeroUsize>) -> Option<Bounds> {
+        let changed = self
+            .operator
+            .ask(move |dispatcher| dispatcher.pool().autoscale(fewest, most));
+        changed.await.flatten()
+    }
+
+    async fn autoscale(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+        let bound = |name| match arguments.get(name) {
+            None => Ok(None),
+            Some(_) => arguments.count(name, 0).map(Some),
+        };
+        let (most, fewest) = (bound("max")?, bound("min")?);
+        let most = most.map(|most| {
+            let none = || Refusal::exception("ValueError", "a pool has at least one slot");
+            NonZeroUsize::new(most).ok_or_else(none)
+        });
+        match self.bounds(fewest, most.transpose()?).await {
+            Some(Bounds { fewest, most }) => {
+                Ok(ok(format!("autoscale now max={most} min={fewest}")))
+            }
+            None => Err(Refusal::exception("ValueError", "Autoscale not enabled")),
+        }
+    }
+
+    async fn restart_pool(&self, arguments: &Arguments) -> Result<Value, Refusal> {
+        if !self.settings.pool_restarts {
+            return Err(Refusal::exception(
+                "ValueError",
+                "Pool restarts not enabled",
+            ));
+        }
+        if arguments.flag("reload") || arguments.get("modules").is_some() {
+            let why =
+                "children are forked from what was imported at the start: start the worker again";
+            return Err(Refusal::exception("ValueError", why));
+        }
+        let renewed = self.operator.ask(|dispatcher| dispatcher.pool().renew());
+        match renewed.await {
+            Some(true) => Ok(ok("reload started")),
+            _ => Err(Refusal::exception(
+                "ValueError",
+                "this pool has no children to replace",
+            )),
+        }
+    }
+
     async fn resize(&self, arguments: &Arguments, grow: bool) -> Result<Value, Refusal> {
         let by = arguments.count("n", 1)?;
+        if self.bounds(None, None).await.is_some() {
+            let command = if grow { "pool_grow" } else { "pool_shrink" };
+            return Err(Refusal::new(format!(
+                "{command} is not supported with autoscale. Adjust autoscale range instead."
+            )));
+        }
         let resized = self
             .operator
-            .ask(move |dispatcher| dispatcher.resize_pool(by, grow));
+            .ask(move |dispatcher| resized(dispatcher.pool(), by, grow));
         match resized.await {
             Some(Ok(())) if grow => Ok(ok("pool will grow")),
             Some(Ok(())) => Ok(ok("pool will shrink")),
-            Some(Err(reason)) => Err(Refusal::exception("ValueError", &reason)),
+            Some(Err(reason)) => Err(Refusal::exception("ValueError", reason)),
             None => Err(Refusal::exception("ValueError", "the worker is ending")),
         }
     }
 }
 
-impl crate::dispatcher::Dispatcher {
-    /// Changes how many calls run at once.
-    pub(crate) fn resize_pool(&mut self, by: usize, grow: bool) -> Result<(), String> {
-        let now = self.slots();
-        let wanted = if grow {
-            now.saturating_add(by)
-        } else {
-            now.get()
-                .checked_sub(by)
-                .and_then(NonZeroUsize::new)
-                .ok_or("Can't shrink pool. A pool has at least one slot")?
-        };
-        self.resize(wanted)
-    }
+/// Has so many calls more, or fewer, run at once.
+fn resized(pool: &dyn Executor, by: usize, grow: bool) -> Result<(), &'static str> {
+    let now = pool.slots();
+    let wanted = if grow {
+        now.saturating_add(by)
+    } else {
+        now.get()
+            .checked_sub(by)
+            .and_then(NonZeroUsize::new)
+            .ok_or("Can't shrink pool. A pool has at least one slot")?
+    };
+    let keeps = "this pool keeps its size";
+    pool.resize(wanted).then_some(()).ok_or(keeps)
 }
 
 fn listed(ids: &[TaskId]) -> String {

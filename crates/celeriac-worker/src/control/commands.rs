@@ -35,8 +35,12 @@ impl Control {
             | "revoke_by_stamped_headers"
             | "rate_limit"
             | "time_limit"
+            | "autoscale"
+            | "pool_restart"
             | "pool_grow"
             | "pool_shrink" => self.change(command, &arguments).await,
+            "add_consumer" => self.add_consumer(&arguments).await,
+            "cancel_consumer" => self.cancel_consumer(&arguments).await,
             "enable_events" => Ok(ok(self.news.enable())),
             "disable_events" => Ok(ok(self.news.disable())),
             "heartbeat" => {
@@ -57,13 +61,10 @@ impl Control {
             let own = match command {
                 "conf" => Ok(self.conf().await),
                 "report" => Ok(ok(report())),
-                _ => Err(refused(command)),
+                _ => Err(Refusal::exception("KeyError", command)),
             };
             return Answer::Now(own.unwrap_or_else(|Refusal(value)| value));
         };
-        if let Some(Refusal(value)) = impossible(command) {
-            return Answer::Now(value);
-        }
         let name = command.to_owned();
         Answer::Later(Box::pin(async move {
             let run = foreign.run(name, arguments.into_given());
@@ -87,24 +88,4 @@ fn modern(command: &str) -> &str {
         "dump_conf" => "conf",
         other => other,
     }
-}
-
-/// What is said of a command that nobody knows, or that cannot be done here.
-fn refused(command: &str) -> Refusal {
-    impossible(command).unwrap_or_else(|| Refusal::exception("KeyError", command))
-}
-
-/// Why some of Celery's own commands are refused.
-fn impossible(command: &str) -> Option<Refusal> {
-    let why = match command {
-        "add_consumer" | "cancel_consumer" => {
-            "a worker of celeriac takes from the queues that it was started with: start one with -Q"
-        }
-        "autoscale" => "a running worker of celeriac keeps its limits: start it with --autoscale",
-        "pool_restart" => {
-            "a worker of celeriac is restarted as a whole: send it SIGHUP, or start it again"
-        }
-        _ => return None,
-    };
-    Some(Refusal::exception("NotImplementedError", why))
 }

@@ -9,7 +9,7 @@ use celeriac_wire::Clock;
 use celeriac_wire::control::{Reply, ReplyTo, Request};
 use serde_json::{Map, json};
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::Control;
@@ -66,8 +66,14 @@ impl Newcomer {
         let notice = Notice::json(headers, hello.encode());
         self.bus.send(Address::Workers, notice).await?;
         let hearing = async {
+            let mut namesakes = 0;
             while let Ok(notice) = answers.next().await {
-                self.learn(&notice).await;
+                let before = namesakes;
+                namesakes += self.learn(&notice).await;
+                // One of them is this worker itself.
+                if before < 2 && namesakes >= 2 {
+                    self.tell_of_namesake();
+                }
             }
         };
         // As many answer as there are, and nobody knows how many that is.
@@ -75,10 +81,22 @@ impl Newcomer {
         Ok(())
     }
 
-    async fn learn(&self, notice: &Notice) {
+    fn tell_of_namesake(&self) {
+        let help = "give each worker a name of its own, as `-n NAME@%h` does";
+        warn!(
+            worker = self.node,
+            help,
+            "another worker has the same name, and what is asked of it by its name reaches both"
+        );
+    }
+
+    /// Takes up an answer, and says how many are under this worker's own name.
+    async fn learn(&self, notice: &Notice) -> usize {
         let Ok(replies) = Reply::decode(&notice.body) else {
-            return;
+            return 0;
         };
+        let namesakes = replies.iter().filter(|reply| reply.node == self.node);
+        let namesakes = namesakes.count();
         for reply in replies {
             if let Some(clock) = reply.value.get("clock").and_then(serde_json::Value::as_u64) {
                 self.clock.adjust(clock);
@@ -91,5 +109,6 @@ impl Newcomer {
                 learnt.await;
             }
         }
+        namesakes
     }
 }

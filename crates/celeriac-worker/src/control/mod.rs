@@ -16,6 +16,7 @@ mod arguments;
 mod call;
 mod change;
 mod commands;
+mod consuming;
 pub(crate) mod foreign;
 mod inspect;
 mod mingle;
@@ -27,7 +28,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::{Address, Bus, Listener, Notice, Registry, Topic};
+use celeriac_core::{Address, Bus, Consumer, Listener, Notice, Registry, Topic};
 use celeriac_wire::Clock;
 use celeriac_wire::control::{Reply, ReplyTo, Request};
 use serde_json::Value;
@@ -58,6 +59,7 @@ pub(crate) struct Control {
     node: String,
     bus: Arc<dyn Bus>,
     operator: Operator,
+    consumer: Arc<dyn Consumer>,
     registry: Registry,
     settings: ControlSettings,
     queues: Vec<String>,
@@ -75,6 +77,7 @@ pub(crate) struct Control {
 pub(crate) struct Identity {
     pub(crate) node: String,
     pub(crate) queues: Vec<String>,
+    pub(crate) consumer: Arc<dyn Consumer>,
     pub(crate) registry: Registry,
     pub(crate) settings: ControlSettings,
 }
@@ -92,6 +95,7 @@ impl Control {
         Self {
             node: identity.node,
             queues: identity.queues,
+            consumer: identity.consumer,
             registry: identity.registry,
             settings: identity.settings,
             bus,

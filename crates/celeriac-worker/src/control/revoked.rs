@@ -2,7 +2,7 @@
 //!
 //! # Sources
 //!
-//! How many are remembered, and for how long, follows Celery's workers.
+//! For how long they are remembered follows Celery's workers, and twice as many are.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 /// So many calls are remembered.
-const MOST: usize = 50_000;
+const MOST: usize = 100_000;
 
 /// For so long.
 const KEEP: Duration = Duration::from_secs(3 * 60 * 60);
@@ -29,6 +29,15 @@ pub(crate) struct Revoked {
 }
 
 impl Revoked {
+    /// What is known from the start.
+    pub(crate) fn of(ids: Vec<TaskId>, now: Instant) -> Self {
+        let mut revoked = Self::default();
+        for id in ids {
+            revoked.add(id, now);
+        }
+        revoked
+    }
+
     /// Remembers a call, and forgets what is too old or too much.
     pub(crate) fn add(&mut self, id: TaskId, now: Instant) {
         if self.ids.insert(id.clone(), now).is_none() {

@@ -13,6 +13,10 @@ use super::foreign::ForeignCommands;
 /// A worker whose broker has neither does without.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting that a user turns on or off"
+)]
 pub struct ControlSettings {
     /// Whether the worker answers remote control; it does unless told otherwise.
     pub answers: bool,
@@ -23,6 +27,8 @@ pub struct ControlSettings {
     pub heartbeat: Option<Duration>,
     /// Whether it asks the others at its start which calls are revoked; it does unless told otherwise.
     pub mingle: bool,
+    /// Whether `pool_restart` is carried out; not unless set.
+    pub pool_restarts: bool,
     /// What it says of itself.
     pub about: About,
     /// Who carries out commands that are not known here.
@@ -36,6 +42,7 @@ impl Default for ControlSettings {
             task_events: false,
             heartbeat: Some(Duration::from_secs(2)),
             mingle: true,
+            pool_restarts: false,
             about: About::default(),
             foreign: None,
         }
@@ -88,6 +95,13 @@ pub fn broker_stats(url: &BrokerUrl) -> Map<String, Value> {
         ("ssl", json!(secure)),
         ("transport_options", json!({})),
         ("alternates", json!([])),
+        ("uri_prefix", Value::Null),
+        ("login_method", Value::Null),
+        ("credential_provider", Value::Null),
+        ("connect_timeout", Value::Null),
+        ("heartbeat", Value::Null),
+        ("insist", json!(false)),
+        ("failover_strategy", json!("round-robin")),
     ];
     fields
         .map(|(name, value)| (name.to_owned(), value))

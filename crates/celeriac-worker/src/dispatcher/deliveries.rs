@@ -1,7 +1,9 @@
 //! Deliveries on their way in: admitted, paced, submitted, revoked.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use celeriac_core::{BrokerError, Chunk, Delivery, Interrupt, Invocation, TaskError, TaskId, Work};
 use jiff::Timestamp;
@@ -11,6 +13,7 @@ use tracing::warn;
 use super::Dispatcher;
 use crate::admit::{admit, check_expiry};
 use crate::held::{Held, Stage, call_of};
+use crate::metrics::{Count, Series};
 use crate::pace::Turn;
 use crate::reply::{DeliveryReply, Event};
 use crate::report::add;
@@ -24,8 +27,8 @@ impl Dispatcher {
         self.idle_since = now;
         match received {
             Ok(deliveries) => {
-                self.receive_retry.succeeded();
-                self.trouble.over();
+                self.recovered();
+                self.watchdog.delivered();
                 add(&self.counters.received, deliveries.len());
                 let wall = Timestamp::now();
                 for delivery in deliveries {
@@ -54,6 +57,8 @@ impl Dispatcher {
             return;
         }
         if self.ending.is_some() {
+            let series = self.series_of(&delivery);
+            self.meter.count(series, Count::Received);
             return self.give_back(&delivery, None);
         }
         if let Some(observer) = &self.observer {
@@ -67,8 +72,14 @@ impl Dispatcher {
         };
         let (task, limits) = match admitted {
             Ok(admitted) => admitted,
-            Err(error) => return self.refuse(&delivery, error),
+            Err(error) => {
+                let series = self.series_of(&delivery);
+                self.meter.count(series, Count::Received);
+                return self.refuse(&delivery, error);
+            }
         };
+        let series = self.meter.series(task, &delivery.queue);
+        self.meter.count(series, Count::Received);
         if let Some(desk) = &self.desk {
             desk.received(&delivery);
         }
@@ -76,9 +87,10 @@ impl Dispatcher {
         let rate = self.overrides.rate(task.name, task.options.rate_limit);
         let turn = rate.map_or(Turn::Now, |limit| self.pace.turn(task, limit, now));
         let tag = delivery.tag;
+        let received_us = u64::try_from(wall.as_microsecond()).unwrap_or_default();
         match turn {
             Turn::Now => {
-                self.submit(Held::new(delivery, task, limits));
+                self.submit(Held::new(delivery, task, limits, series, received_us));
             }
             Turn::At(at) => {
                 self.pace.wait(at, tag);
@@ -86,11 +98,19 @@ impl Dispatcher {
                 let stage = Stage::Paced;
                 let held = Held {
                     stage,
-                    ..Held::new(delivery, task, limits)
+                    ..Held::new(delivery, task, limits, series, received_us)
                 };
                 self.held.insert(tag, held);
             }
             Turn::After(delay) => self.give_back(&delivery, Some(delay)),
+        }
+    }
+
+    /// Where a delivery is counted that does not come to run.
+    pub(super) fn series_of(&mut self, delivery: &Delivery) -> Series {
+        match self.registry.get(&delivery.message.headers.task) {
+            Ok(task) => self.meter.series(task, &delivery.queue),
+            Err(_) => Series::OTHER,
         }
     }
 
@@ -150,7 +170,13 @@ impl Dispatcher {
             )),
         };
         self.held.insert(tag, held);
-        self.executor.submit(invocation);
+        if self.executor.blocks() {
+            self.counters.in_call.store(true, Ordering::Relaxed);
+            self.executor.submit(invocation);
+            self.counters.in_call.store(false, Ordering::Relaxed);
+        } else {
+            self.executor.submit(invocation);
+        }
     }
 
     pub(super) fn on_revoked(&mut self, revoked: Result<Vec<TaskId>, BrokerError>) {
@@ -175,6 +201,7 @@ impl Dispatcher {
     }
 
     pub(super) fn revoke(&mut self, ids: &[TaskId]) {
+        let ids: HashSet<&TaskId> = ids.iter().collect();
         let mut waiting = Vec::new();
         for (tag, held) in &self.held {
             if ids.contains(&held.delivery.message.headers.id) {

@@ -5,12 +5,16 @@
 //! still held when it is closed.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::{BrokerError, ErrorKind, Interrupt, Outcome, Payload, ShutdownMode, TaskError};
+use celeriac_core::{
+    BrokerError, Consumer, ErrorKind, Interrupt, Outcome, Payload, QueueName, ShutdownMode,
+    TaskError,
+};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Dispatcher;
 use crate::report::add;
@@ -38,6 +42,8 @@ pub(super) struct Ending {
     deadline: Instant,
     /// The executor's own end.
     draining: JoinHandle<()>,
+    /// What the consumer has claimed ahead goes back while calls still run.
+    leaving: JoinHandle<()>,
 }
 
 impl Ending {
@@ -86,11 +92,16 @@ impl Dispatcher {
             Shutdown::Warm | Shutdown::Soft => (deadline, ShutdownMode::CancelQueued),
         };
         let executor = self.executor.clone();
+        let leaving = match self.ending.take() {
+            Some(ending) => ending.leaving,
+            None => tokio::spawn(leave(self.consumer.clone(), self.settings.queues.clone())),
+        };
         self.ending = Some(Ending {
             mode,
             linger,
             deadline,
             draining: tokio::spawn(async move { executor.shutdown(how).await }),
+            leaving,
         });
         self.give_back_paced();
         if mode >= Shutdown::Soft {
@@ -141,6 +152,11 @@ impl Dispatcher {
         let _ = timeout(FLUSH, self.flush()).await;
         add(&self.counters.unsettled, self.settler.len());
         add(&self.counters.given_back, self.held.len() + untold);
+        if let Some(ending) = &mut self.ending
+            && timeout(FLUSH, &mut ending.leaving).await.is_err()
+        {
+            ending.leaving.abort();
+        }
         match timeout(CLOSE, self.consumer.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -156,6 +172,8 @@ impl Dispatcher {
         {
             warn!("what runs cannot be ended from outside and is left behind");
         }
+        // It has only one end.
+        let _ = self.counters.last.set(self.metrics());
         info!(report = ?self.counters.report(), "worker has stopped");
         self.fatal.map_or(Ok(()), Err)
     }
@@ -190,5 +208,15 @@ impl Dispatcher {
         );
         self.fatal.get_or_insert(error);
         self.stop(Shutdown::Cold);
+    }
+}
+
+/// Takes nothing more from the queues, so that others have what was claimed ahead.
+async fn leave(consumer: Arc<dyn Consumer>, queues: Vec<QueueName>) {
+    for queue in &queues {
+        // A broadcast, for one, cannot be left; closing the consumer sees to the rest.
+        if let Err(error) = consumer.cancel_queue(queue).await {
+            debug!(error = &error as &dyn Error, %queue, "a queue was not left");
+        }
     }
 }

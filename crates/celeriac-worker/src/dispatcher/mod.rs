@@ -12,9 +12,10 @@
 
 mod deliveries;
 mod ending;
-mod operations;
+pub(crate) mod operations;
 mod outcomes;
 mod runtime;
+mod watchdog;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
@@ -31,10 +32,12 @@ use tokio::time::{Instant, sleep_until};
 use self::ending::Ending;
 pub(crate) use self::operations::{HeldCall, Operator, Overrides, Question};
 use self::runtime::Desk;
+use self::watchdog::Watchdog;
 use crate::backoff::RetryTimer;
 use crate::control::revoked::Revoked;
 use crate::events::News;
 use crate::held::Held;
+use crate::metrics::{Meter, Metrics};
 use crate::observer::Observer;
 use crate::pace::Pace;
 use crate::prefetch::{Credit, Load};
@@ -45,6 +48,7 @@ use crate::settings::WorkerSettings;
 use crate::settle::Settler;
 use crate::shutdown::Shutdown;
 use crate::trouble::Trouble;
+use crate::watcher::NotReady;
 use crate::worker::Worker;
 
 /// The most events handled before the dispatcher looks up again.
@@ -72,6 +76,7 @@ pub(crate) struct Dispatcher {
     interrupted: VecDeque<TaskId>,
     /// How many calls of each task were begun here and have ended.
     totals: HashMap<&'static str, u64>,
+    meter: Meter,
 
     held: HashMap<i64, Held>,
     paced: usize,
@@ -85,6 +90,7 @@ pub(crate) struct Dispatcher {
 
     receiving: Waiting<Vec<Delivery>>,
     receive_retry: RetryTimer,
+    watchdog: Watchdog,
     revocations: Waiting<Vec<TaskId>>,
     revocations_retry: RetryTimer,
     /// Whether the driver tells of revocations at all.
@@ -99,11 +105,12 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     pub(crate) fn new(
-        worker: Worker,
+        mut worker: Worker,
         consumer: Arc<dyn Consumer>,
         counters: Arc<Counters>,
         news: News,
     ) -> Self {
+        let revoked = std::mem::take(&mut worker.settings.revoked);
         let (events, inbox) = mpsc::unbounded_channel();
         let router = Router {
             registry: worker.registry.clone(),
@@ -124,9 +131,10 @@ impl Dispatcher {
             counters,
             news,
             overrides: Overrides::default(),
-            revoked: Revoked::default(),
+            revoked: Revoked::of(revoked, Instant::now()),
             interrupted: VecDeque::new(),
             totals: HashMap::new(),
+            meter: Meter::default(),
             held: HashMap::new(),
             paced: 0,
             pace: Pace::default(),
@@ -136,6 +144,7 @@ impl Dispatcher {
             store_progress_at: None,
             receiving: None,
             receive_retry: RetryTimer::default(),
+            watchdog: Watchdog::default(),
             revocations: None,
             revocations_retry: RetryTimer::default(),
             hears_revocations: true,
@@ -171,6 +180,8 @@ impl Dispatcher {
                 carried = self.settler.next() => self.on_carried(carried),
                 received = ready(&mut self.receiving) => self.on_received(received),
                 revoked = ready(&mut self.revocations) => self.on_revoked(revoked),
+                waiting = ready(&mut self.watchdog.looking) => self.on_watched(waiting),
+                renewed = ready(&mut self.watchdog.renewing) => self.on_renewed(renewed),
                 empty = ready(&mut self.looking) => self.on_looked(empty),
                 mode = next_order(&mut orders) => self.stop(mode),
                 () = at(timer) => self.on_timer(),
@@ -184,8 +195,7 @@ impl Dispatcher {
         if self.fatal.is_none() {
             self.settler.start(now);
         }
-        let ready =
-            self.fatal.is_none() && !self.settler.is_failing() && !self.receive_retry.is_failing();
+        let ready = self.trouble_with_broker().is_none();
         self.counters.ready.store(ready, Ordering::Relaxed);
         self.counters
             .held
@@ -200,6 +210,7 @@ impl Dispatcher {
         {
             let consumer = self.consumer.clone();
             self.receiving = Some(Box::pin(async move { consumer.receive(credit).await }));
+            self.watchdog.began(self.watch_after(), now);
         }
         if self.revocations.is_none()
             && self.hears_revocations
@@ -213,6 +224,48 @@ impl Dispatcher {
                 self.broker.clone(),
                 self.settings.queues.clone(),
             )));
+        }
+    }
+
+    /// What keeps it from consuming that is the broker's doing.
+    fn trouble_with_broker(&self) -> Option<NotReady> {
+        if self.settler.is_failing() {
+            Some(NotReady::CannotSettle)
+        } else if self.fatal.is_some()
+            || self.receive_retry.is_failing()
+            || !self.consumer.is_connected()
+        {
+            Some(NotReady::CannotFetch)
+        } else if self.watchdog.is_stalled() {
+            Some(NotReady::Stalled)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it consumes, or why not.
+    pub(crate) fn readiness(&self) -> Result<(), NotReady> {
+        let stopping = self.ending.is_some().then_some(NotReady::Stopping);
+        stopping
+            .or_else(|| self.trouble_with_broker())
+            .or_else(|| self.executor.is_hindered().then_some(NotReady::Hindered))
+            .map_or(Ok(()), Err)
+    }
+
+    /// What was counted, and how it stands now.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let running = self
+            .held
+            .values()
+            .filter(|held| held.start.at_us().is_some());
+        Metrics {
+            tasks: self.meter.tasks(self.held.values()),
+            queues: self.settings.queues.clone(),
+            slots: self.executor.slots().get(),
+            running: running.count(),
+            held: self.held.len(),
+            prefetch: self.credit.target(),
+            settling: self.unsettled(),
         }
     }
 
@@ -254,6 +307,7 @@ impl Dispatcher {
             idle,
             self.pace.next(),
             self.store_progress_at,
+            self.watchdog.at(),
             self.ending.as_ref().map(|ending| ending.next_timer(now)),
         ]
         .into_iter()
@@ -270,6 +324,7 @@ impl Dispatcher {
             self.store_progress_at = None;
             self.store_progress();
         }
+        self.on_watch_timer(now);
         self.on_ending_timer(now);
     }
 }

@@ -1,10 +1,11 @@
 //! What an operator asks of the dispatcher, and has it do.
 
-use std::collections::HashMap;
-use std::num::NonZeroUsize;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use celeriac_core::{Delivery, Interrupt, Limits, RateLimit, TaskError, TaskId};
+use celeriac_core::{
+    Delivery, Executor, Interrupt, Limits, QueueName, RateLimit, TaskError, TaskId,
+};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -32,13 +33,26 @@ impl Operator {
         &self,
         question: impl FnOnce(&mut Dispatcher) -> T + Send + 'static,
     ) -> Option<T> {
+        self.put(question)?.await.ok()
+    }
+
+    /// Asks, and gives where the answer will come; nothing if the worker has ended.
+    pub(crate) fn put<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Dispatcher) -> T + Send + 'static,
+    ) -> Option<oneshot::Receiver<T>> {
         let (answer, answered) = oneshot::channel();
         let question = Box::new(move |dispatcher: &mut Dispatcher| {
             // Whoever asked may have left.
             let _ = answer.send(question(dispatcher));
         });
         self.0.send(Event::Asked(question)).ok()?;
-        answered.await.ok()
+        Some(answered)
+    }
+
+    /// Whether the worker has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.is_closed()
     }
 }
 
@@ -119,18 +133,9 @@ impl Dispatcher {
         }
     }
 
-    /// How many calls run at once.
-    pub(crate) fn slots(&self) -> NonZeroUsize {
-        self.executor.slots()
-    }
-
-    /// Has so many calls run at once, or says why that cannot be.
-    pub(crate) fn resize(&self, slots: NonZeroUsize) -> Result<(), String> {
-        if self.executor.resize(slots) {
-            Ok(())
-        } else {
-            Err("this pool keeps its size".to_owned())
-        }
+    /// What runs the calls.
+    pub(crate) fn pool(&self) -> &dyn Executor {
+        &*self.executor
     }
 
     pub(crate) fn figures(&self) -> Figures {
@@ -152,6 +157,8 @@ impl Dispatcher {
         for id in ids {
             self.revoked.add(id.clone(), now);
         }
+        // There may be as many ids as calls here, or far more.
+        let ids: HashSet<&TaskId> = ids.iter().collect();
         let mut running = self.end_calls(signal, |delivery| {
             ids.contains(&delivery.message.headers.id)
         });
@@ -216,6 +223,26 @@ impl Dispatcher {
     /// The revoked calls that are remembered.
     pub(crate) fn revoked_ids(&self) -> Vec<String> {
         self.revoked.ids()
+    }
+
+    /// Takes note that one more queue is taken from.
+    pub(crate) fn add_queue(&mut self, queue: QueueName) {
+        if !self.settings.queues.contains(&queue) {
+            self.settings.queues.push(queue);
+        }
+    }
+
+    /// Takes note that nothing more is taken from a queue. What waits for its turn goes back to it.
+    pub(crate) fn cancel_queue(&mut self, queue: &QueueName) {
+        self.settings.queues.retain(|it| it != queue);
+        let waits = |held: &Held| held.stage == Stage::Paced && held.delivery.queue == *queue;
+        let held = self.held.iter().filter(|(_, held)| waits(held));
+        let waiting: Vec<_> = held.map(|(tag, _)| *tag).collect();
+        for tag in waiting {
+            if let Some(held) = self.take_paced(tag) {
+                self.give_back(&held.delivery, None);
+            }
+        }
     }
 
     /// The rate limits that were changed.

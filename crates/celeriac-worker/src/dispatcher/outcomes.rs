@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 use super::Dispatcher;
 use crate::backoff::random;
 use crate::held::{Held, Stage, call_of};
+use crate::metrics::{Count, Series};
 use crate::observer::Finish;
 use crate::reply::Event;
 use crate::report::{add, count};
@@ -100,6 +101,7 @@ impl Dispatcher {
             return;
         };
         self.count_begun(&held);
+        self.meter.ended(&held, busy);
         if let Some(busy) = busy {
             self.credit.measure(busy);
         }
@@ -111,40 +113,52 @@ impl Dispatcher {
             Some(ending) => ending.excuse(outcome),
             None => outcome,
         };
+        let lost = |error: &TaskError| error.kind() == ErrorKind::Lost;
+        if outcome.as_ref().is_err_and(lost) {
+            self.meter.count(held.series, Count::Lost);
+        }
         match outcome {
             Err(error) if self.desk.is_some() => {
                 let ran = held.start.at_s().is_some();
-                self.on_error(&held.delivery, &error, held.acked, ran);
+                self.on_error(held.series, &held.delivery, &error, held.acked, ran);
             }
             outcome if held.acked => self.conclude_acked(&held, outcome, busy),
-            outcome => self.conclude(&held.delivery, outcome, busy),
+            outcome => self.conclude(held.series, &held.delivery, outcome, busy),
         }
     }
 
     /// Decides what follows from `outcome` and has it carried out.
-    fn conclude(&mut self, delivery: &Delivery, outcome: Outcome<Payload>, busy: Option<Duration>) {
+    fn conclude(
+        &mut self,
+        series: Series,
+        delivery: &Delivery,
+        outcome: Outcome<Payload>,
+        busy: Option<Duration>,
+    ) {
         let limit = self.settings.delivery_limit;
-        let settlement = self.decide(delivery, outcome, limit, busy);
+        let settlement = self.decide(series, delivery, outcome, limit, busy);
         self.settler.settle(settlement);
     }
 
     /// Settles a delivery that is not to start.
     pub(super) fn refuse(&mut self, delivery: &Arc<Delivery>, error: TaskError) {
+        let series = self.series_of(delivery);
         if self.desk.is_some() {
-            self.on_error(delivery, &error, false, false);
+            self.on_error(series, delivery, &error, false, false);
         } else {
             let message = &delivery.message;
             let unknown = error.kind() == ErrorKind::Unregistered;
             let sent = (unknown && !message.is_expired(Timestamp::now()))
                 .then(|| canvas::send_workflow(message))
                 .flatten();
-            self.conclude(delivery, sent.unwrap_or(Err(error)), None);
+            self.conclude(series, delivery, sent.unwrap_or(Err(error)), None);
         }
     }
 
     /// Decides what follows from `outcome`, and records what is not part of the settlement.
     pub(super) fn decide(
         &mut self,
+        series: Series,
         delivery: &Delivery,
         mut outcome: Outcome<Payload>,
         limit: NonZeroU32,
@@ -153,7 +167,7 @@ impl Dispatcher {
         if let Err(error) = &outcome
             && let Some(replacement) = error.replacement()
         {
-            match self.replace(delivery, replacement, busy) {
+            match self.replace(series, delivery, replacement, busy) {
                 Ok(settlement) => return settlement,
                 Err(error) => outcome = Err(error),
             }
@@ -166,7 +180,8 @@ impl Dispatcher {
         let error = outcome.as_ref().err().cloned();
         let mut settlement = decide(delivery, outcome, options, limit, now, random());
         let retried = !settlement.follow_ups.is_empty();
-        self.tell(delivery, error.as_ref(), &settlement.verdict, retried, busy);
+        let how = &settlement.verdict;
+        self.tell(series, delivery, error.as_ref(), how, retried, busy);
         self.tell_monitors(delivery, &settlement, value.as_ref(), error.as_ref(), busy);
         let is_over = !matches!(settlement.verdict, Verdict::Requeue { .. })
             && settlement.follow_ups.is_empty();
@@ -179,6 +194,7 @@ impl Dispatcher {
     /// Sends what a call is replaced with. It leaves no result: what takes its place will.
     fn replace(
         &mut self,
+        series: Series,
         delivery: &Delivery,
         replacement: &Replacement,
         busy: Option<Duration>,
@@ -190,7 +206,7 @@ impl Dispatcher {
             TaskError::new(ErrorKind::BadResult, reason)
         })?;
         let mut settlement = plain(delivery.tag, Verdict::Ack);
-        self.tell(delivery, None, &settlement.verdict, false, busy);
+        self.tell(series, delivery, None, &settlement.verdict, false, busy);
         settlement.follow_ups.append(&mut follow.messages);
         self.settler.follow(follow);
         Ok(settlement)
@@ -246,7 +262,7 @@ impl Dispatcher {
             }
         });
         // The broker has forgotten the message, so it cannot be delivered again.
-        let settlement = self.decide(delivery, outcome, NonZeroU32::MIN, busy);
+        let settlement = self.decide(held.series, delivery, outcome, NonZeroU32::MIN, busy);
         if let Some(result) = settlement.result {
             self.settler.store(result);
         }
@@ -264,14 +280,16 @@ impl Dispatcher {
             },
         );
         if delay.is_none() {
-            self.tell(delivery, None, &settlement.verdict, false, None);
+            let series = self.series_of(delivery);
+            self.tell(series, delivery, None, &settlement.verdict, false, None);
         }
         self.settler.settle(settlement);
     }
 
     /// Counts, logs and tells the observer what was decided.
     pub(super) fn tell(
-        &self,
+        &mut self,
+        series: Series,
         delivery: &Delivery,
         error: Option<&TaskError>,
         verdict: &Verdict,
@@ -286,13 +304,17 @@ impl Dispatcher {
             (_, None) => Finish::Succeeded,
         };
         let counters = &self.counters;
-        count(match (how, kind) {
-            _ if retried => &counters.retried,
-            (Finish::GivenBack, _) => &counters.given_back,
-            (Finish::Succeeded, _) => &counters.succeeded,
-            (_, Some(ErrorKind::Cancelled | ErrorKind::Expired)) => &counters.revoked,
-            _ => &counters.failed,
-        });
+        let (counter, counted) = match (how, kind) {
+            _ if retried => (&counters.retried, Count::Retried),
+            (Finish::GivenBack, _) => (&counters.given_back, Count::GivenBack),
+            (Finish::Succeeded, _) => (&counters.succeeded, Count::Succeeded),
+            (_, Some(ErrorKind::Cancelled | ErrorKind::Expired)) => {
+                (&counters.revoked, Count::Revoked)
+            }
+            _ => (&counters.failed, Count::Failed),
+        };
+        count(counter);
+        self.meter.count(series, counted);
         let (id, task, attempt) = (call.id, call.task, call.attempt);
         match error {
             None => {

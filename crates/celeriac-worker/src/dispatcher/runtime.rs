@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 use super::Dispatcher;
 use super::outcomes::plain;
 use crate::held::{Stage, call_of};
+use crate::metrics::{Count, Series};
 use crate::observer::Finish;
 use crate::reply::{DeliveryReply, Start};
 use crate::report::count;
@@ -43,6 +44,8 @@ struct Telling {
     acked: bool,
     /// Whether it had begun to run.
     ran: bool,
+    /// Where it is counted.
+    series: Series,
 }
 
 impl Desk {
@@ -90,6 +93,7 @@ impl Dispatcher {
             return;
         };
         self.count_begun(&held);
+        self.meter.ended(&held, conclusion.busy);
         if let Some(busy) = conclusion.busy {
             self.credit.measure(busy);
         }
@@ -101,13 +105,14 @@ impl Dispatcher {
         let told = conclusion.told.text.as_deref();
         match acks.after_end(conclusion.end, told, standing, Timestamp::now()) {
             Aftermath::Settle(verdict) => {
-                self.tell_conclusion(&held.delivery, &conclusion);
+                self.tell_conclusion(held.series, &held.delivery, &conclusion);
                 self.settler.store_encoded(conclusion.results);
                 self.settle(held.delivery.tag, held.acked, verdict);
             }
             Aftermath::Conclude(error, verdict) => {
                 self.settler.store_encoded(conclusion.results);
-                self.have_told(&held.delivery, error, verdict, held.acked, true);
+                let (series, acked) = (held.series, held.acked);
+                self.have_told(series, &held.delivery, error, verdict, acked, true);
             }
         }
     }
@@ -115,6 +120,7 @@ impl Dispatcher {
     /// A call ended without a word of the runtime, or was not to start at all.
     pub(super) fn on_error(
         &mut self,
+        series: Series,
         delivery: &Arc<Delivery>,
         error: &TaskError,
         acked: bool,
@@ -126,11 +132,11 @@ impl Dispatcher {
         let standing = self.standing(delivery, acked);
         match acks.after_error(error.clone(), standing, Timestamp::now()) {
             Aftermath::Settle(verdict) => {
-                self.tell(delivery, Some(error), &verdict, false, None);
+                self.tell(series, delivery, Some(error), &verdict, false, None);
                 self.settle(delivery.tag, acked, verdict);
             }
             Aftermath::Conclude(error, verdict) => {
-                self.have_told(delivery, error, verdict, acked, ran);
+                self.have_told(series, delivery, error, verdict, acked, ran);
             }
         }
     }
@@ -175,6 +181,7 @@ impl Dispatcher {
 
     fn have_told(
         &mut self,
+        series: Series,
         delivery: &Arc<Delivery>,
         error: TaskError,
         verdict: Verdict,
@@ -189,6 +196,7 @@ impl Dispatcher {
             verdict,
             acked,
             ran,
+            series,
         };
         let comes_again = matches!(telling.verdict, Verdict::Requeue { .. });
         desk.telling.insert(delivery.tag, telling);
@@ -197,17 +205,17 @@ impl Dispatcher {
     }
 
     fn on_told(&mut self, telling: Telling, conclusion: Conclusion) {
-        let delivery = &telling.delivery;
+        let (series, delivery) = (telling.series, &telling.delivery);
         let verdict = if matches!(conclusion.end, End::Succeeded | End::Retried) {
             // It had ended before its child was lost, or was sent again because of that.
-            self.tell_conclusion(delivery, &conclusion);
+            self.tell_conclusion(series, delivery, &conclusion);
             Verdict::Ack
         } else {
             if let Some(observer) = &self.observer {
                 observer.concluded(call_of(delivery), &conclusion);
             }
             let error = Some(&telling.error);
-            self.tell(delivery, error, &telling.verdict, false, None);
+            self.tell(series, delivery, error, &telling.verdict, false, None);
             if !matches!(telling.verdict, Verdict::Requeue { .. }) {
                 let (error, told) = (&telling.error, &conclusion.told);
                 self.news.ended(delivery, error, told, telling.ran);
@@ -219,15 +227,16 @@ impl Dispatcher {
     }
 
     fn tell_in_own_words(&mut self, telling: Telling) {
-        let delivery = &telling.delivery;
+        let (series, delivery) = (telling.series, &telling.delivery);
         let (id, error) = (&delivery.message.headers.id, &telling.error);
         warn!(task.id = %Brief(id), error = %Brief(error), "the runtime cannot tell how this task ended");
         if matches!(telling.verdict, Verdict::Requeue { .. }) {
-            self.tell(delivery, Some(error), &telling.verdict, false, None);
+            self.tell(series, delivery, Some(error), &telling.verdict, false, None);
             return self.settle(delivery.tag, telling.acked, telling.verdict);
         }
         // No limit is left, so this is its end.
-        let decided = self.decide(delivery, Err(telling.error), NonZeroU32::MIN, None);
+        let least = NonZeroU32::MIN;
+        let decided = self.decide(series, delivery, Err(telling.error), least, None);
         if let Some(result) = decided.result {
             self.settler.store(result);
         }
@@ -242,17 +251,23 @@ impl Dispatcher {
     }
 
     /// Counts, logs and tells the observer what the runtime said of a call that it ran.
-    fn tell_conclusion(&self, delivery: &Delivery, conclusion: &Conclusion) {
+    fn tell_conclusion(&mut self, series: Series, delivery: &Delivery, conclusion: &Conclusion) {
         let call = call_of(delivery);
         let counters = &self.counters;
-        let (how, counter) = match conclusion.end {
-            End::Succeeded | End::Ignored => (Finish::Succeeded, &counters.succeeded),
-            End::Failed => (Finish::Failed(ErrorKind::Failed), &counters.failed),
-            End::Retried => (Finish::Failed(ErrorKind::Failed), &counters.retried),
-            End::Rejected { requeue: false } => (Finish::Rejected, &counters.failed),
-            End::Rejected { requeue: true } => (Finish::GivenBack, &counters.given_back),
+        let failed = Finish::Failed(ErrorKind::Failed);
+        let (how, counter, counted) = match conclusion.end {
+            End::Succeeded | End::Ignored => {
+                (Finish::Succeeded, &counters.succeeded, Count::Succeeded)
+            }
+            End::Failed => (failed, &counters.failed, Count::Failed),
+            End::Retried => (failed, &counters.retried, Count::Retried),
+            End::Rejected { requeue: false } => (Finish::Rejected, &counters.failed, Count::Failed),
+            End::Rejected { requeue: true } => {
+                (Finish::GivenBack, &counters.given_back, Count::GivenBack)
+            }
         };
         count(counter);
+        self.meter.count(series, counted);
         self.news.concluded(delivery, conclusion);
         let runtime: Option<Duration> = conclusion.busy;
         debug!(

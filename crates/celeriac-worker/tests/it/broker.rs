@@ -9,15 +9,16 @@ use celeriac_core::broker::Subscription;
 use celeriac_core::results::ResultWatch;
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, Consumer, ConsumerInfo, Coroutine, DeadMessage, Delivery,
-    Destination, EncodedResult, Message, QueueInfo, QueueName, ResultBackend, Settled, Settlement,
-    StoredResult, TaskId, Verdict,
+    Destination, EncodedResult, Message, Queue, QueueInfo, QueueName, ResultBackend, Settled,
+    Settlement, StoredResult, TaskId, Verdict,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// One store and its only consumer. Time may be paused: a wait that never ends fails the test.
+/// One store and, by its number, one of its consumers. Time may be paused: a wait that never ends fails
+/// the test.
 #[derive(Debug, Clone)]
-pub(crate) struct FakeBroker(Arc<Shared>);
+pub(crate) struct FakeBroker(Arc<Shared>, usize);
 
 #[derive(Debug)]
 struct Shared {
@@ -49,6 +50,9 @@ pub(crate) struct State {
     /// How often it was asked in vain.
     pub(crate) failed: usize,
     pub(crate) closed: bool,
+    /// How many consumers there were, and the last to which nothing is delivered.
+    pub(crate) consumers: usize,
+    pub(crate) stuck: Option<usize>,
     /// Whether it takes coroutines in, and how many it took.
     pub(crate) hosts: bool,
     pub(crate) hosted: usize,
@@ -64,14 +68,19 @@ pub(crate) enum Failure {
     Corrupt,
     /// It refuses any result of this task, and nothing else.
     Refuses(&'static str),
+    /// It refuses any value, and nothing else.
+    RefusesValues,
+    /// Of what is published it stores every second message, and the connection is lost.
+    Halves,
 }
 
 impl FakeBroker {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Shared {
+        let shared = Shared {
             state: Mutex::default(),
             changed: watch::Sender::new(()),
-        }))
+        };
+        Self(Arc::new(shared), 0)
     }
 
     /// Looks at the state, or changes it, and wakes whoever waits for it.
@@ -127,7 +136,7 @@ impl FakeBroker {
         });
         let address = "fake".to_owned();
         match failure {
-            None | Some(Failure::Refuses(_)) => Ok(()),
+            None | Some(Failure::Refuses(_) | Failure::RefusesValues | Failure::Halves) => Ok(()),
             Some(Failure::Silent) => std::future::pending().await,
             Some(Failure::Away) => Err(BrokerError::Unavailable {
                 address,
@@ -143,6 +152,30 @@ impl FakeBroker {
 }
 
 impl State {
+    fn publish(&mut self, messages: impl Iterator<Item = Message>) -> Result<(), BrokerError> {
+        let halves = self.failure == Some(Failure::Halves);
+        let mut unconfirmed = Vec::new();
+        for (place, message) in messages.enumerate() {
+            if halves && place % 2 == 0 {
+                unconfirmed.push(place);
+            } else {
+                self.published.push(message);
+            }
+        }
+        if !halves {
+            return Ok(());
+        }
+        let address = || "fake".to_owned();
+        Err(BrokerError::Partly {
+            address: address(),
+            unconfirmed,
+            source: Box::new(BrokerError::Unavailable {
+                address: address(),
+                source: "unplugged".into(),
+            }),
+        })
+    }
+
     fn carry_out(&mut self, settlement: Settlement) -> Settled {
         let owned = !self.lost.contains(&settlement.tag);
         let Some(delivery) = self.held.remove(&settlement.tag).filter(|_| owned) else {
@@ -180,15 +213,18 @@ impl Broker for FakeBroker {
     ) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
             self.check().await?;
-            self.with(|state| state.published.extend(messages.into_iter().map(|(_, m)| m)));
-            Ok(())
+            self.with(|state| state.publish(messages.into_iter().map(|(_, message)| message)))
         })
     }
 
     fn consume(&self, _: Subscription) -> BoxFuture<'_, Result<Arc<dyn Consumer>, BrokerError>> {
         Box::pin(async move {
             self.check().await?;
-            Ok(Arc::new(self.clone()) as Arc<dyn Consumer>)
+            let number = self.with(|state| {
+                state.consumers += 1;
+                state.consumers
+            });
+            Ok(Arc::new(Self(self.0.clone(), number)) as Arc<dyn Consumer>)
         })
     }
 
@@ -245,7 +281,9 @@ impl Consumer for FakeBroker {
             loop {
                 let taken = {
                     let mut state = self.0.state.lock().unwrap();
-                    let count = state.ready.len().min(credit.get());
+                    let stuck = state.stuck >= Some(self.1);
+                    let credit = if stuck { 0 } else { credit.get() };
+                    let count = state.ready.len().min(credit);
                     let taken: Vec<_> = state.ready.drain(..count).collect();
                     state.held.extend(taken.iter().map(|d| (d.tag, d.clone())));
                     taken
@@ -267,11 +305,14 @@ impl Consumer for FakeBroker {
             self.check().await?;
             self.with(|state| {
                 let refused = |settlement: &Settlement| {
-                    let task = settlement
-                        .result
-                        .as_ref()
-                        .map(|result| result.task.as_str());
-                    matches!(state.failure, Some(Failure::Refuses(name)) if task == Some(name))
+                    let Some(result) = &settlement.result else {
+                        return false;
+                    };
+                    match state.failure {
+                        Some(Failure::Refuses(name)) => result.task == name,
+                        Some(Failure::RefusesValues) => result.value.is_some(),
+                        _ => false,
+                    }
                 };
                 if settlements.iter().any(refused) {
                     return Err(BrokerError::TooLarge {
@@ -297,6 +338,15 @@ impl Consumer for FakeBroker {
                 })
                 .await)
         })
+    }
+
+    fn add_queue(&self, queue: Queue) -> BoxFuture<'_, Result<(), BrokerError>> {
+        panic!("nobody adds {queue:?} here")
+    }
+
+    fn cancel_queue<'a>(&'a self, _: &'a QueueName) -> BoxFuture<'a, Result<(), BrokerError>> {
+        // Nothing is claimed ahead here.
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), BrokerError>> {

@@ -16,4 +16,5 @@ mod settling;
 mod shutdown;
 mod stage;
 mod troupe;
+mod watching;
 mod workflows;

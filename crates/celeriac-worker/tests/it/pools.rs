@@ -1,14 +1,20 @@
 //! Real executors behind the worker.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use celeriac_core::{Place, Registry, Run, TaskDefinition, TaskOptions, Verdict};
+use celeriac_core::{Executor, Place, Registry, Run, TaskDefinition, TaskOptions, Verdict};
 use celeriac_worker::{Shutdown, Worker, WorkerSettings};
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::broker::FakeBroker;
 use crate::harness::message;
+
+/// After which a call will not run any more.
+const LONG: Duration = Duration::from_secs(30);
 
 static RUNS: AtomicUsize = AtomicUsize::new(0);
 
@@ -38,6 +44,33 @@ static WAIT: TaskDefinition = TaskDefinition {
             Err(celeriac_core::TaskError::from_error(
                 context.interrupted().await,
             ))
+        }))
+    },
+};
+
+/// How many calls of `linger` run, and the most that did at once.
+static LINGERING: LazyLock<watch::Sender<usize>> = LazyLock::new(watch::Sender::default);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Each lets one of them end.
+static GATE: Semaphore = Semaphore::const_new(0);
+
+static LINGER: TaskDefinition = TaskDefinition {
+    name: "linger",
+    signature: "linger()",
+    parameters: &[],
+    is_async: true,
+    wants_context: false,
+    options: TaskOptions::DEFAULT,
+    call: |_, _, _| {
+        Run::Pending(Box::pin(async move {
+            LINGERING.send_modify(|running| {
+                *running += 1;
+                MOST.fetch_max(*running, Ordering::Relaxed);
+            });
+            GATE.acquire().await.unwrap().forget();
+            LINGERING.send_modify(|running| *running -= 1);
+            Ok(b"null".to_vec())
         }))
     },
 };
@@ -117,5 +150,41 @@ async fn soft_reaches_tasks_that_listen() {
                     }
             }));
         });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_in_this_process_grows_and_shrinks_while_calls_run() {
+    for place in ["threads=1", "coroutines=1"] {
+        let broker = FakeBroker::new();
+        for _ in 0..6 {
+            broker.push(message("linger"));
+        }
+        let pool: Arc<dyn Executor> = celeriac_executor::open(&place.parse().unwrap()).unwrap();
+        let mut settings = WorkerSettings::default();
+        settings.prefetch.multiplier = 8;
+        let registry = Registry::of([&LINGER]).unwrap();
+        let worker = Worker::new(Arc::new(broker.clone()), pool.clone(), registry, settings);
+        let worker = worker.start().await.unwrap();
+        let run = async |count: usize| {
+            let mut running = LINGERING.subscribe();
+            let waited = timeout(LONG, running.wait_for(|running| *running == count)).await;
+            waited.expect(place).unwrap();
+        };
+        run(1).await;
+        assert!(pool.resize(3.try_into().unwrap()), "{place}");
+        assert_eq!(pool.slots().get(), 3);
+        run(3).await;
+        assert!(pool.resize(1.try_into().unwrap()), "{place}");
+        GATE.add_permits(2);
+        run(1).await;
+        MOST.store(0, Ordering::Relaxed);
+        GATE.add_permits(4);
+        broker
+            .until(|state| (state.settled.len() == 6).then_some(()))
+            .await;
+        assert_eq!(MOST.load(Ordering::Relaxed), 1, "{place}");
+        worker.shutdown(Shutdown::Warm);
+        assert_eq!(worker.wait().await.unwrap().succeeded, 6);
     }
 }

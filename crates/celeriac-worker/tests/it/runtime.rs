@@ -139,15 +139,17 @@ async fn with_early_ack_what_has_not_started_is_not_acknowledged() {
     assert_eq!(harness.broker.with(|state| state.ready.len()), 1);
 }
 
+/// The next call starts, and its child is killed.
+async fn dies(harness: &Harness, reason: &'static str) {
+    let playing = harness.stage.start().await;
+    playing.fails(TaskError::lost(reason));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_child_is_told_and_acked_or_delivered_again_as_the_task_says() {
     let harness = harness().await;
     let tag = harness.push("celery.late", 1)[0];
-    harness
-        .stage
-        .start()
-        .await
-        .fails(TaskError::lost("signal 9"));
+    dies(&harness, "signal 9").await;
     let asked = harness.troupe.asked().await;
     assert_eq!(
         (asked.delivery.tag, asked.error.kind()),
@@ -162,11 +164,7 @@ async fn a_lost_child_is_told_and_acked_or_delivered_again_as_the_task_says() {
     assert_eq!(words[3], "finished celery.late Failed(Lost) None");
 
     let tag = harness.push("celery.strict", 1)[0];
-    harness
-        .stage
-        .start()
-        .await
-        .fails(TaskError::lost("signal 9"));
+    dies(&harness, "signal 9").await;
     let asked = harness.troupe.asked().await;
     assert!(asked.comes_again);
     asked.reply.concluded(Conclusion {
@@ -186,11 +184,7 @@ async fn a_lost_child_whose_call_had_ended_after_all_is_acknowledged() {
     ] {
         let harness = harness().await;
         let tag = harness.push(task, 1)[0];
-        harness
-            .stage
-            .start()
-            .await
-            .fails(TaskError::lost("signal 9"));
+        dies(&harness, "signal 9").await;
         harness.troupe.asked().await.tell_that(end);
         assert_eq!(harness.broker.settled(tag).await.verdict, Verdict::Ack);
         assert_eq!(stored(&harness), [(state.to_owned(), 0)]);
@@ -203,11 +197,7 @@ async fn a_lost_child_whose_call_had_ended_after_all_is_acknowledged() {
 async fn a_lost_child_that_the_runtime_cannot_tell_of_is_delivered_again_all_the_same() {
     let harness = harness().await;
     let tag = harness.push("celery.strict", 1)[0];
-    harness
-        .stage
-        .start()
-        .await
-        .fails(TaskError::lost("signal 9"));
+    dies(&harness, "signal 9").await;
     let asked = harness.troupe.asked().await;
     asked.fail(TaskError::new(ErrorKind::Failed, "no service"));
     let settled = harness.broker.settled(tag).await;
@@ -237,11 +227,7 @@ async fn the_last_allowed_delivery_is_told_and_dies_with_its_reason() {
     };
     let harness = Harness::for_runtime(2, limit).await;
     let tag = harness.push("celery.strict", 1)[0];
-    harness
-        .stage
-        .start()
-        .await
-        .fails(TaskError::lost("signal 9"));
+    dies(&harness, "signal 9").await;
     harness.troupe.asked().await.tell();
     let verdict = harness.broker.settled(tag).await.verdict;
     let dead = Verdict::Dead(DeadReason::DeliveryLimit, "signal 9".to_owned());
@@ -306,11 +292,7 @@ async fn a_time_limit_is_told_even_if_the_call_is_delivered_again() {
 async fn what_the_runtime_cannot_tell_is_told_in_our_words() {
     let harness = harness().await;
     let tag = harness.push("celery.late", 1)[0];
-    harness
-        .stage
-        .start()
-        .await
-        .fails(TaskError::lost("signal 9"));
+    dies(&harness, "signal 9").await;
     let asked = harness.troupe.asked().await;
     asked.fail(TaskError::lost("it died"));
     assert_eq!(harness.broker.settled(tag).await.verdict, Verdict::Ack);
@@ -320,11 +302,7 @@ async fn what_the_runtime_cannot_tell_is_told_in_our_words() {
 
     // One that drops the question has not answered it either.
     let tag = harness.push("celery.late", 1)[0];
-    harness
-        .stage
-        .start()
-        .await
-        .fails(TaskError::lost("signal 11"));
+    dies(&harness, "signal 11").await;
     drop(harness.troupe.asked().await);
     harness.broker.settled(tag).await;
     assert_eq!(harness.broker.with(|state| state.results.len()), 2);
@@ -334,11 +312,7 @@ async fn what_the_runtime_cannot_tell_is_told_in_our_words() {
 async fn an_end_that_is_not_told_before_the_worker_stops_is_left_to_the_next_one() {
     let harness = harness().await;
     let tag = harness.push("celery.late", 1)[0];
-    harness
-        .stage
-        .start()
-        .await
-        .fails(TaskError::lost("signal 9"));
+    dies(&harness, "signal 9").await;
     let asked = harness.troupe.asked().await;
     harness.worker.shutdown(Shutdown::Warm);
     asked.fail(TaskError::shutdown());
@@ -351,11 +325,7 @@ async fn an_end_that_is_not_told_before_the_worker_stops_is_left_to_the_next_one
 async fn a_warm_shutdown_waits_for_what_is_being_told() {
     let harness = harness().await;
     let tag = harness.push("celery.late", 1)[0];
-    harness
-        .stage
-        .start()
-        .await
-        .fails(TaskError::lost("signal 9"));
+    dies(&harness, "signal 9").await;
     let asked = harness.troupe.asked().await;
     harness.worker.shutdown(Shutdown::Warm);
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -372,11 +342,7 @@ async fn a_cold_shutdown_gives_back_what_is_not_acked_and_fails_what_is() {
     let late = harness.push("celery.late", 2);
     let _running = [harness.stage.start().await, harness.stage.start().await];
     harness.broker.settled(early).await;
-    harness
-        .stage
-        .start()
-        .await
-        .fails(TaskError::lost("signal 9"));
+    dies(&harness, "signal 9").await;
     let _untold = harness.troupe.asked().await;
     harness.worker.shutdown(Shutdown::Cold);
     let broker = harness.broker.clone();

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use celeriac_core::{DeadReason, ErrorKind, Progress, ResultState, TaskError, TaskId, Verdict};
+use celeriac_core::{
+    ContentType, DeadReason, ErrorKind, Payload, Progress, ResultState, TaskError, TaskId, Verdict,
+};
 use celeriac_worker::Shutdown;
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::broker::Failure;
-use crate::harness::Harness;
+use crate::harness::{Harness, message};
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_sent_again_under_its_id_and_the_observer_hears_of_it() {
@@ -28,6 +31,27 @@ async fn a_failure_is_sent_again_under_its_id_and_the_observer_hears_of_it() {
         "retried retried failed"
     );
     assert_eq!(harness.worker.report().retried, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_and_stamps_go_along_when_a_failure_is_sent_again() {
+    let harness = Harness::new().await;
+    let mut sent = message("retried");
+    for (name, value) in [
+        ("traceparent", json!("00-ab-cd-01")),
+        ("nested", json!({"a": [1, null, "žluťoučký"]})),
+        ("stamped_headers", json!(["customer"])),
+        ("stamps", json!({"customer": ["c42"]})),
+    ] {
+        sent.headers.extra.insert(name.to_owned(), value);
+    }
+    let extra = sent.headers.extra.clone();
+    let tag = harness.broker.push(sent);
+    let playing = harness.stage.start().await;
+    playing.fails(TaskError::failed("E", "busy"));
+    harness.broker.settled(tag).await;
+    let again = harness.broker.with(|state| state.published[0].clone());
+    assert_eq!((again.headers.retries, again.headers.extra), (1, extra));
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,6 +125,45 @@ async fn outcomes_outlive_a_broker_that_is_away_and_nothing_is_fetched_meanwhile
     assert!(harness.worker.report().ready);
 }
 
+/// What follows a call that is acknowledged already is published apart from any settlement.
+#[tokio::test(start_paused = true)]
+async fn what_follows_is_published_once_though_the_broker_confirms_it_in_parts() {
+    let harness = Harness::new().await;
+    let told: Vec<String> = (0..9).map(|n| format!("told-{n}")).collect();
+    let callback = |id: &String| json!({"task": "plain", "options": {"task_id": id}});
+    let callbacks: Vec<_> = told.iter().map(callback).collect();
+    let mut message = message("early");
+    let body = json!([[], {}, { "callbacks": callbacks }]);
+    message.body = Payload::encode(ContentType::Json, &body).unwrap();
+    let tag = harness.broker.push(message);
+    let playing = harness.stage.start().await;
+    assert_eq!(harness.broker.settled(tag).await.verdict, Verdict::Ack);
+
+    harness
+        .broker
+        .with(|state| state.failure = Some(Failure::Halves));
+    playing.returns("1");
+    // One stays, for it is the first of those that are left each time.
+    harness
+        .broker
+        .until(|state| (state.published.len() + 1 == told.len()).then_some(()))
+        .await;
+    assert!(!harness.worker.report().ready);
+    harness.broker.with(|state| state.failure = None);
+    harness.worker.shutdown(Shutdown::Warm);
+    let report = harness.worker.wait().await.unwrap();
+    assert_eq!(report.unsettled, 0);
+    let published = harness
+        .broker
+        .with(|state| std::mem::take(&mut state.published));
+    let mut ids: Vec<_> = published
+        .iter()
+        .map(|message| message.headers.id.to_string())
+        .collect();
+    ids.sort();
+    assert_eq!(ids, told);
+}
+
 #[tokio::test(start_paused = true)]
 async fn fetching_goes_on_after_the_broker_was_away() {
     let harness = Harness::with(1, |_| {}).await;
@@ -156,6 +219,29 @@ async fn one_settlement_the_store_refuses_does_not_hold_up_the_others() {
         1,
         "it comes again"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_the_store_refuses_is_a_failure_for_who_waits() {
+    let harness = Harness::new().await;
+    harness
+        .broker
+        .with(|state| state.failure = Some(Failure::RefusesValues));
+    let tags = harness.push("plain", 2);
+    for _ in &tags {
+        harness.stage.start().await.returns("1");
+    }
+    for tag in tags {
+        let settlement = harness.broker.settled(tag).await;
+        assert_eq!(settlement.verdict, Verdict::Ack);
+        let result = settlement.result.unwrap();
+        assert_eq!(result.state, ResultState::Failure);
+        let error = result.error.unwrap();
+        assert_eq!(error.kind(), ErrorKind::BadResult);
+        assert!(error.message().contains("over the limit"), "{error}");
+    }
+    harness.worker.shutdown(Shutdown::Warm);
+    assert_eq!(harness.worker.wait().await.unwrap().unsettled, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,7 +316,7 @@ async fn a_result_over_the_limit_is_an_error_and_not_stored() {
 #[tokio::test(start_paused = true)]
 async fn two_deliveries_of_one_id_are_both_settled() {
     let harness = Harness::new().await;
-    let mut message = crate::harness::message("plain");
+    let mut message = message("plain");
     message.headers.id = TaskId::from("twice");
     let tags = [
         harness.broker.push(message.clone()),

@@ -22,6 +22,7 @@ const ROLES: &[&str] = &[
     "celeriac-core",
     "celeriac-drivers",
     "celeriac-executor",
+    "celeriac-health",
     "celeriac-macros",
     "celeriac-sync",
     "celeriac-wire",
@@ -49,6 +50,11 @@ const ALLOWED: &[Rule] = &[
         &["celeriac-core", "celeriac-wire"],
         &["celeriac-drivers", "celeriac-executor", "celeriac-testkit"],
     ),
+    (
+        "celeriac-health",
+        &["celeriac-core", "celeriac-worker"],
+        &["celeriac-drivers", "celeriac-testkit"],
+    ),
     ("celeriac", ROLES, &["celeriac-testkit"]),
     (
         "celeriac-python",
@@ -61,6 +67,7 @@ const ALLOWED: &[Rule] = &[
             "celeriac",
             "celeriac-core",
             "celeriac-drivers",
+            "celeriac-health",
             "celeriac-python",
             "celeriac-worker",
         ],

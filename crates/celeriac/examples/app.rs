@@ -45,6 +45,15 @@ fn sleep(ms: u64, started: String) -> Result<u64, BoxError> {
     Ok(ms)
 }
 
+/// Says which process runs it: in the file `started` as it begins, and as its result.
+#[celeriac::task(name = "shop.sign", queue = "slow")]
+fn sign(ms: u64, started: String) -> Result<u32, BoxError> {
+    let pid = std::process::id();
+    std::fs::write(started, pid.to_string())?;
+    std::thread::sleep(Duration::from_millis(ms));
+    Ok(pid)
+}
+
 /// Takes the process that runs it down with it.
 #[celeriac::task(name = "shop.die")]
 fn die() {

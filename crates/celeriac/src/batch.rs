@@ -8,6 +8,7 @@ use celeriac_core::{Destination, Message, Signature, Task, TaskId};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
+use crate::ahead::FollowedAhead;
 use crate::app::App;
 use crate::broker_client::BrokerClient;
 use crate::call::Call;
@@ -91,8 +92,16 @@ impl App {
         self.push(&mut batch, broker, &signature, Timestamp::now())?;
         let messages = std::mem::take(&mut batch.messages);
         let policy = signature.options.publish_retry.as_deref();
-        broker.publish_again(messages, policy).await?;
-        let call = batch.follow(broker).pop().expect("one was pushed");
+        let confirmed = broker.publish_again(messages, policy);
+        // There may be a result already under an id that somebody chose.
+        let call = if signature.options.id.is_some() || batch.ignored[0] {
+            confirmed.await?;
+            batch.follow(broker).pop().expect("one was pushed")
+        } else {
+            let call = batch.calls.pop().expect("one was pushed");
+            let ahead = FollowedAhead::new(broker, call);
+            ahead.publish(confirmed).await?
+        };
         Ok(Handle::new(call, Some(broker.clone())))
     }
 

@@ -137,6 +137,11 @@ impl BrokerClient {
         self.following.follow(call, ignored);
     }
 
+    /// Brings it no more.
+    pub(crate) fn forget(&self, id: TaskId, reply: Arc<dyn Reply>) {
+        self.following.forget(id, reply);
+    }
+
     /// Takes note of a call that was sent, though nobody waits for its result yet.
     pub(crate) fn sent(&self, id: &TaskId) {
         self.following.sent(id);

@@ -198,6 +198,11 @@ impl<V: Send + 'static> Call<V> {
         self.started.store(true, Ordering::Release);
     }
 
+    /// Whether anything was heard of it from where it runs.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
+    }
+
     /// Asks the call to stop; one that has not started is over at once.
     pub(crate) fn cancel(&self) {
         self.control.interrupt(Interrupt::Cancelled);

@@ -33,18 +33,25 @@ impl Followed {
     }
 }
 
+/// What a follower is told.
+pub(crate) enum Order {
+    Follow(Followed),
+    /// Nobody waits any more for what this reply would bring.
+    Forget(TaskId, Arc<dyn Reply>),
+}
+
 /// The way to the follower.
 #[derive(Debug, Clone)]
 pub(crate) struct Following {
-    calls: mpsc::UnboundedSender<Followed>,
+    orders: mpsc::UnboundedSender<Order>,
     /// The calls whose results come here, where results go to their sender alone.
     own: Option<Arc<SentCalls>>,
 }
 
 impl Following {
-    pub(crate) fn new(calls: mpsc::UnboundedSender<Followed>, goes_to_sender: bool) -> Self {
+    pub(crate) fn new(orders: mpsc::UnboundedSender<Order>, goes_to_sender: bool) -> Self {
         Self {
-            calls,
+            orders,
             own: goes_to_sender.then(Arc::default),
         }
     }
@@ -59,12 +66,18 @@ impl Following {
             return;
         }
         self.sent(&call.id);
-        if let Err(unsent) = self.calls.send(call) {
-            unsent
-                .0
-                .reply
-                .failed(TaskError::new(ErrorKind::Unavailable, "the app was closed"));
+        if let Err(unsent) = self.orders.send(Order::Follow(call))
+            && let Order::Follow(call) = unsent.0
+        {
+            let closed = TaskError::new(ErrorKind::Unavailable, "the app was closed");
+            call.reply.failed(closed);
         }
+    }
+
+    /// Follows a call no more.
+    pub(crate) fn forget(&self, id: TaskId, reply: Arc<dyn Reply>) {
+        // Without a follower there is nothing to forget.
+        let _ = self.orders.send(Order::Forget(id, reply));
     }
 
     /// Takes note of a call that was sent.
@@ -95,22 +108,18 @@ impl Follower {
     }
 
     /// Runs until nobody can hand calls over any more.
-    pub(crate) async fn run(mut self, mut followed: mpsc::UnboundedReceiver<Followed>) {
-        let Some(mut watch) = self.open(&mut followed).await else {
+    pub(crate) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        let Some(mut watch) = self.open(&mut inbox).await else {
             return;
         };
-        let mut new = Vec::new();
+        let mut orders = Vec::new();
         loop {
             tokio::select! {
-                count = followed.recv_many(&mut new, 4096) => {
+                count = inbox.recv_many(&mut orders, 4096) => {
                     if count == 0 {
                         return;
                     }
-                    let ids: Vec<_> = new.iter().map(|call: &Followed| call.id.clone()).collect();
-                    for call in new.drain(..) {
-                        self.calls.entry(call.id.clone()).or_default().push(call);
-                    }
-                    watch.add(&ids);
+                    self.carry_out(&mut orders, &mut *watch);
                 }
                 news = watch.next(), if !self.calls.is_empty() => match news {
                     Ok(news) => self.deliver_all(&news),
@@ -127,12 +136,12 @@ impl Follower {
     /// Opens the watch, however long that takes; `None` if nobody will need it any more.
     async fn open(
         &mut self,
-        followed: &mut mpsc::UnboundedReceiver<Followed>,
+        inbox: &mut mpsc::UnboundedReceiver<Order>,
     ) -> Option<Box<dyn ResultWatch>> {
         loop {
             match self.results.watch().await {
                 Ok(watch) => return Some(watch),
-                Err(error) if error.is_transient() && !followed.is_closed() => {
+                Err(error) if error.is_transient() && !inbox.is_closed() => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "results cannot be read, will try again"
@@ -141,14 +150,42 @@ impl Follower {
                 }
                 Err(error) => {
                     let reason = format!("its result cannot be read: {}", chain(&error));
-                    while let Some(call) = followed.recv().await {
-                        call.reply
-                            .failed(TaskError::new(ErrorKind::Unavailable, reason.clone()));
+                    while let Some(order) = inbox.recv().await {
+                        if let Order::Follow(call) = order {
+                            let failed = TaskError::new(ErrorKind::Unavailable, reason.clone());
+                            call.reply.failed(failed);
+                        }
                     }
                     return None;
                 }
             }
         }
+    }
+
+    /// Takes over what is followed from now on, and drops what is not.
+    fn carry_out(&mut self, orders: &mut Vec<Order>, watch: &mut dyn ResultWatch) {
+        let mut fresh = Vec::with_capacity(orders.len());
+        for order in orders.drain(..) {
+            match order {
+                Order::Follow(call) => {
+                    fresh.push(call.id.clone());
+                    self.calls.entry(call.id.clone()).or_default().push(call);
+                }
+                Order::Forget(id, reply) => {
+                    let Some(calls) = self.calls.get_mut(&id) else {
+                        continue;
+                    };
+                    calls.retain(|call| !Arc::ptr_eq(&call.reply, &reply));
+                    if calls.is_empty() {
+                        self.calls.remove(&id);
+                        // It must not be watched again by what was ordered before.
+                        fresh.retain(|one| *one != id);
+                        watch.remove(std::slice::from_ref(&id));
+                    }
+                }
+            }
+        }
+        watch.add(&fresh);
     }
 
     /// Brings news to those who wait; outcomes of neighbouring calls go together.

@@ -42,6 +42,7 @@ pub mod cli;
 pub mod layer;
 pub mod report;
 
+mod ahead;
 mod app;
 mod batch;
 mod broker_client;

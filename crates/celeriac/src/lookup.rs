@@ -118,7 +118,7 @@ impl App {
     /// is not started, because the call does not succeed.
     ///
     /// Workers in Python obey it too, as they do Celery's `revoke` with `terminate`. Redis and the
-    /// stores in files keep it for workers that start later (on Redis the newest 50 000 ids, for three
+    /// stores in files keep it for workers that start later (on Redis the newest 100 000 ids, for three
     /// hours). On RabbitMQ, as with Celery, only those hear of it that run now, and a delayed call in a
     /// queue that neither this app nor a worker in Rust has to do with waits for its time all the same.
     ///

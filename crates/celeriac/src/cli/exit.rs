@@ -8,6 +8,7 @@ use celeriac_core::{
     BoxError, BrokerError, DestinationError, PlaceError, QueueNameError, RegistryError, TaskError,
 };
 use celeriac_executor::ExecutorError;
+use celeriac_health::HealthError;
 
 pub use crate::report::ExitStatus as Exit;
 use crate::report::Report;
@@ -125,6 +126,12 @@ failures!(
     DestinationError,
     ExecutorError
 );
+
+impl From<HealthError> for Failure {
+    fn from(error: HealthError) -> Self {
+        Self::of(Exit::Configuration, error)
+    }
+}
 
 impl From<TaskError> for Failure {
     fn from(error: TaskError) -> Self {

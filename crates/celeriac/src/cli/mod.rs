@@ -32,6 +32,8 @@ mod send;
 mod size;
 mod status;
 mod tasks;
+#[cfg(feature = "tui")]
+mod top;
 mod wait;
 mod worker;
 
@@ -121,13 +123,16 @@ enum Command {
     /// Prints what has become of a call
     Result(result::ResultArgs),
     /// Lists the workers that are alive
-    Status,
+    Status(remote::Whom),
     /// Asks workers, of whatever language, about themselves: ping, active, stats and so on
     Inspect(remote::RemoteArgs),
     /// Has workers, of whatever language, change something: revoke, shutdown and so on
     Control(remote::RemoteArgs),
     /// Prints what workers and clients tell of tasks and of themselves, as it happens
     Events,
+    /// Shows workers, queues, tasks and calls as they are now, with keys that change them
+    #[cfg(feature = "tui")]
+    Top(top::TopArgs),
     /// Lists the queues and how full they are
     Queues,
     /// Looks after messages that will not be delivered any more
@@ -251,10 +256,12 @@ async fn dispatch(command: Command, global: &GlobalArgs, output: Output) -> Resu
         Command::Worker(args) => worker::run(args, global).await,
         Command::Send(args) => send::run(args, global, output).await,
         Command::Result(args) => result::run(args, global, output).await,
-        Command::Status => status::run(global, output).await,
+        Command::Status(whom) => status::run(&whom, global, output).await,
         Command::Inspect(args) => remote::run(args, remote::Sort::Inspect, global, output).await,
         Command::Control(args) => remote::run(args, remote::Sort::Control, global, output).await,
         Command::Events => remote::watch(global, output.is_json()).await,
+        #[cfg(feature = "tui")]
+        Command::Top(args) => top::run(args, global).await,
         Command::Queues => queues::run(global, output).await,
         Command::Dead(command) => dead::run(command, global, output).await,
         Command::Purge(args) => purge::run(args, global, output).await,

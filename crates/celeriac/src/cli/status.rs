@@ -1,4 +1,4 @@
-//! `status`: the workers that are alive.
+//! `status`: the workers that are alive. Those on Redis and RabbitMQ are asked, as by Celery.
 
 use std::time::Duration;
 
@@ -9,10 +9,15 @@ use serde_json::json;
 use super::duration::show;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Table};
+use super::remote::{self, Whom};
 use super::{GlobalArgs, connect};
 
-pub(super) async fn run(global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
-    let workers = connect::open(global).await?.consumers().await?;
+pub(super) async fn run(whom: &Whom, global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
+    let broker = connect::open(global).await?;
+    if let Some(bus) = broker.bus() {
+        return remote::status(&*bus, whom, output).await;
+    }
+    let workers = broker.consumers().await?;
     let document = workers.iter().map(|worker| {
         json!({
             "name": worker.name,

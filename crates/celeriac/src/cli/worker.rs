@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use celeriac_core::{Place, QueueName, Registry, Routes};
+use celeriac_health::{Health, HealthArgs};
 use celeriac_worker::{Shutdown, Stopper, Worker, WorkerSettings, broker_stats, worker_name};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
@@ -70,6 +71,12 @@ pub(super) struct WorkerArgs {
     /// Stops once there has been nothing to do for this long and the queues are empty
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     stop_when_idle: Option<Duration>,
+    /// For how long nothing may be delivered before the broker is asked whether messages wait, in
+    /// which case the worker consumes anew
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    stall_after: Duration,
+    #[command(flatten, next_help_heading = "Health")]
+    health: HealthArgs,
 }
 
 impl WorkerArgs {
@@ -87,6 +94,7 @@ impl WorkerArgs {
         settings.delivery_limit = self.delivery_limit;
         settings.grace = self.grace;
         settings.stop_when_idle = self.stop_when_idle;
+        settings.stall_after = Some(self.stall_after);
         settings.track_started = self.track_started;
         settings.control.task_events = self.task_events;
         settings.control.mingle = !self.without_mingle;
@@ -131,6 +139,8 @@ pub(super) async fn run(args: WorkerArgs, global: &GlobalArgs) -> Result<Exit, F
     let limits = args.pool.limits(&place)?;
     let url = connect::url(global)?;
     settings.control.about.broker = broker_stats(&url);
+    // Before the broker is there: a probe that asks meanwhile hears that the worker starts.
+    let mut health = Health::open(&args.health).await?;
     let broker = connect::open_or_create(global).await?;
     let executor = pool::open(&place, limits)?;
     if global.logs.is_text() {
@@ -143,6 +153,7 @@ pub(super) async fn run(args: WorkerArgs, global: &GlobalArgs) -> Result<Exit, F
     let worker = Worker::new(broker, executor, registry, settings)
         .start()
         .await?;
+    health.attend(&worker);
     let stopper = worker.stopper();
     let listener = thread::Builder::new()
         .name("celeriac-signals".to_owned())

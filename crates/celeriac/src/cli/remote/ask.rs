@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 /// Asks, and gathers answers for so long, or until there are so many.
-pub(super) async fn ask(
+pub(in crate::cli) async fn ask(
     bus: &dyn Bus,
     mut request: Request,
     wait: Duration,

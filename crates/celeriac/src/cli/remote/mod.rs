@@ -1,4 +1,4 @@
-//! `inspect`, `control` and `events`: what Celery's commands of these names do, without Python.
+//! `inspect`, `control`, `status` and `events`: what Celery's commands of these names do, without Python.
 
 mod ask;
 mod commands;
@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_core::{Broker, BrokerError, Bus};
-use celeriac_wire::control::{Audience, Request};
+use celeriac_wire::control::{Audience, Reply, Request};
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::duration::duration;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::{GlobalArgs, connect};
 
+#[cfg(feature = "tui")]
+pub(super) use ask::ask;
 pub(super) use events::run as watch;
 
 /// A command of remote control.
@@ -27,6 +29,13 @@ pub(super) struct RemoteArgs {
     /// order; or NAME=VALUE for those of commands that an app has made up
     #[arg(required = true, value_name = "COMMAND", num_args = 1..)]
     words: Vec<String>,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+/// Who is asked.
+#[derive(Debug, Args)]
+pub(super) struct Whom {
     /// The workers that are asked, separated by commas; all of them if none is named
     #[arg(long, short = 'd', value_name = "NODES", value_delimiter = ',')]
     destination: Vec<String>,
@@ -64,30 +73,53 @@ pub(super) async fn run(
     let request = request(&args, sort)?;
     let silent = request.method == "shutdown";
     let (_broker, bus) = bus(global).await?;
-    let limit = Some(args.destination.len()).filter(|limit| *limit > 0);
-    let mut replies = ask::ask(&*bus, request, args.timeout, limit).await?;
-    replies.sort_by(|one, other| one.node.cmp(&other.node));
-    let document: Map<String, Value> = replies
-        .iter()
-        .map(|reply| (reply.node.clone(), reply.value.clone()))
-        .collect();
-    output.print(&Value::Object(document), || pretty::replies(&replies, sort))?;
-    if replies.is_empty() && !silent {
-        let failure = Failure::new(
-            Exit::StoreUnavailable,
-            "no nodes replied within time constraint",
-        );
-        return Err(failure.help("wait longer with `-t`, or see that a worker is running"));
+    let replies = collect(&*bus, request, &args.whom).await?;
+    output.print(&document(&replies), || pretty::replies(&replies, sort))?;
+    if silent {
+        return Ok(Exit::Done);
     }
-    Ok(Exit::Done)
+    answered(&replies)
+}
+
+/// Which workers are online: Celery's and ours.
+pub(super) async fn status(bus: &dyn Bus, whom: &Whom, output: Output) -> Result<Exit, Failure> {
+    let replies = collect(bus, Request::new("ping"), whom).await?;
+    output.print(&document(&replies), || pretty::nodes(&replies))?;
+    answered(&replies)
+}
+
+/// The answers, by the names of their workers.
+async fn collect(bus: &dyn Bus, mut request: Request, whom: &Whom) -> Result<Vec<Reply>, Failure> {
+    if !whom.destination.is_empty() {
+        request.audience = Audience::Nodes(whom.destination.clone());
+    }
+    let limit = Some(whom.destination.len()).filter(|limit| *limit > 0);
+    let mut replies = ask::ask(bus, request, whom.timeout, limit).await?;
+    replies.sort_by(|one, other| one.node.cmp(&other.node));
+    Ok(replies)
+}
+
+fn document(replies: &[Reply]) -> Value {
+    let replies = replies.iter();
+    replies
+        .map(|reply| (reply.node.clone(), reply.value.clone()))
+        .collect()
+}
+
+fn answered(replies: &[Reply]) -> Result<Exit, Failure> {
+    if !replies.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let failure = Failure::new(
+        Exit::StoreUnavailable,
+        "no nodes replied within time constraint",
+    );
+    Err(failure.help("wait longer with `-t`, or see that a worker is running"))
 }
 
 fn request(args: &RemoteArgs, sort: Sort) -> Result<Request, Failure> {
     let (command, words) = args.words.split_first().expect("clap wants one word");
     let mut request = Request::new(command.as_str());
     request.arguments = commands::arguments(command, words, sort)?;
-    if !args.destination.is_empty() {
-        request.audience = Audience::Nodes(args.destination.clone());
-    }
     Ok(request)
 }

@@ -19,10 +19,26 @@ pub(super) fn replies(replies: &[Reply], sort: Sort) -> String {
         }
     }
     if sort == Sort::Inspect && !replies.is_empty() {
-        let nodes = if replies.len() == 1 { "node" } else { "nodes" };
-        let _ = write!(out, "\n{} {nodes} online.", replies.len());
+        let _ = write!(out, "\n{}", online(replies));
     }
     out.trim_end().to_owned()
+}
+
+/// The workers that have answered, and nothing else of what they said.
+pub(super) fn nodes(replies: &[Reply]) -> String {
+    let mut out = String::new();
+    for reply in replies {
+        let _ = writeln!(out, "->  {}: {}", reply.node, of(&reply.value).0);
+    }
+    if !replies.is_empty() {
+        let _ = write!(out, "\n{}", online(replies));
+    }
+    out
+}
+
+fn online(replies: &[Reply]) -> String {
+    let nodes = if replies.len() == 1 { "node" } else { "nodes" };
+    format!("{} {nodes} online.", replies.len())
 }
 
 /// How it went, and what was answered.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use celeriac::worker::{Worker, WorkerSettings};
+use celeriac::worker::{Shutdown, Worker, WorkerSettings};
 use celeriac::{Context, Interrupted, QueueName};
-use celeriac_testkit::peers::{CeleryVersion, unique};
+use celeriac_testkit::peers::{CeleryVersion, OPERATOR, unique};
 use serde_json::{Value, json};
 
 use super::fleet::{Fleet, Kind};
@@ -52,7 +52,7 @@ async fn an_operator_is_answered_as_by_celery(fleet: &Fleet) {
     );
     let worker = worker.start().await.unwrap();
     let script = include_str!("control.py");
-    let script = format!("NODE, QUEUE = {node:?}, {queue:?}\n{script}");
+    let script = format!("NODE, QUEUE = {node:?}, {queue:?}\n{OPERATOR}{script}");
     let script = fleet.python.script(&script);
     let mut answer = tokio_free(move || script.answer()).await;
 
@@ -61,6 +61,15 @@ async fn an_operator_is_answered_as_by_celery(fleet: &Fleet) {
     assert_eq!(running["hostname"], json!(node));
     assert!(running["time_start"].as_f64().unwrap() > 1e9, "{running}");
     assert_eq!(answer["active safe"][0]["args"], "(7,)");
+    let refused = answer["add"][3].take();
+    let reason = refused["error"].as_str().unwrap();
+    assert!(reason.contains("cannot be topic and direct"), "{refused}");
+    let added = |name: &str| json!({"ok": format!("add consumer {queue}-{name}")});
+    let once = [added("more"), added("more"), added("topic"), Value::Null];
+    assert_eq!(answer["add"], json!(once));
+    let left = |name: &str| json!({"ok": format!("no longer consuming from {name}")});
+    let left = [left(&format!("{queue}-more")), left("nowhere")];
+    assert_eq!(answer["cancel"], json!(left));
     let registered = answer["registered"].take();
     for name in ["rust.add", "rust.linger"] {
         let names = registered.as_array().unwrap();
@@ -114,8 +123,6 @@ async fn an_operator_is_answered_as_by_celery(fleet: &Fleet) {
                 ok("task events enabled"),
             ]),
         ),
-        ("grow", error("ValueError('this pool keeps its size')")),
-        ("consumer", json!(true)),
         ("unknown", error("KeyError('no_such_command')")),
         (
             "missing",
@@ -135,7 +142,31 @@ async fn an_operator_is_answered_as_by_celery(fleet: &Fleet) {
             json!(["TaskRevokedError", "TaskRevokedError", "TaskRevokedError"]),
         ),
         ("results", json!([5, "FAILURE", 2])),
-        ("courses", json!(true)),
+        (
+            "resize",
+            json!([
+                ok("pool will grow"),
+                3,
+                ok("pool will shrink"),
+                2,
+                error("ValueError(\"Can't shrink pool. A pool has at least one slot\")"),
+                2,
+            ]),
+        ),
+        (
+            "no children",
+            json!([
+                error("ValueError('Autoscale not enabled')"),
+                error("ValueError('Pool restarts not enabled')"),
+            ]),
+        ),
+        ("added", json!(true)),
+        ("bound", json!([true, "topic", "a.*"])),
+        ("from added", json!([8, 10])),
+        ("left", json!(true)),
+        ("not from cancelled", json!([14, "PENDING"])),
+        ("from cancelled", json!(12)),
+        ("courses", json!({})),
         (
             "told",
             json!([
@@ -160,6 +191,54 @@ async fn an_operator_is_answered_as_by_celery(fleet: &Fleet) {
     // It was told to stop, and has.
     let report = worker.wait().await.unwrap();
     assert_eq!((report.revoked, report.held), (3, 0), "{report:?}");
+}
+
+/// What revokes many calls, and then sends the oldest of them. What comes before is an operator's.
+const REVOKES: &str = r#"
+from kombu.utils.uuid import uuid
+
+ids = [uuid() for _ in range(100_000)]
+for start in range(0, len(ids), 1000):
+    control.revoke(ids[start:start + 1000])
+until(lambda: len(told(asks.revoked())) == len(ids))
+
+
+def end(call):
+    try:
+        return call.get(timeout=60)
+    except Exception as error:
+        return type(error).__name__
+
+
+calls = [app.send_task("rust.add", (1, 1), queue=QUEUE, task_id=id) for id in ids[:300]]
+answer = [sorted({end(call) for call in calls}), app.send_task("rust.add", (1, 1), queue=QUEUE).get(timeout=60)]
+"#;
+
+#[test]
+fn a_hundred_thousand_revoked_calls_are_remembered() {
+    for kind in [Kind::Redis, Kind::AmqpRedis] {
+        celeriac_testkit::block_on(async {
+            let fleet = Fleet::assemble(kind, CeleryVersion::V57).await;
+            let (node, queue) = (format!("{}@localhost", unique("rust")), unique("q"));
+            let mut settings = WorkerSettings::default();
+            settings.name.clone_from(&node);
+            settings.queues = vec![QueueName::new(&queue).unwrap()];
+            let worker = Worker::new(
+                fleet.app.broker().unwrap().clone(),
+                celeriac_executor::open(&"coroutines=1".parse().unwrap()).unwrap(),
+                fleet.app.registry().clone(),
+                settings,
+            );
+            let worker = worker.start().await.unwrap();
+            let names = format!("NODE, QUEUE = {node:?}, {queue:?}\n");
+            let script = fleet.python.script(&format!("{names}{OPERATOR}{REVOKES}"));
+            let answer = tokio_free(move || script.answer()).await;
+            assert_eq!(answer, json!([["TaskRevokedError"], 2]), "{kind:?}");
+            worker.shutdown(Shutdown::Warm);
+            let report = worker.wait().await.unwrap();
+            assert_eq!((report.revoked, report.succeeded), (300, 1), "{kind:?}");
+        });
+    }
 }
 
 /// Waits on another thread, so that this one is free for what others wait for.

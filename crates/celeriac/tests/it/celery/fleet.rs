@@ -101,7 +101,13 @@ impl Fleet {
 
     /// A worker in Rust that takes from `queue` no more than it has room for.
     pub(super) async fn rust_worker(&self, queue: &str, threads: usize) -> RunningWorker {
-        let pool = format!("threads={threads}").parse().unwrap();
+        self.rust_worker_on(queue, &format!("threads={threads}"))
+            .await
+    }
+
+    /// The same on another pool.
+    pub(super) async fn rust_worker_on(&self, queue: &str, pool: &str) -> RunningWorker {
+        let pool = pool.parse().unwrap();
         let mut settings = WorkerSettings::default();
         settings.name = format!("{}@localhost", unique("rust"));
         settings.queues = vec![QueueName::new(queue).unwrap()];

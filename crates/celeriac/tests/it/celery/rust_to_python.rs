@@ -16,6 +16,7 @@ in_fleets! { what_rust_asks_python_answers:
     redis_celery_5_5 = Redis, V55;
     redis_celery_5_4 = Redis, V54;
     amqp_celery_5_7 = Amqp, V57;
+    amqp_celery_5_5 = Amqp, V55;
     amqp_celery_5_4 = Amqp, V54;
 }
 

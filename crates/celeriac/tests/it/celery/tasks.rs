@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use celeriac::canvas::{Remote, remote};
 use celeriac::{Context, TaskError};
 use serde_json::Value;
 
@@ -109,6 +110,14 @@ pub(super) mod shared {
 #[celeriac::task(name = "rust.detour")]
 pub(super) fn detour(context: &Context, n: i64) -> Result<i64, TaskError> {
     let first = py::add::call(n, 1).queue("steps_in_python");
+    context.replace(first.then(add::partial(1).queue("steps_in_rust")))
+}
+
+/// Puts a step in its place that this program knows by its name alone.
+#[celeriac::task(name = "rust.by_name")]
+pub(super) fn by_name(context: &Context, n: i64) -> Result<i64, TaskError> {
+    let add_there: Remote<(i64, i64), i64> = remote("py.add");
+    let first = add_there.call((n, 1)).queue("steps_in_python");
     context.replace(first.then(add::partial(1).queue("steps_in_rust")))
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::fleet::{Fleet, Kind};
 use super::in_fleets;
-use super::tasks::{add, detour, echo, fail, py, sum};
+use super::tasks::{add, by_name, detour, echo, fail, py, sum};
 
 in_fleets! { workflows_cross_from_one_language_to_the_other:
     redis_celery_5_7 = Redis, V57;
@@ -19,15 +19,18 @@ in_fleets! { workflows_cross_from_one_language_to_the_other:
     amqp_celery_5_4 = Amqp, V54;
     amqp_and_redis_celery_5_7 = AmqpRedis, V57;
     amqp_and_redis_celery_5_5 = AmqpRedis, V55;
+    amqp_and_redis_celery_5_4 = AmqpRedis, V54;
 }
 
 const RUST: &str = "steps_in_rust";
 const PYTHON: &str = "steps_in_python";
+const CHILDREN: &str = "steps_in_children";
 
 async fn workflows_cross_from_one_language_to_the_other(fleet: &Fleet) {
     let app = &fleet.app;
     let _python = fleet.python.worker(&["-Q", PYTHON]);
     let _rust = fleet.rust_worker(RUST, 2).await;
+    let _children = fleet.rust_worker_on(CHILDREN, "processes=1").await;
 
     let chain = add::call(1, 2)
         .queue(RUST)
@@ -41,6 +44,14 @@ async fn workflows_cross_from_one_language_to_the_other(fleet: &Fleet) {
         .then(py::detour::partial().queue(PYTHON))
         .then(detour::partial().queue(RUST));
     assert_eq!(app.send(detours).await.unwrap().get().await, Ok(7));
+
+    // The child says what is to run in its place, and knows no more of it than a name.
+    let named: Remote<(i64, i64), i64> = remote("py.add");
+    let detours = by_name::call(1)
+        .queue(CHILDREN)
+        .then(add::partial(10).queue(CHILDREN))
+        .then(named.partial((100,)).queue(PYTHON));
+    assert_eq!(app.send(detours).await.unwrap().get().await, Ok(113));
 
     let parts = group![
         add::call(1, 2)

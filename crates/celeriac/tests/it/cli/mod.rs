@@ -3,7 +3,10 @@
 mod children;
 mod commands;
 mod exchanges;
+mod frozen;
+mod health;
 mod routes;
+mod statsd;
 mod stopping;
 
 use std::fs::{self, File};

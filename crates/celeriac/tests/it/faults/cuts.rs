@@ -10,7 +10,7 @@ use celeriac_testkit::peers::{Fault, TcpProxy};
 use super::ground::{Ground, Kind, QUEUE};
 
 /// How long a dead worker's messages may take to come back: until its lease has ended.
-const LEASE: Duration = Duration::from_secs(30);
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 
 /// How soon the first task runs after the network has healed.
 const SOON: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(5);
 const TASK: &str = "shop.nap";
 
 /// Sends a task that takes some milliseconds and makes a file of this name.
-async fn send(ground: &Ground, name: &str) {
+pub(super) async fn send(ground: &Ground, name: &str) {
     let nap = remote::<(u64, String), u64>(TASK);
     let call = nap.call((5, name.to_owned())).queue(QUEUE);
     ground.app.send(call).await.unwrap();
@@ -32,7 +32,7 @@ fn ran(ground: &Ground) -> usize {
 }
 
 /// Waits until so many have run; how long that took.
-async fn until_ran(ground: &Ground, count: usize, limit: Duration) -> Duration {
+pub(super) async fn until_ran(ground: &Ground, count: usize, limit: Duration) -> Duration {
     let begun = Instant::now();
     while ran(ground) < count {
         let so_far = ran(ground);

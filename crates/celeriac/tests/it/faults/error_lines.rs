@@ -94,6 +94,22 @@ fn a_server_that_is_out_of_memory() {
 }
 
 #[test]
+fn commands_that_are_forbidden_to_the_user() {
+    block_on(async {
+        let (server, ground, worker) = on_redis().await;
+        let words = ["NOPERM", "ACL SETUSER"];
+        // Its scripts need them.
+        let rules = |rules: &[&str]| {
+            let words = [&["ACL", "SETUSER", "default"], rules].concat();
+            assert_eq!(server.ask(&words), "OK");
+        };
+        let forbid = async || rules(&["-@sortedset", "-@list"]);
+        let allow = async || rules(&["+@all"]);
+        told_once(&ground, &worker, words, forbid, allow).await;
+    });
+}
+
+#[test]
 fn a_server_that_loads_its_data() {
     block_on(async {
         let (mut server, ground, worker) = on_redis().await;
@@ -137,18 +153,31 @@ async fn on_amqp() -> (User, VirtualHost, Ground, OwnedChild) {
 }
 
 /// A user of RabbitMQ, whose password is `right`; deleted when this is dropped.
-struct User(String);
+pub(super) struct User(String);
 
 impl User {
-    fn create() -> Self {
+    pub(super) fn create() -> Self {
         let user = Self(unique("user"));
         rabbitmqctl(&["add_user", &user.0, "right"]);
         user
     }
 
-    fn url(&self, host: &VirtualHost) -> String {
+    pub(super) fn url(&self, host: &VirtualHost) -> String {
         host.url()
             .replace("guest:guest", &format!("{}:right", self.0))
+    }
+
+    /// Lets it configure, write and read what matches.
+    pub(super) fn permit(&self, host: &VirtualHost, what: &str) {
+        rabbitmqctl(&[
+            "set_permissions",
+            "-p",
+            host.name(),
+            &self.0,
+            what,
+            what,
+            what,
+        ]);
     }
 }
 
@@ -158,7 +187,8 @@ impl Drop for User {
     }
 }
 
-fn end_connections(host: &VirtualHost) {
+/// What each of them may do is looked up anew by the next.
+pub(super) fn end_connections(host: &VirtualHost) {
     rabbitmqctl(&["close_all_connections", "--vhost", host.name(), "a test"]);
 }
 
@@ -197,20 +227,10 @@ fn permissions_that_are_taken_away() {
         let (user, host, ground, worker) = on_amqp().await;
         let words = ["access to", "rabbitmqctl set_permissions"];
         let take = async || {
-            rabbitmqctl(&["set_permissions", "-p", host.name(), &user.0, "", "", ""]);
+            user.permit(&host, "");
             end_connections(&host);
         };
-        let give = async || {
-            rabbitmqctl(&[
-                "set_permissions",
-                "-p",
-                host.name(),
-                &user.0,
-                ".*",
-                ".*",
-                ".*",
-            ]);
-        };
+        let give = async || user.permit(&host, ".*");
         told_once(&ground, &worker, words, take, give).await;
     });
 }

@@ -96,7 +96,22 @@ impl Ground {
 
     /// Starts one on another broker than this, which may refuse it.
     pub(super) fn worker_at(&self, url: &str, pool: &str) -> OwnedChild {
-        let arguments = ["worker", "-Q", QUEUE, "-P", pool, "--on", url];
+        self.worker_with(url, &["-P", pool])
+    }
+
+    /// Starts one that serves HTTP, waits until it takes deliveries, and says where it serves.
+    pub(super) fn watched_at(&self, url: &str) -> (OwnedChild, String) {
+        let words = ["-P", "threads=2", "--http", "127.0.0.1:0"];
+        let worker = self.worker_with(url, &words);
+        let line = worker.wait_for_line("health is served at http://");
+        worker.wait_for_line("worker is ready");
+        let (_, address) = line.trim().split_once("http://").unwrap();
+        (worker, address.to_owned())
+    }
+
+    fn worker_with(&self, url: &str, words: &[&str]) -> OwnedChild {
+        let arguments = ["worker", "-Q", QUEUE, "--on", url];
+        let arguments = arguments.into_iter().chain(words.iter().copied());
         let program = example("app");
         let program = program.to_str().unwrap();
         OwnedChild::start("the worker", program, arguments, |command| {

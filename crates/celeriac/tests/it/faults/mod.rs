@@ -3,9 +3,11 @@
 mod bad_control;
 mod bad_input;
 mod bad_results;
+mod clients;
 mod cuts;
 mod draft;
 mod error_lines;
 mod ground;
+mod outages;
 mod oversized;
 mod shapes;

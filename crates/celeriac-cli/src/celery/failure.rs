@@ -7,6 +7,7 @@ use std::{fmt, iter};
 
 use celeriac::report::{ExitStatus, Report};
 use celeriac_core::BrokerError;
+use celeriac_health::HealthError;
 use celeriac_python::StartError;
 
 /// The exit code for a process that could not be (of `sysexits.h`, as Celery has it for pid files).
@@ -96,6 +97,19 @@ impl fmt::Display for Failure {
         formatter.write_str(&self.message)?;
         let mut causes = self.causes.iter();
         causes.try_for_each(|cause| write!(formatter, ": {cause}"))
+    }
+}
+
+impl From<HealthError> for Failure {
+    fn from(error: HealthError) -> Self {
+        let message = error.to_string();
+        match error.source() {
+            Some(cause) => Self {
+                causes: vec![cause.to_string()],
+                ..Self::usage(message)
+            },
+            None => Self::usage(message),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use celeriac_health::HealthArgs;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 
@@ -46,6 +47,8 @@ pub(crate) struct Flags {
     pub(crate) daemon: DaemonFlags,
     #[command(flatten, next_help_heading = "Of celeriac")]
     pub(crate) ours: OurFlags,
+    #[command(flatten, next_help_heading = "Health")]
+    pub(crate) health: HealthArgs,
     #[command(flatten)]
     pub(crate) dead: DeadFlags,
     /// Settings of the app for this worker: KEY=VALUE, as after `celery worker`

@@ -47,11 +47,19 @@ impl Log {
         level >= self.0.level
     }
 
-    /// Writes a line.
+    /// Writes a line, if lines of its level are written.
     pub(crate) fn line(&self, level: Level, logger: &str, message: &str) {
-        if !self.shows(level) {
-            return;
+        if self.shows(level) {
+            self.write(level, logger, message);
         }
+    }
+
+    /// Writes what somebody has asked for, whatever the level.
+    pub(crate) fn answer(&self, logger: &str, message: &str) {
+        self.write(Level::Warning, logger, message);
+    }
+
+    fn write(&self, level: Level, logger: &str, message: &str) {
         let record = Record {
             level,
             logger,

@@ -6,6 +6,7 @@
 
 mod banner;
 mod beat;
+mod connect;
 mod control;
 mod daemon;
 mod failure;
@@ -23,6 +24,7 @@ mod serve;
 mod settings;
 mod signals;
 mod start;
+mod state_db;
 mod tasks;
 mod url;
 mod value;

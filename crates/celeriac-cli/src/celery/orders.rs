@@ -1,17 +1,19 @@
 //! What signals ask of the worker, from its first moment to its last.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use signal_hook::iterator::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use super::signals::{Ladder, Step, listen, say};
+use super::signals::{Ladder, STACKS, Step, listen, say};
 
 /// The steps that were asked for, and the thread that hears of them; dropping it ends the thread.
 #[derive(Debug)]
 pub(crate) struct Orders {
     steps: watch::Receiver<Option<Step>>,
+    stacks: Arc<Notify>,
     listening: Handle,
     listener: Option<JoinHandle<()>>,
 }
@@ -23,10 +25,16 @@ impl Orders {
         let (tell, steps) = watch::channel(None);
         let remap = std::env::var("REMAP_SIGTERM").ok();
         let mut ladder = Ladder::new(remap.as_deref());
+        let stacks = Arc::new(Notify::new());
+        let ask = stacks.clone();
         let listener = thread::Builder::new()
             .name("celeriac-signals".to_owned())
             .spawn(move || {
                 for signal in signals.forever() {
+                    if signal == STACKS {
+                        ask.notify_one();
+                        continue;
+                    }
                     let step = ladder.step(signal);
                     for text in &step.says {
                         say(text);
@@ -37,6 +45,7 @@ impl Orders {
             })?;
         Ok(Self {
             steps,
+            stacks,
             listening,
             listener: Some(listener),
         })
@@ -45,6 +54,11 @@ impl Orders {
     /// The last that was asked for.
     pub(crate) fn last(&self) -> Option<Step> {
         self.steps.borrow().clone()
+    }
+
+    /// Is notified when somebody wants to know what the worker is doing; at the start too, for later.
+    pub(crate) fn stacks(&self) -> Arc<Notify> {
+        self.stacks.clone()
     }
 
     /// The next that is asked for.

@@ -13,7 +13,8 @@ pub(crate) fn queue(report: &QueueReport, strict: bool) -> Result<Queue, Failure
     if is_fanout && report.auto_delete == Some(true) {
         // kombu's `Broadcast`: each worker has a queue of its own, which goes with it.
         let name = exchange.name.as_deref().unwrap_or(&report.name);
-        return Ok(Queue::broadcast(name));
+        let key = report.routing_key.clone().unwrap_or_default();
+        return Ok(Queue::broadcast_by(name, key));
     }
     let odd = [
         (report.durable == Some(false), "not durable"),
@@ -126,13 +127,13 @@ mod tests {
 
     #[test]
     fn a_broadcast_is_one() {
-        let found = queue(
-            &report(json!({
-                "name": "bcast.1234", "auto_delete": true, "exchange": {"name": "all", "type": "fanout"},
-            })),
-            true,
-        );
+        let all = json!({"name": "all", "type": "fanout"});
+        let mut broadcast = json!({"name": "bcast.1234", "auto_delete": true, "exchange": all});
+        let found = queue(&report(broadcast.clone()), true);
         assert_eq!(found.unwrap(), Queue::broadcast("all"));
+        broadcast["routing_key"] = "jobs".into();
+        let found = queue(&report(broadcast), true);
+        assert_eq!(found.unwrap(), Queue::broadcast_by("all", "jobs"));
     }
 
     #[test]

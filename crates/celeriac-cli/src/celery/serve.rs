@@ -8,17 +8,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_core::{Broker, BrokerError, ResultBackend};
-use celeriac_drivers::DriverOptions;
+use celeriac_core::{BoxFuture, Broker, ResultBackend};
+use celeriac_health::Health;
 use celeriac_python::{AppReport, Interpreter, PythonApp, PythonPool, Stray};
 use celeriac_worker::{RunningWorker, Shutdown, Worker};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::interval;
 
 use super::banner::Banner;
 use super::beat::{Beat, BeatCommand};
+use super::connect::connect;
 use super::control;
 use super::daemon::DaemonSettings;
 use super::failure::Failure;
@@ -33,6 +34,7 @@ use super::request::import_request;
 use super::settings::Plan;
 use super::signals::{Step, say};
 use super::start::Background;
+use super::state_db::{self, StateDb};
 use super::tasks;
 use super::url::Stores;
 use super::value::Level;
@@ -43,9 +45,6 @@ const LOGGER: &str = "celery.apps.worker";
 
 /// The same for its consumer's.
 const CONSUMER_LOGGER: &str = "celery.worker.consumer.consumer";
-
-/// How often a connection is tried again at start, if the app does not say.
-const MOST_TRIES: u64 = 100;
 
 /// What is known before the app is imported.
 #[derive(Debug)]
@@ -68,6 +67,8 @@ struct Served {
     soft_shutdown: Option<Duration>,
     /// The file that the app's settings name.
     pidfile: Option<PidFile>,
+    health: Health,
+    state_db: Option<StateDb>,
 }
 
 /// The signals of Celery's main process that the app listens to.
@@ -113,9 +114,13 @@ impl Served {
     async fn until_end(self, orders: &mut Orders) -> Result<(), Failure> {
         let (pool, listening) = (self.pool, self.listening);
         let stopper = self.worker.stopper();
+        let mut state_db = self.state_db;
+        let (revocations, mut ticks) = (self.worker.revocations(), interval(state_db::EVERY));
         let waiting = self.worker.wait();
         tokio::pin!(waiting);
-        let (mut soft, mut cold_at) = (self.soft_shutdown, None);
+        let wanted = orders.stacks();
+        let (mut soft, mut survey) = (self.soft_shutdown, None);
+        let mut softly: Option<BoxFuture<'_, ()>> = None;
         let mut failure = None;
         let done = loop {
             tokio::select! {
@@ -124,16 +129,27 @@ impl Served {
                     failure = Some(Failure::from(error));
                     stopper.shutdown(Shutdown::Cold);
                 }
-                () = at(cold_at) => {
-                    cold_at = None;
+                () = under_way(&mut softly) => {
+                    softly = None;
                     stopper.shutdown(Shutdown::Cold);
                 }
+                _ = ticks.tick(), if state_db.is_some() => StateDb::update(&mut state_db, &revocations).await,
+                () = wanted.notified(), if survey.is_none() => {
+                    survey = Some(Box::pin(pool.stacks()));
+                }
+                stacks = under_way::<Option<String>>(&mut survey) => {
+                    survey = None;
+                    let stacks = stacks.unwrap_or_default();
+                    self.log.answer(LOGGER, &stacks);
+                }
                 step = orders.next() => {
+                    StateDb::update(&mut state_db, &revocations).await;
                     let mut mode = step.shutdown;
                     if mode == Shutdown::Cold && let Some(soft) = soft.take() {
                         // A second order does not wait for it.
                         self.log.line(Level::Warning, "celery.worker", &initiating(soft));
-                        (mode, cold_at) = (Shutdown::Warm, Some(Instant::now() + soft));
+                        mode = Shutdown::Warm;
+                        softly = Some(Box::pin(tokio::time::sleep(soft)));
                     }
                     stopper.shutdown(mode);
                     if failure.is_none() {
@@ -143,7 +159,7 @@ impl Served {
             }
         };
         drop(self.beat);
-        let _held = self.pidfile;
+        let (_held, _health) = (self.pidfile, self.health);
         if failure.is_none() {
             listening.tell(&pool, "shutdown", Map::new()).await;
         }
@@ -159,10 +175,10 @@ fn initiating(soft: Duration) -> String {
     format!("Initiating Soft Shutdown, terminating in {seconds:?} seconds")
 }
 
-/// Waits until `time`, for ever if there is none. Cancel safe.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
+/// Waits for what is under way, for ever if nothing is. Cancel safe.
+async fn under_way<T>(future: &mut Option<BoxFuture<'_, T>>) -> T {
+    match future {
+        Some(future) => future.await,
         None => std::future::pending().await,
     }
 }
@@ -197,6 +213,8 @@ async fn bring_up(
     start: &Start<'_>,
     background: &mut Option<Background>,
 ) -> Result<Served, Failure> {
+    // Before the app is imported: a probe that asks meanwhile hears that the worker starts.
+    let health = Health::open(&start.flags.health).await?;
     let request = import_request(start.flags, &start.node, start.has_colours());
     let app = PythonApp::import(&start.python, request).await?;
     let daemon = DaemonSettings::of(&start.flags.daemon, app.report(), &start.node)?;
@@ -206,7 +224,7 @@ async fn bring_up(
     let pidfile = daemon.pidfile.as_deref().map(take).transpose()?;
     let log = start.log(app.report(), daemon.logfile.as_deref())?;
     log.install();
-    let mut served = connect_and_fork(start, app, &log, background).await;
+    let mut served = connect_and_fork(start, app, &log, background, health).await;
     if let Err(failure) = &served
         && start.flags.worker.detach
     {
@@ -229,13 +247,14 @@ async fn connect_and_fork(
     app: PythonApp,
     log: &Log,
     background: &mut Option<Background>,
+    mut health: Health,
 ) -> Result<Served, Failure> {
     let flags = start.flags;
     let report = app.report().clone();
     let stores = Stores::of(&report.broker, &report.results)?;
     let strict = stores.broker.scheme().contains("amqp");
     let plan = Plan::of(flags, &report, &start.node, strict)?;
-    let registry = tasks::registry(&report.tasks, plan.limits)?;
+    let registry = tasks::registry(&report, plan.limits)?;
     start.banner(&report, &plan, &stores);
     for notice in plan.notices.iter().chain(&unknown(&stores)) {
         log.line(Level::Warning, LOGGER, notice);
@@ -274,6 +293,14 @@ async fn connect_and_fork(
     let beat = beat.map_err(|error| Failure::other("cannot start beat").because(error))?;
     let listening = Listening(report.listening.clone());
     listening.tell(&pool, "ready", Map::new()).await;
+    health.attend(&worker);
+    if let Some(address) = health.address() {
+        log.line(
+            Level::Info,
+            LOGGER,
+            &format!("Health is served at http://{address}"),
+        );
+    }
     log.line(Level::Info, LOGGER, &format!("{} ready.", start.node));
     Ok(Served {
         worker,
@@ -283,6 +310,8 @@ async fn connect_and_fork(
         log: log.clone(),
         soft_shutdown: plan.soft_shutdown,
         pidfile: None,
+        health,
+        state_db: plan.state_db,
     })
 }
 
@@ -314,60 +343,6 @@ fn unknown(stores: &Stores) -> Vec<String> {
 fn shown(report: &AppReport, stores: &Stores) -> String {
     let shown = report.broker.shown.clone();
     shown.unwrap_or_else(|| stores.broker.to_string())
-}
-
-/// Connects, and tries again as the app's settings say while the server is away, which it tells.
-async fn connect(
-    stores: &Stores,
-    plan: &Plan,
-    report: &AppReport,
-    shown: &str,
-    mut tell: impl FnMut(&str),
-) -> Result<Arc<dyn Broker>, Failure> {
-    let options = DriverOptions {
-        topology: plan.topology.clone(),
-        ..DriverOptions::default()
-    };
-    let setting = |name| report.setting(name).and_then(Value::as_bool);
-    let retry = setting("broker_connection_retry_on_startup");
-    let retry = retry.or(setting("broker_connection_retry")) != Some(false);
-    let most = report.setting("broker_connection_max_retries");
-    let most = most.and_then(Value::as_u64).unwrap_or(MOST_TRIES);
-    let mut tries = 0;
-    loop {
-        let (url, results) = (&stores.broker, stores.results.as_ref());
-        let error = match celeriac_drivers::open_with_results(url, results, &options).await {
-            Ok(broker) => return Ok(broker),
-            Err(error) => error,
-        };
-        tries += 1;
-        if !retry || !error.is_transient() || (most > 0 && tries > most) {
-            return Err(error.into());
-        }
-        // Celery's waits: two seconds more each time, up to 32.
-        let wait = Duration::from_secs((2 * tries).min(32));
-        let times = match most {
-            0 => tries.to_string(),
-            most => format!("{tries}/{most}"),
-        };
-        tell(&format!(
-            "consumer: Cannot connect to {shown}: {}.\nTrying again in {:.2} seconds... ({times})\n",
-            chain(&error),
-            wait.as_secs_f64()
-        ));
-        tokio::time::sleep(wait).await;
-    }
-}
-
-/// An error with its causes in one line.
-fn chain(error: &BrokerError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Drops what waits in the queues that it takes from.

@@ -1,5 +1,7 @@
 //! What a worker is to do, from its flags, the environment and the app's settings, in this order.
 
+use std::env;
+use std::ffi::OsStr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -13,6 +15,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::flags::{Flags, Optimization, StartMethod};
 use super::queues;
+use super::state_db::StateDb;
 use super::value::{Autoscale, Concurrency, seconds_of};
 
 /// What Celery has if nobody says how much is fetched.
@@ -62,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     /// How long a cold shutdown lets go on what runs (`worker_soft_shutdown_timeout`).
     pub(crate) soft_shutdown: Option<Duration>,
+    /// Where it is kept what was revoked, if the broker cannot.
+    pub(crate) state_db: Option<StateDb>,
     /// Whether events are asked for.
     pub(crate) events: bool,
     /// What the user should know.
@@ -79,6 +84,13 @@ impl Plan {
         let mut notices = notices(flags, report);
         let (kind, notice) = pool_kind(flags, report)?;
         notices.extend(notice);
+        let mut state_db = None;
+        match report.setting("worker_state_db").and_then(Value::as_str) {
+            Some(named) if strict => state_db = Some(StateDb::open(named)?),
+            Some(_) => notices
+                .push("--statedb is not needed: what was revoked is kept in the broker".to_owned()),
+            None => {}
+        }
         let mut definitions = Vec::new();
         let mut names = Vec::new();
         for one in &report.queues {
@@ -107,9 +119,11 @@ impl Plan {
         worker.delivery_limit = flags.ours.delivery_limit;
         let grace = flags.ours.grace.filter(|grace| !grace.is_zero());
         worker.grace = grace.unwrap_or(FOR_EVER);
+        worker.revoked = state_db.as_ref().map_or_else(Vec::new, StateDb::revoked);
         Ok(Self {
             worker,
             topology,
+            state_db,
             pool: pool(flags, report, kind, &mut notices),
             autoscale: flags
                 .features
@@ -246,6 +260,13 @@ fn pool(
     if kind == PoolKind::Prefork {
         settings.fewest = fewest.unwrap_or(children);
     }
+    match keep_alive(env::var_os(KEEP_ALIVE).as_deref()) {
+        Ok(Some(time)) => settings.keep_alive = time,
+        Ok(None) => {}
+        Err(text) => notices.push(format!(
+            "{KEEP_ALIVE} is no number of seconds, and has no effect: {text}"
+        )),
+    }
     settings.fair = flags.worker.optimization == Some(Optimization::Fair);
     settings.max_tasks = max_tasks.and_then(NonZeroU64::new);
     let bytes = max_kib.map(|kib| kib.saturating_mul(1024));
@@ -266,9 +287,6 @@ fn notices(flags: &Flags, report: &AppReport) -> Vec<String> {
             "{flag} is of an old Celery, and means nothing any more"
         ));
     }
-    if flags.worker.statedb.is_some() {
-        notices.push("--statedb is not needed: what was revoked is kept in the broker".to_owned());
-    }
     if flags.pool.pool_start_method == Some(StartMethod::Spawn) {
         notices.push(
             "--pool-start-method=spawn: children are forked from a process that has imported the \
@@ -280,6 +298,20 @@ fn notices(flags: &Flags, report: &AppReport) -> Vec<String> {
         notices.push("--prefetch-multiplier 0 says nothing, as with Celery".to_owned());
     }
     notices
+}
+
+/// The variable by which Celery is told how long there must have been too many children before one leaves.
+const KEEP_ALIVE: &str = "AUTOSCALE_KEEPALIVE";
+
+/// What it says, or the text that says nothing.
+fn keep_alive(variable: Option<&OsStr>) -> Result<Option<Duration>, String> {
+    let Some(text) = variable else {
+        return Ok(None);
+    };
+    let text = text.to_string_lossy();
+    let seconds = text.trim().parse().ok();
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.map(Some).ok_or_else(|| text.into_owned())
 }
 
 #[cfg(test)]
@@ -369,9 +401,23 @@ mod tests {
     }
 
     #[test]
+    fn the_variable_of_autoscaling_is_heeded_if_it_is_a_time() {
+        assert_eq!(keep_alive(None), Ok(None));
+        let half = Some(Duration::from_millis(500));
+        assert_eq!(keep_alive(Some(" 0.5".as_ref())), Ok(half));
+        for bad in ["", "-1", "soon", "inf"] {
+            assert_eq!(keep_alive(Some(bad.as_ref())), Err(bad.to_owned()));
+        }
+    }
+
+    #[test]
     fn what_means_something_else_is_said() {
-        for line in ["--no-execv", "--statedb x.db", "--pool-start-method spawn"] {
+        for line in ["--no-execv", "--pool-start-method spawn"] {
             assert_eq!(plan(line, &json!({})).unwrap().notices.len(), 1, "{line}");
         }
+        // The flag has come over the setting, and RabbitMQ needs it.
+        let settings = json!({"worker_state_db": "/nowhere/x.db"});
+        let plan = plan("--statedb x.db", &settings).unwrap();
+        assert!(plan.notices.is_empty() && plan.state_db.is_some());
     }
 }

@@ -1,4 +1,5 @@
-//! Celery's ladder of signals, from friendly to final, and what is said at each step.
+//! Celery's ladder of signals, from friendly to final, and what is said at each step; and the signal that asks
+//! what the worker is doing.
 //!
 //! # Sources
 //!
@@ -9,8 +10,11 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use celeriac_worker::Shutdown;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
+
+/// The signal that asks for stacks, as it does Celery.
+pub(crate) const STACKS: i32 = SIGUSR1;
 
 /// What a signal asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +103,7 @@ fn command_line() -> String {
 
 /// Begins to take the signals, so that none ends the process by itself.
 pub(crate) fn listen() -> io::Result<(Signals, Handle)> {
-    let mut signals = vec![SIGTERM, SIGINT, SIGQUIT];
+    let mut signals = vec![SIGTERM, SIGINT, SIGQUIT, STACKS];
     // Who closes a terminal does not mean to move the worker into the background.
     if !io::stdout().is_terminal() {
         signals.push(SIGHUP);

@@ -6,7 +6,8 @@ use celeriac_core::{
     AckProfile, CeleryAcks, ContentType, Context, ErrorKind, Limits, Outcome, RateLimit, Registry,
     Run, TaskDefinition, TaskError, TaskOptions,
 };
-use celeriac_python::TaskReport;
+use celeriac_python::{AppReport, TaskReport};
+use serde_json::Value;
 
 use super::failure::Failure;
 use super::value::seconds_of;
@@ -14,13 +15,16 @@ use super::value::seconds_of;
 /// The registry of these tasks; `limits` are those of tasks that have none.
 ///
 /// It is made once for each start and stays for the life of the process, as the tasks of a program do.
-pub(crate) fn registry(tasks: &[TaskReport], limits: Limits) -> Result<Registry, Failure> {
-    let definitions = tasks.iter().map(|task| definition(task, limits));
+pub(crate) fn registry(report: &AppReport, limits: Limits) -> Result<Registry, Failure> {
+    let disabled = report.setting("worker_disable_rate_limits");
+    let has_rates = disabled.and_then(Value::as_bool) != Some(true);
+    let tasks = report.tasks.iter();
+    let definitions = tasks.map(|task| definition(task, limits, has_rates));
     Registry::of(definitions)
         .map_err(|error| Failure::usage("the app's tasks cannot be served").because(error))
 }
 
-fn definition(task: &TaskReport, limits: Limits) -> &'static TaskDefinition {
+fn definition(task: &TaskReport, limits: Limits, has_rates: bool) -> &'static TaskDefinition {
     let name: &'static str = Box::leak(task.name.clone().into_boxed_str());
     let or = |seconds: Option<f64>, default| seconds.and_then(seconds_of).or(default);
     Box::leak(Box::new(TaskDefinition {
@@ -31,7 +35,7 @@ fn definition(task: &TaskReport, limits: Limits) -> &'static TaskDefinition {
         wants_context: false,
         options: TaskOptions {
             ack: AckProfile::Celery(acks(task)),
-            rate_limit: rate_limit(&task.rate_limit),
+            rate_limit: rate_limit(&task.rate_limit).filter(|_| has_rates),
             limits: Limits {
                 soft: or(task.soft_time_limit, limits.soft),
                 hard: or(task.time_limit, limits.hard),
@@ -55,10 +59,10 @@ fn acks(task: &TaskReport) -> CeleryAcks {
 }
 
 /// `10/m`, or a number for each second, as Celery reads it; none if it says 0 or nothing.
-fn rate_limit(limit: &serde_json::Value) -> Option<RateLimit> {
+fn rate_limit(limit: &Value) -> Option<RateLimit> {
     let text = match limit {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
         _ => return None,
     };
     let (number, unit) = text.split_once('/').unwrap_or((&text, "s"));
@@ -96,8 +100,19 @@ mod tests {
             soft: Some(Duration::from_secs(1)),
             hard: Some(Duration::from_secs(9)),
         };
-        let registry = registry(&[task], limits).unwrap();
-        let options = registry.get("shop.a").unwrap().options;
+        let mut report = AppReport {
+            tasks: vec![task],
+            ..AppReport::default()
+        };
+        let options = |report: &AppReport| {
+            let registry = registry(report, limits).unwrap();
+            registry.get("shop.a").unwrap().options
+        };
+        let disabled = json!({"worker_disable_rate_limits": true});
+        report.settings = serde_json::from_value(disabled).unwrap();
+        assert_eq!(options(&report).rate_limit, None);
+        report.settings = serde_json::from_value(json!({})).unwrap();
+        let options = options(&report);
         assert_eq!(options.limits.hard, Some(Duration::from_millis(2500)));
         assert_eq!(options.limits.soft, Some(Duration::from_secs(1)));
         let AckProfile::Celery(acks) = options.ack else {

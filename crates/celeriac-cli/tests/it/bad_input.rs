@@ -1,9 +1,12 @@
 //! Tasks that do what no task should: each has its own end, and its neighbours do not notice.
 
+use std::fs;
+
+use celeriac_testkit::peers::http_get;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{On, Project, wait_until};
+use crate::support::{On, Project, lives, wait_until};
 
 #[test]
 fn each_has_its_own_end_and_the_neighbours_theirs() {
@@ -40,6 +43,58 @@ answer['sums'] = sum(call.get(timeout=60) for call in sums)
         "{}",
         worker.printed()
     );
+}
+
+#[test]
+fn in_every_pool_each_has_its_own_end_and_the_neighbours_theirs() {
+    let expected = [
+        ("proj.fail_badly", "UnpickleableExceptionWrapper"),
+        ("proj.unserialisable", "EncodeError"),
+        ("proj.recurse", "RecursionError"),
+        ("proj.forks", "0"),
+        ("bad.raises_what_has_no_repr", "Unspeakable"),
+        ("bad.raises_with_arguments_without_repr", "ValueError"),
+        ("bad.returns_what_has_no_repr", "EncodeError"),
+        ("bad.daemonises", "left one behind"),
+        ("proj.prints_much", "3"),
+        ("proj.closes_stdio", "closed"),
+    ];
+    for pool in ["solo", "threads -c 4", "coroutines -c 20 --processes 2"] {
+        let project = Project::new("plain", On::Redis);
+        let worker = project.worker(&format!("-P {pool}"));
+        let names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
+        let answer = project.run(&format!(
+            "
+answer = {{}}
+for name in {names:?}:
+    call = app.send_task(name, (3,) if name.endswith('much') else ())
+    sums = [add.delay(i, i) for i in range(10)]
+    try:
+        answer[name] = str(call.get(timeout=60))
+    except Exception as error:
+        answer[name] = type(error).__name__
+    assert sum(call.get(timeout=60) for call in sums) == 90
+# What ends its process costs no call that comes later.
+for name, args in [('proj.exits', (0,)), ('proj.crashes_in_c', ())]:
+    try:
+        app.send_task(name, args).get(timeout=60)
+    except Exception as error:
+        answer[name] = type(error).__name__
+    assert add.delay(1, 2).get(timeout=60) == 3
+"
+        ));
+        for (name, end) in expected {
+            assert_eq!(answer[name], end, "{pool}: {answer}");
+        }
+        for name in ["proj.exits", "proj.crashes_in_c"] {
+            assert_eq!(answer[name], "WorkerLostError", "{pool}: {answer}");
+        }
+        let daemon = project.notes("daemon")[0].parse().unwrap();
+        let daemon = rustix::process::Pid::from_raw(daemon).unwrap();
+        rustix::process::kill_process(daemon, Signal::KILL).unwrap();
+        let printed = worker.printed();
+        assert!(!printed.contains("panicked"), "{printed}");
+    }
 }
 
 /// Runs the tasks of `bad`, each between calls of others, and says how each ended.
@@ -96,12 +151,6 @@ fn each_task_that_goes_wild_has_its_own_end_and_the_neighbours_theirs() {
     rustix::process::kill_process(daemon, Signal::KILL).unwrap();
 }
 
-/// Whether a process exists, and is no zombie.
-fn lives(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
-}
-
 #[test]
 fn a_task_that_prints_a_gigabyte_ends_as_any_other() {
     let project = Project::new("plain", On::Redis);
@@ -136,6 +185,38 @@ answer = [sum(call.get(timeout=60) for call in sums), ends]
     );
     let lost = json!(["WorkerLostError", true]);
     assert_eq!(answer, json!([2450, [lost, lost, lost]]));
+}
+
+#[test]
+fn an_import_that_kills_every_new_child_holds_calls_up_until_it_is_mended() {
+    let project = Project::new("plain", On::Redis);
+    // The import is the first thing that each child does; it is broken while the worker runs.
+    let app = "from proj import *\nimport importlib, sys\n\n\n\
+               @signals.worker_process_init.connect\ndef load(**_):\n    \
+               sys.path.insert(0, FOLDER)\n    importlib.import_module('native')\n";
+    let write = |name: &str, text: &str| fs::write(project.folder.path().join(name), text).unwrap();
+    write("loads.py", app);
+    write("native.py", "");
+    let worker = project.start("-A loads worker -l INFO -c 1 --http 127.0.0.1:0");
+    let line = worker.wait_for_line("Health is served at http://");
+    let (_, address) = line.trim().split_once("http://").unwrap();
+    worker.wait_for_line(" ready.");
+    assert_eq!(http_get(address, "/readyz").0, 200);
+    write("native.py", "import ctypes\nctypes.string_at(0)\n");
+    project.run("exits.delay(1)\nanswer = 0");
+    worker.wait_for_line("a child died and is replaced");
+    let id = project.run("answer = add.delay(1, 2).id");
+    let line = worker.wait_for_line("calls wait until a child starts");
+    assert!(line.contains("SIGSEGV"), "{line}");
+    let (status, why) = http_get(address, "/readyz");
+    assert!(status == 503 && why.contains("no call can begin"), "{why}");
+    write("native.py", "");
+    worker.wait_for_line("children start again");
+    wait_until("it is not ready", || http_get(address, "/readyz").0 == 200);
+    let answer = project.run(&format!("answer = app.AsyncResult({id}).get(timeout=60)"));
+    assert_eq!(answer, json!(3));
+    let printed = worker.printed();
+    assert_eq!(printed.matches("calls wait until").count(), 1, "{printed}");
 }
 
 #[test]

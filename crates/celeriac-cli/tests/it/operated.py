@@ -1,41 +1,7 @@
-# What an operator asks of a drop-in worker. What comes before says NODE.
-import threading
-import time
+# What an operator asks of a drop-in worker. What comes before says NODE and is an operator's.
+import subprocess
+import sys
 
-control, asks = app.control, app.control.inspect([NODE], timeout=30)
-
-
-def told(replies):
-    if isinstance(replies, list):
-        replies = {name: told for reply in replies for name, told in reply.items()}
-    return (replies or {}).get(NODE, "SILENT")
-
-
-def raw(method, **arguments):
-    return told(control.broadcast(method, arguments=arguments, destination=[NODE], reply=True, timeout=30))
-
-
-def until(holds):
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end, "it does not come to pass"
-
-
-heard = []
-
-
-def watch():
-    with app.connection_for_read() as connection:
-        receiver = app.events.Receiver(connection, handlers={"*": heard.append})
-        receiver.capture(limit=None, timeout=None, wakeup=False)
-
-
-def heard_of(kind):
-    return [event for event in list(heard) if event["type"] == kind and event["hostname"] == NODE]
-
-
-threading.Thread(target=watch, daemon=True).start()
-until(lambda: heard_of("worker-heartbeat"))
 answer = {"ping": told(asks.ping())}
 naps = [nap.delay(600), nap.delay(600)]
 until(lambda: {call["id"] for call in told(asks.active())} == {call.id for call in naps})
@@ -70,22 +36,32 @@ until(lambda: len(told(asks.active())) == 3)
 answer["terminate all"] = sorted(raw("terminate", signal="SIGTERM", task_id=[call.id for call in naps[1:] + more])["ok"][11:].split(", ")) == sorted(
     call.id for call in naps[1:] + more)
 answer["all"] = [end(call) for call in naps[1:] + more]
-kinds = {call.id: [] for call in naps + [waiting]}
 
-
-def course(call):
-    return [event["type"] for event in list(heard) if event.get("uuid") == call.id]
-
-
-try:
-    until(lambda: course(naps[0])[-1:] == ["task-revoked"] and course(waiting)[-1:] == ["task-revoked"])
-except AssertionError:
-    pass
+comes(lambda: course(naps[0])[-1:] == ["task-revoked"] and course(waiting)[-1:] == ["task-revoked"])
 answer["courses"] = [course(naps[0]), course(waiting)]
 last = {event["uuid"]: event for event in heard if "uuid" in event}
 answer["revoked"] = [[last[call.id].get(key) for key in ("terminated", "signum", "expired")] for call in (naps[0], waiting)]
-until(lambda: any(event["type"] == "task-failed" for event in heard))
+comes(lambda: heard_of("task-failed"))
 answer["said"] = sorted({(event["type"], event.get("result") or event.get("exception"))
                          for event in heard if event["type"] in ("task-succeeded", "task-failed")})
+
+
+def program(words, *, until=None):
+    """Runs Celery's own program; to its end, or until it prints a line of which `until` holds."""
+    command = [sys.executable, "-m", "celery", "-A", "proj", *words.split()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        if until is None:
+            return running.communicate()[0]
+        found = any(until(line) for line in running.stdout)
+        running.kill()
+        return found
+
+
+answer["programs"] = [
+    f"->  {NODE}: OK\n        pong" in program(f"inspect ping -d {NODE} -t 30"),
+    f"->  {NODE}: OK" in program(f"status -d {NODE} -t 30"),
+    "task events already enabled" in program(f"control enable_events -d {NODE} -t 30"),
+    program("events --dump", until=lambda line: line.startswith(NODE) and " heartbeat" in line),
+]
 answer["shutdown"] = told(control.broadcast("shutdown", destination=[NODE], reply=True, timeout=1))
-until(lambda: heard_of("worker-offline"))
+comes(lambda: heard_of("worker-offline"))

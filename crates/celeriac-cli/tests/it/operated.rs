@@ -1,6 +1,7 @@
 //! What an operator does to Celery is done to a drop-in worker with the same tools, and with ours.
 
-use celeriac_testkit::peers::unique;
+use celeriac_testkit::peers::{OPERATOR, unique};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{On, Project};
@@ -12,7 +13,7 @@ fn an_operator_is_answered_as_by_celery() {
         let node = format!("{}@here", unique("w"));
         let mut worker = project.worker(&format!("-n {node} -E -c 2"));
         let script = include_str!("operated.py");
-        let mut answer = project.run(&format!("NODE = {node:?}\n{script}"));
+        let mut answer = project.run(&format!("NODE = {node:?}\n{OPERATOR}{script}"));
         let error = answer["unknown"]["error"].take();
         assert!(
             error.as_str().unwrap().contains("no_such_command"),
@@ -61,6 +62,7 @@ fn an_operator_is_answered_as_by_celery() {
                     ["task-succeeded", "5"]
                 ]),
             ),
+            ("programs", json!([true, true, true, true])),
             ("shutdown", json!("SILENT")),
         ];
         let mut wrong = Vec::from(expected);
@@ -112,5 +114,44 @@ fn our_own_command_asks_workers_of_celerys_and_of_ours_alike() {
         let (done, answer, error) = ask(&project, &broker, "inspect ping -d nobody@here");
         assert!(!done && answer == json!({}), "{answer}");
         assert!(error.contains("no nodes replied"), "{error}");
+    }
+}
+
+#[test]
+fn a_worker_that_starts_says_that_another_one_has_its_name() {
+    for on in [On::Redis, On::RabbitMq] {
+        let project = Project::new("operated", on);
+        let node = format!("{}@here", unique("same"));
+        let theirs = project.celery_worker(&node);
+        let ours = project.worker(&format!("-n {node} -c 1"));
+        ours.wait_for_line("another worker has the same name");
+        drop(theirs);
+    }
+}
+
+#[test]
+fn what_a_stopping_worker_had_fetched_is_run_by_another_at_once() {
+    for on in [On::Redis, On::RabbitMq] {
+        let project = Project::new("operated", on);
+        let node = format!("{}@here", unique("w"));
+        let stopping = project.worker(&format!("-n {node} -c 1"));
+        let calls = "
+nap.delay(600)
+until(lambda: len(told(asks.active())) == 1)
+calls = [add.delay(1, number) for number in range(20)]
+until(lambda: len(told(asks.reserved())) > 1)
+answer = [call.id for call in calls]
+";
+        let ids = project.run(&format!("NODE = {node:?}\n{OPERATOR}{calls}"));
+        stopping.signal(Signal::TERM);
+        stopping.wait_for_line("Warm shutdown");
+        let other = project.worker(&format!("-n {} -c 1", unique("w")));
+        let results = "answer = [app.AsyncResult(id).get(timeout=50) for id in IDS]";
+        let results = project.run(&format!("IDS = {ids}\n{results}"));
+        let sums: Vec<u64> = (1..21).collect();
+        assert_eq!(results, json!(sums), "{on:?}");
+        // The one still waits for what it runs.
+        stopping.signal(Signal::CONT);
+        drop(other);
     }
 }

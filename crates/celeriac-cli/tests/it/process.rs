@@ -1,11 +1,17 @@
 //! The worker as a process: its files, its group, its memory, its size and its end.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{On, Project, wait_until};
+use crate::support::{On, Project, lives, wait_until};
+
+/// A user, and a group, that nobody is.
+const NOBODY: u32 = 65_534;
 
 #[test]
 fn the_apps_settings_name_files_formats_and_a_mask() {
@@ -63,9 +69,74 @@ fn a_worker_becomes_the_group_that_it_is_told() {
 }
 
 #[test]
+fn a_worker_becomes_the_user_that_it_is_told() {
+    if !rustix::process::geteuid().is_root() {
+        // Nobody else may become another.
+        eprintln!("not tested: only root becomes another user");
+        return;
+    }
+    let mut project = Project::new("plain", On::Redis);
+    let packages = project.run("import celery, sys\nanswer = [sys.executable, os.path.dirname(os.path.dirname(celery.__file__))]");
+    let [own, packages] = [0, 1].map(|part| packages[part].as_str().unwrap().to_owned());
+    std::os::unix::fs::chown(project.folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    // That of the tests may be where only root gets, and the system's so old that a client of Redis wants
+    // this of a package.
+    let folder = project.folder.path();
+    fs::write(
+        folder.join("async_timeout.py"),
+        "from asyncio import timeout\n",
+    )
+    .unwrap();
+    let packages = format!("{}:{packages}", folder.display());
+    let can_run = |python: &&str| {
+        let mut command = Command::new(python);
+        let command = command
+            .args(["-c", "import celery, redis"])
+            .env("PYTHONPATH", &packages);
+        let status = command
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    };
+    let Some(python) = [own.as_str(), "/usr/bin/python3"].into_iter().find(can_run) else {
+        eprintln!("not tested: another user can run no Python that has Celery");
+        return;
+    };
+    project.set("CELERIAC_PYTHON", python);
+    project.set("PYTHONPATH", &packages);
+    let folder = project.folder.path();
+    let app = "from proj import *\n\n\n@app.task\ndef who():\n    return [os.getuid(), os.geteuid(), os.getgid(), os.getgroups()]\n";
+    fs::write(folder.join("users.py"), app).unwrap();
+    // Who is not root any more need not be forced.
+    project.set("C_FORCE_ROOT", "");
+    let worker = project.start(&format!(
+        "-A users worker -l INFO -c 1 --uid {NOBODY} --gid {NOBODY} --pidfile w.pid"
+    ));
+    worker.wait_for_line(" ready.");
+    let answer = project.run_plain("from users import *\nanswer = who.delay().get(timeout=60)");
+    assert_eq!(answer, json!([NOBODY, NOBODY, NOBODY, [NOBODY]]));
+    let owner = fs::metadata(project.folder.path().join("w.pid"))
+        .unwrap()
+        .uid();
+    assert_eq!(owner, NOBODY);
+}
+
+#[test]
 fn there_are_as_many_children_as_there_is_work_within_bounds() {
-    let project = Project::new("plain", On::Redis);
-    let _worker = project.worker("--autoscale 3,1");
+    let mut project = Project::new("plain", On::Redis);
+    project.set("AUTOSCALE_KEEPALIVE", "0.2");
+    let worker = project.worker("--autoscale 3,1");
+    // The service, which is always there, and those that have said that they begin.
+    let children = || {
+        project
+            .notes("signals")
+            .iter()
+            .filter(|line| *line == "worker_process_init")
+            .count()
+    };
+    assert_eq!(children(), 1);
     let answer = project.run(
         "
 calls = [meets.delay(3) for _ in range(3)]
@@ -73,6 +144,20 @@ answer = len({call.get(timeout=60) for call in calls})
 ",
     );
     assert_eq!(answer, json!(3));
+    assert_eq!(children(), 3);
+    let pids: Vec<_> = project.notes("meeting");
+    let living = || {
+        pids.iter()
+            .filter(|pid| lives(pid.parse().unwrap()))
+            .count()
+    };
+    wait_until("children stay that nobody needs", || living() == 1);
+    // And there are more again when there is more to do.
+    fs::remove_file(project.folder.path().join("meeting")).unwrap();
+    let again = "calls = [meets.delay(3) for _ in range(3)]\nanswer = len({call.get(timeout=60) for call in calls})";
+    assert_eq!(project.run(again), json!(3));
+    assert_eq!(children(), 5);
+    drop(worker);
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn calls_through_rabbitmq_send_their_results_to_the_caller() {
 
 #[test]
 fn older_celerys_run_alike() {
-    for version in [CeleryVersion::V55, CeleryVersion::V54] {
+    for version in [CeleryVersion::V55, CeleryVersion::V54, CeleryVersion::V53] {
         results(&Project::with("plain", On::Redis, version));
     }
 }

@@ -98,17 +98,23 @@ impl Project {
 
     /// The broker as our own commands are told it.
     pub(crate) fn broker(&self) -> String {
-        let variable = |wanted: &str| {
-            let mut all = self.environment.iter();
-            let found = all.find(|(name, _)| *name == wanted);
-            found.map(|(_, value)| value.clone()).unwrap()
-        };
-        let broker = variable("BROKER");
+        let broker = self.variable("BROKER");
         if broker.starts_with("redis") {
-            format!("{broker}?global_keyprefix={}", variable("PREFIX"))
+            format!("{broker}?global_keyprefix={}", self.variable("PREFIX"))
         } else {
-            broker
+            broker.to_owned()
         }
+    }
+
+    /// Its queue.
+    pub(crate) fn queue(&self) -> &str {
+        self.variable("QUEUE")
+    }
+
+    fn variable(&self, wanted: &str) -> &str {
+        let mut all = self.environment.iter();
+        let found = all.find(|(name, _)| *name == wanted);
+        found.map(|(_, value)| value.as_str()).unwrap()
     }
 
     /// Starts a worker of Celery's own, and waits until it is ready.
@@ -210,6 +216,12 @@ pub(crate) fn wait_until(otherwise: &str, is_so: impl Fn() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "{otherwise}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether a process exists, and is no zombie.
+pub(crate) fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
 }
 
 fn copy(from: &Path, to: &Path) {

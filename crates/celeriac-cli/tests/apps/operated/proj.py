@@ -11,6 +11,7 @@ ON_REDIS = os.environ["BROKER"].startswith("redis")
 app = Celery("proj", broker=os.environ["BROKER"], backend=os.environ["BACKEND"])
 app.conf.update(
     task_default_queue=os.environ["QUEUE"],
+    worker_pool_restarts=os.environ.get("POOL_RESTARTS") == "1",
     broker_transport_options={"global_keyprefix": PREFIX} if PREFIX and ON_REDIS else {},
     result_backend_transport_options={"global_keyprefix": PREFIX} if PREFIX else {},
 )

@@ -218,6 +218,12 @@ pub trait ResultWatch: fmt::Debug + Send {
     /// Watches these calls too; what is already held of them is news.
     fn add(&mut self, ids: &[TaskId]);
 
+    /// The same for calls that are only being sent. Nothing is held of them yet, so to look may wait
+    /// while news of them may come.
+    fn expect(&mut self, ids: &[TaskId]) {
+        self.add(ids);
+    }
+
     /// Watches these calls no more. News of them that is under way may still come.
     fn remove(&mut self, ids: &[TaskId]);
 

@@ -1,7 +1,9 @@
 //! One call that is followed while it is being published.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use celeriac_core::Reply;
 use futures_util::future::{Either, select};
@@ -10,46 +12,60 @@ use crate::broker_client::BrokerClient;
 use crate::call::Call;
 use crate::error::Result;
 
-/// Has the outcome of a call brought to it before the call is published: an idle worker may be done
-/// before the broker confirms the message, as RabbitMQ does when that is on disk or was acknowledged.
+/// Has a call published, and its outcome brought to it meanwhile: an idle worker may be done before the
+/// broker confirms the message, as RabbitMQ does when that is on disk or was acknowledged.
 ///
-/// If it is dropped before [`publish`](Self::publish) succeeds, the call is followed no more.
-pub(crate) struct FollowedAhead<'a, V: Send + 'static> {
+/// The message is stored once `confirmed` says so, or its own result proves it. The id of the call was
+/// never used before. If this fails or is dropped, the call is followed no more.
+pub(crate) async fn publish<V: Send + 'static>(
+    broker: &BrokerClient,
+    call: Arc<Call<V>>,
+    confirmed: impl Future<Output = Result<()>>,
+) -> Result<Arc<Call<V>>> {
+    let mut confirmed = pin!(confirmed);
+    // The message goes first, because that is what others wait for.
+    let begun = poll_fn(|context| Poll::Ready(confirmed.as_mut().poll(context))).await;
+    if let Poll::Ready(published) = begun {
+        published?;
+        let (reply, control) = (call.reply(1), call.control.clone());
+        broker.follow(call.id.clone(), reply, 0, control, false);
+        return Ok(call);
+    }
+    let followed = Followed::ahead(broker, &call);
+    match select(confirmed, pin!(call.slot.finished())).await {
+        Either::Left((published, _)) => published?,
+        // Its end proves nothing if it is only that results cannot be read.
+        Either::Right(((), confirmed)) if !call.has_started() => confirmed.await?,
+        Either::Right(_) => {}
+    }
+    followed.keep();
+    Ok(call)
+}
+
+/// A call that is followed as long as this is there, or for good if it is kept.
+struct Followed<'a, V: Send + 'static> {
     broker: &'a BrokerClient,
     call: Arc<Call<V>>,
     reply: Option<Arc<dyn Reply>>,
 }
 
-impl<'a, V: Send + 'static> FollowedAhead<'a, V> {
-    /// Begins to follow a call of an id that was never used before.
-    pub(crate) fn new(broker: &'a BrokerClient, call: Arc<Call<V>>) -> Self {
+impl<'a, V: Send + 'static> Followed<'a, V> {
+    fn ahead(broker: &'a BrokerClient, call: &Arc<Call<V>>) -> Self {
         let (reply, control) = (call.reply(1), call.control.clone());
-        broker.follow(call.id.clone(), reply.clone(), 0, control, false);
+        broker.follow_ahead(call.id.clone(), reply.clone(), control);
         Self {
             broker,
-            call,
+            call: call.clone(),
             reply: Some(reply),
         }
     }
 
-    /// Waits until the message is stored: until `confirmed` says so, or its own result proves it.
-    pub(crate) async fn publish(
-        mut self,
-        confirmed: impl Future<Output = Result<()>>,
-    ) -> Result<Arc<Call<V>>> {
-        let ended = self.call.slot.finished();
-        match select(pin!(confirmed), pin!(ended)).await {
-            Either::Left((published, _)) => published?,
-            // Its end proves nothing if it is only that results cannot be read.
-            Either::Right(((), confirmed)) if !self.call.has_started() => confirmed.await?,
-            Either::Right(_) => {}
-        }
+    fn keep(mut self) {
         self.reply = None;
-        Ok(self.call.clone())
     }
 }
 
-impl<V: Send + 'static> Drop for FollowedAhead<'_, V> {
+impl<V: Send + 'static> Drop for Followed<'_, V> {
     fn drop(&mut self) {
         if let Some(reply) = self.reply.take() {
             self.broker.forget(self.call.id.clone(), reply);
@@ -84,9 +100,9 @@ mod tests {
     async fn a_result_is_as_good_as_a_confirm() {
         let client = client("ahead-of-confirms");
         let call = Call::<u32>::elsewhere(TaskId::new());
-        let ahead = FollowedAhead::new(&client, call.clone());
         store(&client, &call).await;
-        let sent = within(ahead.publish(std::future::pending())).await.unwrap();
+        let sent = publish(&client, call, std::future::pending());
+        let sent = within(sent).await.unwrap();
         assert_eq!(sent.slot.wait_take(None), Some(Ok(1)));
     }
 
@@ -94,17 +110,22 @@ mod tests {
     async fn what_was_not_sent_is_followed_no_more() {
         let client = client("ahead-of-failures");
         let [lost, dropped, last] = [(); 3].map(|()| Call::<u32>::elsewhere(TaskId::new()));
-        let ahead = FollowedAhead::new(&client, lost.clone());
-        let failed = ahead.publish(std::future::ready(Err(Error::Closed)));
+        let failing = async {
+            tokio::task::yield_now().await;
+            Err(Error::Closed)
+        };
+        let failed = publish(&client, lost.clone(), failing);
         assert!(within(failed).await.is_err());
-        drop(FollowedAhead::new(&client, dropped.clone()));
+        let mut begun = Box::pin(publish(&client, dropped.clone(), std::future::pending()));
+        assert!(futures_util::poll!(&mut begun).is_pending());
+        drop(begun);
         for call in [&lost, &dropped] {
             store(&client, call).await;
         }
         // Its news comes after theirs.
-        let ahead = FollowedAhead::new(&client, last.clone());
         store(&client, &last).await;
-        within(ahead.publish(std::future::pending())).await.unwrap();
+        let followed = publish(&client, last, std::future::pending());
+        within(followed).await.unwrap();
         assert!(!lost.slot.is_filled() && !dropped.slot.is_filled());
     }
 }

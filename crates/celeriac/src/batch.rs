@@ -8,7 +8,7 @@ use celeriac_core::{Destination, Message, Signature, Task, TaskId};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
-use crate::ahead::FollowedAhead;
+use crate::ahead;
 use crate::app::App;
 use crate::broker_client::BrokerClient;
 use crate::call::Call;
@@ -99,8 +99,7 @@ impl App {
             batch.follow(broker).pop().expect("one was pushed")
         } else {
             let call = batch.calls.pop().expect("one was pushed");
-            let ahead = FollowedAhead::new(broker, call);
-            ahead.publish(confirmed).await?
+            ahead::publish(broker, call, confirmed).await?
         };
         Ok(Handle::new(call, Some(broker.clone())))
     }

@@ -133,8 +133,21 @@ impl BrokerClient {
             reply,
             index,
             control,
+            ahead: false,
         };
         self.following.follow(call, ignored);
+    }
+
+    /// The same for one that is only being published, and by itself.
+    pub(crate) fn follow_ahead(&self, id: TaskId, reply: Arc<dyn Reply>, control: Arc<Control>) {
+        let call = Followed {
+            id,
+            reply,
+            index: 0,
+            control,
+            ahead: true,
+        };
+        self.following.follow(call, false);
     }
 
     /// Brings it no more.
@@ -283,6 +296,7 @@ fn calls_of(invocation: Invocation) -> impl Iterator<Item = Followed> {
         reply: invocation.reply.clone(),
         index,
         control: invocation.control.clone(),
+        ahead: false,
     })
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Followed {
     /// The number of the call in its invocation.
     pub(crate) index: usize,
     pub(crate) control: Arc<Control>,
+    /// Whether it is only being sent.
+    pub(crate) ahead: bool,
 }
 
 impl Followed {
@@ -164,10 +166,11 @@ impl Follower {
 
     /// Takes over what is followed from now on, and drops what is not.
     fn carry_out(&mut self, orders: &mut Vec<Order>, watch: &mut dyn ResultWatch) {
-        let mut fresh = Vec::with_capacity(orders.len());
+        let (mut sent, mut ahead) = (Vec::with_capacity(orders.len()), Vec::new());
         for order in orders.drain(..) {
             match order {
                 Order::Follow(call) => {
+                    let fresh = if call.ahead { &mut ahead } else { &mut sent };
                     fresh.push(call.id.clone());
                     self.calls.entry(call.id.clone()).or_default().push(call);
                 }
@@ -179,13 +182,19 @@ impl Follower {
                     if calls.is_empty() {
                         self.calls.remove(&id);
                         // It must not be watched again by what was ordered before.
-                        fresh.retain(|one| *one != id);
+                        sent.retain(|one| *one != id);
+                        ahead.retain(|one| *one != id);
                         watch.remove(std::slice::from_ref(&id));
                     }
                 }
             }
         }
-        watch.add(&fresh);
+        if !ahead.is_empty() {
+            watch.expect(&ahead);
+        }
+        if !sent.is_empty() {
+            watch.add(&sent);
+        }
     }
 
     /// Brings news to those who wait; outcomes of neighbouring calls go together.
@@ -337,6 +346,7 @@ mod tests {
                 reply,
                 index,
                 control: Control::new(),
+                ahead: false,
             };
             match &mut run {
                 Some(run) if run.goes_on_with(&call, &outcome) => run.push(&outcome),

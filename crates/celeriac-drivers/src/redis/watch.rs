@@ -3,10 +3,13 @@
 //! Each watch has a connection of its own. It subscribes first and reads then, at the beginning
 //! and whenever the connection had to be made anew, so that nothing falls between.
 //!
+//! Nothing can be held of a call that is only being sent, unless it is done before its channel is
+//! subscribed to: that is looked up a little later, and not at all if its result was heard by then.
+//!
 //! What the server refuses is tried again for ever, but nobody waits for it for ever: those who wait are
 //! told once it has lasted, and who comes later is told anew.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +20,8 @@ use jiff::Timestamp;
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::failure::Failure;
@@ -39,11 +43,16 @@ const AT_ONCE: usize = 1000;
 /// How many channels of ended calls there are before they are left: a few cost the server nothing.
 const LEFT_AT_ONCE: usize = 500;
 
+/// How much later it is looked whether a call was done before it was watched.
+const LATER: Duration = Duration::from_millis(10);
+
 type News = Result<StoredResult, Failure>;
 
 /// What a watcher is told.
 enum Order {
     Add(Vec<TaskId>),
+    /// Calls that are only being sent.
+    Expect(Vec<TaskId>),
     Leave(Vec<TaskId>),
     /// Nobody waits any more for what was added so far.
     Forget,
@@ -70,6 +79,7 @@ impl RedisWatch {
             keys: inner.keys.clone(),
             watched: HashMap::new(),
             done: HashSet::new(),
+            unread: VecDeque::new(),
             tell,
             refusal: refusal.clone(),
         };
@@ -84,12 +94,22 @@ impl RedisWatch {
     }
 }
 
-impl ResultWatch for RedisWatch {
-    fn add(&mut self, ids: &[TaskId]) {
+impl RedisWatch {
+    fn order(&self, more: Order) {
         // It may be mended by now: the next try says so, or that it is not.
         self.refusal.send_replace(None);
         // The watcher lives as long as we do.
-        let _ = self.orders.send(Order::Add(ids.to_vec()));
+        let _ = self.orders.send(more);
+    }
+}
+
+impl ResultWatch for RedisWatch {
+    fn add(&mut self, ids: &[TaskId]) {
+        self.order(Order::Add(ids.to_vec()));
+    }
+
+    fn expect(&mut self, ids: &[TaskId]) {
+        self.order(Order::Expect(ids.to_vec()));
     }
 
     fn remove(&mut self, ids: &[TaskId]) {
@@ -125,6 +145,14 @@ impl fmt::Debug for RedisWatch {
     }
 }
 
+/// Channels that are to be listened to from now on.
+#[derive(Default)]
+struct New {
+    sent: Vec<String>,
+    /// Of calls that are only being sent.
+    ahead: Vec<String>,
+}
+
 /// Does the work of one watch.
 struct Watcher {
     dialer: Arc<Dialer>,
@@ -133,6 +161,8 @@ struct Watcher {
     watched: HashMap<String, TaskId>,
     /// Channels to leave, of calls that have ended.
     done: HashSet<String>,
+    /// Channels of calls of which nothing was read yet, and when to read that.
+    unread: VecDeque<(Instant, String)>,
     tell: mpsc::UnboundedSender<News>,
     refusal: watch::Sender<Option<Failure>>,
 }
@@ -186,19 +216,23 @@ impl Watcher {
             Err(failure) => return End::Lost(failure),
         };
         self.done.clear();
+        self.unread.clear();
         self.take(orders, None);
-        let all = self.watched.values().cloned().collect();
-        if let Err(failure) = self.look(&mut connection, all).await {
+        let all: Vec<_> = self.watched.keys().cloned().collect();
+        if let Err(failure) = self.look(&mut connection, &all).await {
             return End::Lost(failure);
         }
         *failures = 0;
         loop {
+            let unread_at = self.unread.front().map(|(at, _)| *at);
             let outcome = tokio::select! {
                 order = orders.recv() => match order {
                     None => return End::Unwanted,
                     Some(order) => {
+                        // Those who send, here too, are quicker done.
+                        yield_now().await;
                         let new = self.take(orders, Some(order));
-                        self.look(&mut connection, new).await
+                        self.begin(&mut connection, new).await
                     }
                 },
                 push = tokio::time::timeout(PING, pushes.recv()) => match push {
@@ -210,6 +244,7 @@ impl Watcher {
                         self.leave(&mut connection).await
                     }
                 },
+                () = at(unread_at) => self.read_unread(&mut connection).await,
             };
             if let Err(failure) = outcome {
                 return End::Lost(failure);
@@ -217,19 +252,15 @@ impl Watcher {
         }
     }
 
-    /// Takes `first` and all other orders that are there; which calls are to be looked for.
-    fn take(
-        &mut self,
-        orders: &mut mpsc::UnboundedReceiver<Order>,
-        first: Option<Order>,
-    ) -> Vec<TaskId> {
-        let mut new = Vec::new();
+    /// Takes `first` and all other orders that are there; which channels are new.
+    fn take(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>, first: Option<Order>) -> New {
+        let mut new = New::default();
         let mut next = first.or_else(|| orders.try_recv().ok());
         while let Some(order) = next {
             match order {
-                Order::Add(ids) => new.extend(ids),
+                Order::Add(ids) => new.sent.extend(self.watch(&ids)),
+                Order::Expect(ids) => new.ahead.extend(self.watch(&ids)),
                 Order::Leave(ids) => {
-                    new.retain(|id| !ids.contains(id));
                     for channel in results::keys_of(&self.keys, &ids) {
                         if self.watched.remove(&channel).is_some() {
                             self.done.insert(channel);
@@ -237,45 +268,86 @@ impl Watcher {
                     }
                 }
                 Order::Forget => {
-                    new.clear();
                     let forgotten = self.watched.drain().map(|(channel, _)| channel);
                     self.done.extend(forgotten);
                 }
             }
             next = orders.try_recv().ok();
         }
-        // All of them now: a connection that is lost while some are looked for must not forget others.
-        for (channel, id) in results::keys_of(&self.keys, &new).zip(&new) {
-            // One that is added again must not be left right after.
-            self.done.remove(&channel);
-            self.watched.insert(channel, id.clone());
-        }
+        // Some were added and left again.
+        new.sent.retain(|channel| self.watched.contains_key(channel));
+        new.ahead.retain(|channel| self.watched.contains_key(channel));
         new
     }
 
-    /// Subscribes to these calls, and tells what is held of them.
+    /// Takes note of calls at once: a connection that is lost while some are looked for must not forget
+    /// others.
+    fn watch(&mut self, ids: &[TaskId]) -> Vec<String> {
+        let channels: Vec<_> = results::keys_of(&self.keys, ids).collect();
+        for (channel, id) in channels.iter().zip(ids) {
+            // One that is added again must not be left right after.
+            self.done.remove(channel);
+            self.watched.insert(channel.clone(), id.clone());
+        }
+        channels
+    }
+
+    /// Begins to listen to these.
+    async fn begin(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        new: New,
+    ) -> Result<(), Failure> {
+        for channels in new.ahead.chunks(AT_ONCE) {
+            connection.subscribe(channels).await?;
+        }
+        let later = Instant::now() + LATER;
+        let unread = new.ahead.into_iter().map(|channel| (later, channel));
+        self.unread.extend(unread);
+        self.look(connection, &new.sent).await
+    }
+
+    /// Subscribes to these channels, and tells what is held of their calls.
     async fn look(
         &mut self,
         connection: &mut MultiplexedConnection,
-        ids: Vec<TaskId>,
+        channels: &[String],
     ) -> Result<(), Failure> {
-        for ids in ids.chunks(AT_ONCE) {
-            let channels: Vec<String> = results::keys_of(&self.keys, ids).collect();
-            let mut read = redis::cmd("MGET");
-            read.arg(&channels);
+        for channels in channels.chunks(AT_ONCE) {
             let mut other = connection.clone();
-            let subscribing = connection.subscribe(&channels);
+            let subscribing = connection.subscribe(channels);
             // In this order on one connection, and without a wait between.
-            let (subscribed, held) = tokio::join!(subscribing, read.query_async(&mut other));
+            let (subscribed, held) = tokio::join!(subscribing, read(&mut other, channels));
             subscribed?;
-            let held: Vec<Option<Vec<u8>>> = held?;
-            for (channel, payload) in channels.iter().zip(held) {
-                if let Some(payload) = payload {
-                    self.on_payload(channel, &payload);
-                }
-            }
+            self.on_held(channels, held?);
         }
         Ok(())
+    }
+
+    /// Tells what is held of calls that were expected, of which nothing was heard so far.
+    async fn read_unread(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), Failure> {
+        let now = Instant::now();
+        let due = self.unread.partition_point(|(at, _)| *at <= now);
+        let due = self.unread.drain(..due).map(|(_, channel)| channel);
+        let unheard: Vec<_> = due
+            .filter(|channel| self.watched.contains_key(channel))
+            .collect();
+        for channels in unheard.chunks(AT_ONCE) {
+            let held = read(connection, channels).await?;
+            self.on_held(channels, held);
+        }
+        Ok(())
+    }
+
+    fn on_held(&mut self, channels: &[String], held: Vec<Option<Vec<u8>>>) {
+        for (channel, payload) in channels.iter().zip(held) {
+            if let Some(payload) = payload {
+                self.on_payload(channel, &payload);
+            }
+        }
     }
 
     fn on_push(&mut self, push: PushInfo) {
@@ -310,6 +382,25 @@ impl Watcher {
             connection.unsubscribe(channels).await?;
         }
         Ok(())
+    }
+}
+
+/// What the server holds under these names.
+async fn read(
+    connection: &mut MultiplexedConnection,
+    channels: &[String],
+) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+    Ok(redis::cmd("MGET")
+        .arg(channels)
+        .query_async(connection)
+        .await?)
+}
+
+/// Waits until `time`, for ever if there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

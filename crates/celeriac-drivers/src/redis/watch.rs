@@ -275,8 +275,10 @@ impl Watcher {
             next = orders.try_recv().ok();
         }
         // Some were added and left again.
-        new.sent.retain(|channel| self.watched.contains_key(channel));
-        new.ahead.retain(|channel| self.watched.contains_key(channel));
+        new.sent
+            .retain(|channel| self.watched.contains_key(channel));
+        new.ahead
+            .retain(|channel| self.watched.contains_key(channel));
         new
     }
 
@@ -325,10 +327,7 @@ impl Watcher {
     }
 
     /// Tells what is held of calls that were expected, of which nothing was heard so far.
-    async fn read_unread(
-        &mut self,
-        connection: &mut MultiplexedConnection,
-    ) -> Result<(), Failure> {
+    async fn read_unread(&mut self, connection: &mut MultiplexedConnection) -> Result<(), Failure> {
         let now = Instant::now();
         let due = self.unread.partition_point(|(at, _)| *at <= now);
         let due = self.unread.drain(..due).map(|(_, channel)| channel);

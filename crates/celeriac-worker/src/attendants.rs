@@ -15,7 +15,7 @@ use crate::events::{News, Teller};
 use crate::worker::Stopper;
 
 /// How long the last words may take.
-const LEAVE: Duration = Duration::from_secs(2);
+const LEAVE: Duration = Duration::from_millis(500);
 
 /// See the module. They end with the worker.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use celeriac_core::{
     BrokerError, Consumer, ErrorKind, Interrupt, Outcome, Payload, QueueName, ShutdownMode,
     TaskError,
 };
+use futures_util::future::join;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
@@ -152,25 +153,13 @@ impl Dispatcher {
         let _ = timeout(FLUSH, self.flush()).await;
         add(&self.counters.unsettled, self.settler.len());
         add(&self.counters.given_back, self.held.len() + untold);
-        if let Some(ending) = &mut self.ending
-            && timeout(FLUSH, &mut ending.leaving).await.is_err()
-        {
-            ending.leaving.abort();
-        }
-        match timeout(CLOSE, self.consumer.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                warn!(
-                    error = &error as &dyn Error,
-                    "cannot close, the lease will lapse"
-                );
-            }
-            Err(_) => warn!("the broker does not answer, the lease will lapse"),
-        }
-        if let Some(ending) = self.ending.take()
-            && timeout(DRAIN, ending.draining).await.is_err()
-        {
-            warn!("what runs cannot be ended from outside and is left behind");
+        let consumer = self.consumer.clone();
+        if let Some(ending) = self.ending.take() {
+            // Side by side: a broker that is out of reach and tasks that go on cost their time once.
+            let closing = closed(&*consumer, Some(ending.leaving));
+            join(closing, drained(ending.draining)).await;
+        } else {
+            closed(&*consumer, None).await;
         }
         // It has only one end.
         let _ = self.counters.last.set(self.metrics());
@@ -208,6 +197,32 @@ impl Dispatcher {
         );
         self.fatal.get_or_insert(error);
         self.stop(Shutdown::Cold);
+    }
+}
+
+/// Closes a consumer once it has left its queues.
+async fn closed(consumer: &dyn Consumer, leaving: Option<JoinHandle<()>>) {
+    if let Some(mut leaving) = leaving
+        && timeout(FLUSH, &mut leaving).await.is_err()
+    {
+        leaving.abort();
+    }
+    match timeout(CLOSE, consumer.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            warn!(
+                error = &error as &dyn Error,
+                "cannot close, the lease will lapse"
+            );
+        }
+        Err(_) => warn!("the broker does not answer, the lease will lapse"),
+    }
+}
+
+/// Waits until the executor has ended its threads and children.
+async fn drained(draining: JoinHandle<()>) {
+    if timeout(DRAIN, draining).await.is_err() {
+        warn!("what runs cannot be ended from outside and is left behind");
     }
 }
 

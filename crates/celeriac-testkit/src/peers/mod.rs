@@ -25,7 +25,7 @@ pub use celery::{CeleryApp, CeleryScript, CeleryVersion, CeleryWorker};
 pub use child::OwnedChild;
 pub use encrypted::{EncryptedRabbitMq, certify};
 pub use http::http_get;
-pub use proxy::{Fault, TcpProxy};
+pub use proxy::{Fault, TcpProxy, Way};
 pub use redis_server::RedisServer;
 pub use virtual_host::{VirtualHost, rabbitmqctl, spare_rabbitmqctl};
 

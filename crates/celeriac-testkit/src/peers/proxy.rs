@@ -10,7 +10,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::{join, select};
+use tokio::{select, try_join};
 
 /// What happens to connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,15 @@ pub enum Fault {
     Refuse,
 }
 
+/// Which way something is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// What clients say.
+    Requests,
+    /// What the server says.
+    Replies,
+}
+
 /// A port of this machine behind which a server seems to be.
 ///
 /// It works on the runtime that it was started on. Dropping it cuts its connections.
@@ -37,10 +46,6 @@ pub struct TcpProxy {
     accepting: JoinHandle<()>,
 }
 
-/// The directions.
-const REQUESTS: usize = 0;
-const REPLIES: usize = 1;
-
 /// What befalls what is carried.
 #[derive(Debug, Clone, Default)]
 struct Weather {
@@ -48,6 +53,10 @@ struct Weather {
     held: [bool; 2],
     refused: bool,
     delay: Duration,
+    /// How much is carried in a second, each way; no matter how much if 0.
+    bytes_per_s: u32,
+    /// After so many bytes this way a connection ends.
+    torn: Option<(Way, usize)>,
     /// How often connections were cut.
     cuts: u64,
     /// What to do once a reply contains these bytes.
@@ -108,7 +117,17 @@ impl TcpProxy {
         });
     }
 
-    /// Waits until the fault of [`strike_after_reply`](Self::strike_after_reply) has happened.
+    /// Ends each connection once it has carried `bytes` this way, until [`heal`](Self::heal): in the middle
+    /// of a frame, as a rule. Connections that have carried more end with the next byte.
+    pub fn tear_after(&self, way: Way, bytes: usize) {
+        self.weather.send_modify(|weather| {
+            weather.torn = Some((way, bytes));
+            weather.sprung = false;
+        });
+    }
+
+    /// Waits until the fault of [`strike_after_reply`](Self::strike_after_reply) or
+    /// [`tear_after`](Self::tear_after) has happened.
     ///
     /// # Cancel safety
     ///
@@ -122,6 +141,12 @@ impl TcpProxy {
     /// Delays what is carried by so much, in each direction.
     pub fn delay(&self, delay: Duration) {
         self.weather.send_modify(|weather| weather.delay = delay);
+    }
+
+    /// Carries so many bytes in a second, in each direction.
+    pub fn narrow(&self, bytes_per_s: u32) {
+        self.weather
+            .send_modify(|weather| weather.bytes_per_s = bytes_per_s);
     }
 
     /// Ends all faults. Connections that were held carry on as if nothing had been.
@@ -144,12 +169,22 @@ impl Drop for TcpProxy {
 }
 
 impl Weather {
+    /// How long so many bytes are under way.
+    fn takes(&self, bytes: usize) -> Duration {
+        let narrow = match self.bytes_per_s {
+            0 => Duration::ZERO,
+            #[expect(clippy::cast_precision_loss, reason = "a read is of 64 KiB at most")]
+            bytes_per_s => Duration::from_secs_f64(bytes as f64 / f64::from(bytes_per_s)),
+        };
+        self.delay + narrow
+    }
+
     fn strike(&mut self, fault: Fault) {
         match fault {
             Fault::Cut => self.cuts += 1,
             Fault::Hold => self.held = [true; 2],
-            Fault::HoldRequests => self.held[REQUESTS] = true,
-            Fault::HoldReplies => self.held[REPLIES] = true,
+            Fault::HoldRequests => self.held[Way::Requests as usize] = true,
+            Fault::HoldReplies => self.held[Way::Replies as usize] = true,
             Fault::Refuse => {
                 self.cuts += 1;
                 self.refused = true;
@@ -183,22 +218,40 @@ async fn carry(mut client: TcpStream, server: String, weather: watch::Sender<Wea
     };
     // Small frames must not wait for one another; both fail only on a connection that has ended.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let cut = {
+    let end = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let up = Pump::new(from_client, to_server, &weather, false);
-        let down = Pump::new(from_server, to_client, &weather, true);
+        let up = Pump::new(from_client, to_server, &weather, Way::Requests);
+        let down = Pump::new(from_server, to_client, &weather, Way::Replies);
         select! {
             // Nothing is carried after a cut.
             biased;
-            _ = sky.wait_for(|weather| weather.cuts > cuts) => true,
-            _ = async { join!(up.run(), down.run()) } => false,
+            _ = sky.wait_for(|weather| weather.cuts > cuts) => End::Cut,
+            ended = async { try_join!(up.run(), down.run()) } => ended.err().unwrap_or(End::Closed),
         }
     };
-    if cut {
-        reset(&client);
-        reset(&server);
+    match end {
+        End::Cut => {
+            reset(&client);
+            reset(&server);
+        }
+        // Not before everything has ended here, or who hears of it first may see it go on.
+        End::Torn => {
+            drop((client, server));
+            weather.send_modify(|weather| weather.sprung = true);
+        }
+        End::Closed => {}
     }
+}
+
+/// How a connection ended.
+enum End {
+    /// A side closed it.
+    Closed,
+    /// It was reset.
+    Cut,
+    /// It ended within something.
+    Torn,
 }
 
 /// Makes the end of a connection an abrupt one.
@@ -213,7 +266,8 @@ struct Pump<'a> {
     to: WriteHalf<'a>,
     weather: watch::Sender<Weather>,
     sky: watch::Receiver<Weather>,
-    replies: bool,
+    way: Way,
+    carried: usize,
     /// The end of what was carried: a marker may come in pieces.
     tail: Vec<u8>,
 }
@@ -223,38 +277,54 @@ impl<'a> Pump<'a> {
         from: ReadHalf<'a>,
         to: WriteHalf<'a>,
         weather: &watch::Sender<Weather>,
-        replies: bool,
+        way: Way,
     ) -> Self {
         Self {
             from,
             to,
             sky: weather.subscribe(),
             weather: weather.clone(),
-            replies,
+            way,
+            carried: 0,
             tail: Vec::new(),
         }
     }
 
-    /// Carries until one side closes or fails; then the other one learns of it.
-    async fn run(mut self) {
+    /// Carries until one side closes or fails; then the other one learns of it. An error is a fault.
+    async fn run(mut self) -> Result<(), End> {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = self.from.read(&mut bytes).await {
-            let direction = usize::from(self.replies);
+            let direction = self.way as usize;
             // The sender outlives the connection, which holds one.
             let _ = self.sky.wait_for(|it| !it.held[direction]).await;
-            let delay = self.sky.borrow().delay;
-            if !delay.is_zero() {
-                tokio::time::sleep(delay).await;
+            let takes = self.sky.borrow().takes(count);
+            if !takes.is_zero() {
+                tokio::time::sleep(takes).await;
             }
-            if self.to.write_all(&bytes[..count]).await.is_err() {
+            let left = self.left();
+            let carried = &bytes[..count.min(left)];
+            if self.to.write_all(carried).await.is_err() {
                 break;
             }
-            if self.replies {
-                self.spring(&bytes[..count]);
+            self.carried += carried.len();
+            if self.way == Way::Replies {
+                self.spring(carried);
+            }
+            if count >= left {
+                return Err(End::Torn);
             }
         }
         // It fails if the other side was faster.
         let _ = self.to.shutdown().await;
+        Ok(())
+    }
+
+    /// How many bytes it carries before it ends.
+    fn left(&self) -> usize {
+        match self.sky.borrow().torn {
+            Some((way, bytes)) if way == self.way => bytes.saturating_sub(self.carried),
+            _ => usize::MAX,
+        }
     }
 
     /// Lets the fault happen that waits for what was just carried.
@@ -364,6 +434,37 @@ mod tests {
             proxy.heal();
             let mut client = TcpStream::connect(proxy.address()).await.unwrap();
             assert_eq!(within(say(&mut client, b"hello")).await.unwrap(), b"hello");
+        });
+    }
+
+    #[test]
+    fn a_torn_connection_carries_so_many_bytes_and_no_more() {
+        for way in [Way::Requests, Way::Replies] {
+            block_on(async {
+                let (proxy, mut client) = echo().await;
+                proxy.tear_after(way, 3);
+                client.write_all(b"hello").await.unwrap();
+                let mut heard = Vec::new();
+                // What comes back of the requests may be lost with the connection.
+                let ended = within(client.read_to_end(&mut heard)).await;
+                assert!(b"hel".starts_with(&heard), "{heard:?}");
+                assert!(way == Way::Requests || (ended.is_ok() && heard == b"hel"));
+                within(proxy.struck()).await;
+                proxy.heal();
+                let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+                assert_eq!(within(say(&mut client, b"hello")).await.unwrap(), b"hello");
+            });
+        }
+    }
+
+    #[test]
+    fn a_narrow_network_takes_its_time() {
+        block_on(async {
+            let (proxy, mut client) = echo().await;
+            proxy.narrow(10_000);
+            let begun = std::time::Instant::now();
+            within(say(&mut client, &[7; 1000])).await.unwrap();
+            assert!(begun.elapsed() >= Duration::from_millis(200));
         });
     }
 

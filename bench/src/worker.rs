@@ -1,17 +1,21 @@
 //! A worker in a process of its own: this program again, told to be one.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, iter};
 
-use celeriac::worker::WorkerSettings;
+use celeriac::worker::{Shutdown, Stopper, WorkerSettings};
 use celeriac::{App, Place, QueueName, Registry};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, kill_process, pidfd_open, set_parent_process_death_signal,
+};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use crate::marks;
 
@@ -29,6 +33,9 @@ const READY: &str = "ready";
 
 /// A word in the environment of the worker and of all that it starts.
 const MARK: &str = "CELERIAC_BENCH_WORKER";
+
+/// The variable that tells a worker how long it waits for what runs when it is to stop, in ms.
+const GRACE: &str = "CELERIAC_BENCH_GRACE";
 
 /// The variable that tells a worker its queues, if they are not the default one.
 const QUEUES: &str = "CELERIAC_BENCH_QUEUES";
@@ -54,12 +61,31 @@ impl Worker {
         place: &str,
         queues: &[QueueName],
     ) -> io::Result<Self> {
-        let names: Vec<_> = queues.iter().map(QueueName::as_str).collect();
-        let child = command(url, place)?
-            .env(QUEUES, names.join(","))
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut worker = Self(child);
+        Self::begin(of_queues(url, place, queues)?)
+    }
+
+    /// The same; what it complains of is in `file`.
+    pub(crate) fn start_heard(
+        url: &str,
+        place: &str,
+        queues: &[QueueName],
+        file: &Path,
+    ) -> io::Result<Self> {
+        let mut command = of_queues(url, place, queues)?;
+        command.stderr(File::create(file)?);
+        Self::begin(command)
+    }
+
+    /// The same for the default queue; what runs when it is to stop has so long to end.
+    pub(crate) fn start_patient(url: &str, place: &str, grace: Duration) -> io::Result<Self> {
+        let mut command = command(url, place)?;
+        command.env(GRACE, grace.as_millis().to_string());
+        Self::begin(command)
+    }
+
+    /// Starts it, and returns when it takes deliveries.
+    fn begin(mut command: Command) -> io::Result<Self> {
+        let mut worker = Self(command.stdout(Stdio::piped()).spawn()?);
         let output = worker.0.stdout.take().expect("it was just piped");
         let mut line = String::new();
         // It ends with the worker, if that does not get ready.
@@ -90,6 +116,16 @@ impl Worker {
         status.success().then_some(()).ok_or_else(failed)
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.0), signal)?)
+    }
+
+    /// How many files it has open, connections among them.
+    pub(crate) fn open_files(&self) -> io::Result<u64> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.0.id()))?.count() as u64)
+    }
+
     /// Ends it with SIGKILL: it gets no chance to clean up.
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.0.kill()?;
@@ -118,6 +154,13 @@ fn command(url: &str, place: &str) -> io::Result<Command> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
+    Ok(command)
+}
+
+fn of_queues(url: &str, place: &str, queues: &[QueueName]) -> io::Result<Command> {
+    let names: Vec<_> = queues.iter().map(QueueName::as_str).collect();
+    let mut command = command(url, place)?;
+    command.env(QUEUES, names.join(","));
     Ok(command)
 }
 
@@ -183,14 +226,33 @@ pub(crate) fn run(
                 .map(QueueName::new)
                 .collect::<Result<_, _>>()?;
         }
+        if let Ok(grace_ms) = env::var(GRACE) {
+            settings.grace = Duration::from_millis(grace_ms.parse()?);
+        }
         settings.stop_when_idle = stop_when_idle.then_some(IDLE);
         let worker =
             celeriac::worker::Worker::new(broker, executor, Registry::collect()?, settings);
         let running = worker.start().await?;
+        // Before anybody hears that it is ready, and may tell it.
+        let signals = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::quit())?,
+        );
+        tokio::spawn(stop_when_told(running.stopper(), signals));
         writeln!(io::stdout(), "{READY}")?;
         running.wait().await?;
         Ok(())
     })
+}
+
+/// Stops it as `celeriac worker` would.
+async fn stop_when_told(stopper: Stopper, (mut warm, mut cold): (Signals, Signals)) {
+    loop {
+        tokio::select! {
+            _ = warm.recv() => stopper.shutdown(Shutdown::Warm),
+            _ = cold.recv() => stopper.shutdown(Shutdown::Cold),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
 //! What is lost when processes are killed and the power fails, counted.
 
 mod disk;
+mod flapping;
 mod kill9;
 mod ledger;
 mod partition;
 pub(crate) mod power_cut;
 mod proxy_cut;
+mod restarts;
+mod slow;
+mod stops;
+mod torn;
 mod visibility;
 
 use std::error::Error;
@@ -30,6 +35,16 @@ pub(crate) fn run(measure: &str) -> Result<Option<Counts>> {
         "amqp-proxy-cut" => proxy_cut::run(&amqp()?)?,
         "redis-partition" => partition::run(&redis()?)?,
         "amqp-partition" => partition::run(&amqp()?)?,
+        "redis-stops" => stops::run(&redis()?)?,
+        "amqp-stops" => stops::run(&amqp()?)?,
+        "redis-restarts" => restarts::of_redis()?,
+        "amqp-restarts" => restarts::of_rabbitmq()?,
+        "redis-flapping" => flapping::run(&redis()?)?,
+        "amqp-flapping" => flapping::run(&amqp()?)?,
+        "redis-slow" => slow::run(&redis()?)?,
+        "amqp-slow" => slow::run(&amqp()?)?,
+        "redis-torn" => torn::run(&redis()?)?,
+        "amqp-torn" => torn::run(&amqp()?)?,
         "redis-visibility" => visibility::run(&redis()?)?,
         _ => return Ok(None),
     }))

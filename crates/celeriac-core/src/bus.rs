@@ -18,7 +18,9 @@ use crate::broker::BrokerError;
 pub trait Bus: fmt::Debug + Send + Sync {
     /// Sends a notice, and resolves when the server has it or has it on its way.
     ///
-    /// Nobody knows whether anybody heard it.
+    /// Where the server tells to how many it went, that is said: none who may answer is left out, but
+    /// some of them may be gone, or take nothing for now. Elsewhere nobody knows whether anybody heard
+    /// it.
     ///
     /// # Errors
     ///
@@ -29,7 +31,11 @@ pub trait Bus: fmt::Debug + Send + Sync {
     /// # Cancel safety
     ///
     /// None. The notice is then sent or not.
-    fn send(&self, to: Address, notice: Notice) -> BoxFuture<'_, Result<(), BrokerError>>;
+    fn send(
+        &self,
+        to: Address,
+        notice: Notice,
+    ) -> BoxFuture<'_, Result<Option<usize>, BrokerError>>;
 
     /// The exchange of answers, which a request names as the place where its answer goes.
     fn answers(&self) -> String;

@@ -296,9 +296,14 @@ fn put(inbox: &Inbox, incoming: Incoming) {
 }
 
 impl Bus for AmqpBus {
-    fn send(&self, to: Address, notice: Notice) -> BoxFuture<'_, Result<(), BrokerError>> {
+    fn send(
+        &self,
+        to: Address,
+        notice: Notice,
+    ) -> BoxFuture<'_, Result<Option<usize>, BrokerError>> {
         let bus = self.clone();
-        Box::pin(runtime::run(async move { bus.tell(to, notice).await }))
+        let telling = async move { bus.tell(to, notice).await.map(|()| None) };
+        Box::pin(runtime::run(telling))
     }
 
     fn answers(&self) -> String {

@@ -21,7 +21,8 @@ use uuid::Uuid;
 use super::control;
 use super::failure::Failure;
 use super::keys::Keys;
-use super::link::{Dialer, Link, detached, runtime};
+use super::link::{Call, Dialer, Link, detached, runtime};
+use super::scripts;
 use crate::inbox::{Inbox, Outlet, inbox};
 
 /// The exchange of answers.
@@ -66,11 +67,20 @@ impl RedisBus {
         outcome.map_err(|failure| failure.at(&self.address))
     }
 
-    async fn publish(&self, exchange: &str, key: &str, notice: Notice) -> Result<(), Failure> {
+    /// Tells all workers, and says how many hear it.
+    async fn command(&self, notice: Notice) -> Result<usize, Failure> {
+        let mut command = Call::new(&scripts::COMMAND, [""; 0]);
+        command
+            .arg(self.keys.channel(control::EXCHANGE, ""))
+            .arg(enveloped(control::EXCHANGE, "", notice));
+        self.link.run(command).await
+    }
+
+    async fn publish(&self, key: &str, notice: Notice) -> Result<(), Failure> {
         let mut publish = redis::cmd("PUBLISH");
         publish
-            .arg(self.keys.channel(exchange, key))
-            .arg(enveloped(exchange, key, notice));
+            .arg(self.keys.channel(event::EXCHANGE, key))
+            .arg(enveloped(event::EXCHANGE, key, notice));
         self.link.command(publish).await
     }
 
@@ -132,15 +142,19 @@ impl RedisBus {
 }
 
 impl Bus for RedisBus {
-    fn send(&self, to: Address, notice: Notice) -> BoxFuture<'_, Result<(), BrokerError>> {
+    fn send(
+        &self,
+        to: Address,
+        notice: Notice,
+    ) -> BoxFuture<'_, Result<Option<usize>, BrokerError>> {
         Box::pin(async move {
             let sent = match to {
-                Address::Workers => self.publish(control::EXCHANGE, "", notice).await,
-                Address::Monitors(key) => self.publish(event::EXCHANGE, &key, notice).await,
+                Address::Workers => self.command(notice).await.map(Some),
+                Address::Monitors(key) => self.publish(&key, notice).await.map(|()| None),
                 Address::Asker {
                     exchange,
                     routing_key,
-                } if exchange == ANSWERS => self.answer(&routing_key, notice).await,
+                } if exchange == ANSWERS => self.answer(&routing_key, notice).await.map(|()| None),
                 _ => {
                     return Err(BrokerError::Unsupported {
                         address: self.address.clone(),

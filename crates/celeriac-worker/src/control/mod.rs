@@ -245,7 +245,7 @@ impl Courier {
         };
         let notice = Notice::json(headers, reply.encode());
         match timeout(SEND, self.bus.send(address, notice)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => debug!(error = &error as &dyn Error, "an answer was not sent"),
             Err(_) => debug!("an answer was not sent in time"),
         }

@@ -187,7 +187,7 @@ impl Teller {
         let headers = Map::from_iter([("hostname".to_owned(), json!(self.node))]);
         let notice = Notice::json(headers, body);
         match timeout(SEND, self.bus.send(Address::Monitors(key), notice)).await {
-            Ok(Ok(())) => true,
+            Ok(Ok(_)) => true,
             Ok(Err(error)) => {
                 debug!(error = &error as &dyn Error, "an event was not sent");
                 false

@@ -50,6 +50,12 @@ script!(
     "close_chord.lua"
 );
 script!(
+    /// Broadcasts a command.
+    COMMAND,
+    [],
+    "command.lua"
+);
+script!(
     /// Counts parts of a chord.
     COUNT_PARTS,
     [],

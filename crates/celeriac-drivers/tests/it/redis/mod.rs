@@ -6,6 +6,7 @@ mod keeping;
 mod keys;
 mod kills;
 mod python;
+mod reach;
 mod servers;
 
 use std::sync::Arc;

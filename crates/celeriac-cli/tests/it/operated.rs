@@ -1,5 +1,7 @@
 //! What an operator does to Celery is done to a drop-in worker with the same tools, and with ours.
 
+use std::time::{Duration, Instant};
+
 use celeriac_testkit::peers::{OPERATOR, unique};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -115,6 +117,46 @@ fn our_own_command_asks_workers_of_celerys_and_of_ours_alike() {
         assert!(!done && answer == json!({}), "{answer}");
         assert!(error.contains("no nodes replied"), "{error}");
     }
+}
+
+/// Asks as [`ask`] does, and says who is alive and how long it took.
+fn living(project: &Project, words: &str) -> (Vec<String>, Duration) {
+    let begun = Instant::now();
+    let (_, answer, error) = ask(project, &project.broker(), words);
+    let nodes = answer.as_object().unwrap_or_else(|| panic!("{error}"));
+    (nodes.keys().cloned().collect(), begun.elapsed())
+}
+
+#[test]
+fn who_asks_waits_for_all_that_hear_it_and_for_a_frozen_one_until_the_time_is_over() {
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_secs(15);
+    let project = Project::new("operated", On::Redis);
+    let mut nodes = ["ours", "theirs"].map(|kind| format!("{}@here", unique(kind)));
+    let mut frozen = ["ours", "theirs"].map(|kind| format!("{}@here", unique(kind)));
+    let of_ours = |node: &str| project.worker(&format!("-n {node} -c 1"));
+    let _ours = of_ours(&nodes[0]);
+    let _theirs = project.celery_worker(&nodes[1]);
+    let sleepers = [of_ours(&frozen[0]), project.celery_worker(&frozen[1])];
+    nodes.sort();
+    frozen.sort();
+    let mut all = [&nodes[..], &frozen].concat();
+    all.sort();
+
+    let (answered, took) = living(&project, "inspect ping -t 60s");
+    assert_eq!(answered, all);
+    assert!(took < LONG, "{took:?}");
+
+    for sleeper in &sleepers {
+        sleeper.signal(Signal::STOP);
+    }
+    let (answered, took) = living(&project, "inspect ping -t 15s");
+    assert_eq!(answered, nodes);
+    assert!(took >= SHORT, "{took:?}");
+    let named = format!("status -t 60s -d {}", nodes.join(","));
+    let (answered, took) = living(&project, &named);
+    assert_eq!(answered, nodes);
+    assert!(took < LONG, "{took:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One question to workers, and their answers.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use celeriac_core::{Address, BrokerError, Bus, Notice, TaskId, Topic};
@@ -7,12 +8,12 @@ use celeriac_wire::control::{Reply, ReplyTo, Request};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-/// Asks, and gathers answers for so long, or until there are so many.
+/// Asks, and gathers answers for so long, or until so many workers have answered, or all who heard it.
 pub(in crate::cli) async fn ask(
     bus: &dyn Bus,
     mut request: Request,
     wait: Duration,
-    limit: Option<usize>,
+    expected: Option<usize>,
 ) -> Result<Vec<Reply>, BrokerError> {
     let key = TaskId::new().to_string();
     let ticket = TaskId::new().to_string();
@@ -23,14 +24,19 @@ pub(in crate::cli) async fn ask(
         routing_key: key,
     });
     let notice = Notice::json(headers(wait), request.encode());
-    bus.send(Address::Workers, notice).await?;
+    let heard = bus.send(Address::Workers, notice).await?;
+    let most = expected.into_iter().chain(heard).min();
     let mut replies = Vec::new();
     let gathering = async {
-        while limit.is_none_or(|limit| replies.len() < limit) {
+        // Two workers of one name do not stand for another one.
+        let mut answered = HashSet::new();
+        while most.is_none_or(|most| answered.len() < most) {
             let notice = answers.next().await?;
             // Somebody else's answers are no concern of ours, nor what is none.
             if notice.headers.get("ticket").and_then(Value::as_str) == Some(&ticket) {
-                replies.extend(Reply::decode(&notice.body).unwrap_or_default());
+                let told = Reply::decode(&notice.body).unwrap_or_default();
+                answered.extend(told.iter().map(|reply| reply.node.clone()));
+                replies.extend(told);
             }
         }
         Ok(())

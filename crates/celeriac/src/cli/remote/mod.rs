@@ -5,6 +5,7 @@ mod commands;
 mod events;
 mod pretty;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ pub(super) struct Whom {
     /// The workers that are asked, separated by commas; all of them if none is named
     #[arg(long, short = 'd', value_name = "NODES", value_delimiter = ',')]
     destination: Vec<String>,
-    /// How long answers are waited for; fewer are if as many workers have answered as are named
+    /// How long answers are waited for, at most: until all workers have answered that are named, or
+    /// on Redis all that were reached
     #[arg(long, short = 't', value_name = "DURATION", default_value = "1s", value_parser = duration)]
     timeout: Duration,
 }
@@ -93,8 +95,9 @@ async fn collect(bus: &dyn Bus, mut request: Request, whom: &Whom) -> Result<Vec
     if !whom.destination.is_empty() {
         request.audience = Audience::Nodes(whom.destination.clone());
     }
-    let limit = Some(whom.destination.len()).filter(|limit| *limit > 0);
-    let mut replies = ask::ask(bus, request, whom.timeout, limit).await?;
+    let named: HashSet<_> = whom.destination.iter().collect();
+    let expected = Some(named.len()).filter(|named| *named > 0);
+    let mut replies = ask::ask(bus, request, whom.timeout, expected).await?;
     replies.sort_by(|one, other| one.node.cmp(&other.node));
     Ok(replies)
 }

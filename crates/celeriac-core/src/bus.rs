@@ -50,7 +50,7 @@ pub trait Bus: fmt::Debug + Send + Sync {
     fn listen(&self, to: Topic) -> BoxFuture<'_, Result<Box<dyn Listener>, BrokerError>>;
 }
 
-/// Hears notices, until it is dropped.
+/// Hears notices, until it is closed or dropped.
 pub trait Listener: fmt::Debug + Send {
     /// Waits for the next notice.
     ///
@@ -65,6 +65,11 @@ pub trait Listener: fmt::Debug + Send {
 
     /// How many notices were not heard, because there were too many at once or one was too large.
     fn missed(&self) -> u64;
+
+    /// Stops to listen, and resolves when the server has nothing left of it or cannot be told.
+    ///
+    /// After one that is dropped is cleared up too, unless the process ends before.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
 /// One thing said.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use celeriac_core::{BoxFuture, BrokerError, Listener, Notice};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// The most notices that wait.
 const MOST: usize = 4096;
@@ -17,10 +17,12 @@ const LARGEST_BYTES: usize = 8 * 1024 * 1024;
 const MOST_BYTES: usize = 4 * LARGEST_BYTES;
 
 /// Where notices are put.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Inbox {
     waiting: mpsc::Sender<Notice>,
     count: Arc<Count>,
+    /// Nothing is ever sent: it ends with the inbox.
+    _kept: oneshot::Sender<()>,
 }
 
 /// Where they are taken.
@@ -30,6 +32,7 @@ pub(crate) struct Outlet {
     address: String,
     waiting: mpsc::Receiver<Notice>,
     count: Arc<Count>,
+    given_up: oneshot::Receiver<()>,
 }
 
 #[derive(Debug, Default)]
@@ -41,15 +44,18 @@ struct Count {
 /// Both ends of what is heard at `address`.
 pub(crate) fn inbox(address: String) -> (Inbox, Outlet) {
     let (sender, receiver) = mpsc::channel(MOST);
+    let (kept, given_up) = oneshot::channel();
     let count = Arc::<Count>::default();
     let inbox = Inbox {
         waiting: sender,
         count: count.clone(),
+        _kept: kept,
     };
     let outlet = Outlet {
         address,
         waiting: receiver,
         count,
+        given_up,
     };
     (inbox, outlet)
 }
@@ -104,6 +110,14 @@ impl Listener for Outlet {
 
     fn missed(&self) -> u64 {
         self.count.missed.load(Ordering::Relaxed)
+    }
+
+    fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.waiting.close();
+            // Who hears for it clears up before it gives up the inbox.
+            let _ = self.given_up.await;
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use celeriac_core::{Address, Broker, Bus, Notice, Topic};
 use celeriac_drivers::redis::open;
 use celeriac_testkit::peers::unique;
+use redis::Commands as _;
 use serde_json::Map;
 
 use super::{broker_url, connect, connect_62};
@@ -28,6 +29,21 @@ async fn as_many_hear_a_command_as_there_are_workers() {
         let mut ear = client.as_pubsub();
         ear.subscribe(place.key("/0.celery.pidbox")).unwrap();
         assert_eq!(reached(&*bus).await, Some(2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_no_more_answers_leaves_nothing_behind() {
+    let place = connect("reach").await;
+    let mut client = place.client();
+    let table = place.key("_kombu.binding.reply.celery.pidbox");
+    let bus = place.store().await.bus().unwrap();
+    for _ in 0..20 {
+        let asker = unique("a");
+        let asking = bus.listen(Topic::Answers(asker)).await.unwrap();
+        assert_eq!(client.scard(&table), Ok(1));
+        asking.close().await;
+        assert_eq!(client.scard(&table), Ok(0));
     }
 }
 

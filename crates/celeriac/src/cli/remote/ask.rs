@@ -8,6 +8,9 @@ use celeriac_wire::control::{Reply, ReplyTo, Request};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
+/// How long it may take to leave nothing behind.
+const LEAVE: Duration = Duration::from_secs(1);
+
 /// Asks, and gathers answers for so long, or until so many workers have answered, or all who heard it.
 pub(in crate::cli) async fn ask(
     bus: &dyn Bus,
@@ -41,7 +44,10 @@ pub(in crate::cli) async fn ask(
         }
         Ok(())
     };
-    match timeout(wait, gathering).await {
+    let gathered = timeout(wait, gathering).await;
+    // The program may end now, and nobody else clears up after it.
+    let _ = timeout(LEAVE, answers.close()).await;
+    match gathered {
         Ok(Err(error)) => Err(error),
         Ok(Ok(())) | Err(_) => Ok(replies),
     }

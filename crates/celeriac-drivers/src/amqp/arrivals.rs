@@ -133,7 +133,8 @@ impl Session {
             Sorted::For(message, deliveries, due, is_revoked) => {
                 let mut shelf = self.intake.shelf();
                 if is_revoked {
-                    shelf.revocations.add(message.headers.id.clone());
+                    let id = message.headers.id.clone();
+                    shelf.revocations.add(id, Instant::now().into_std());
                 }
                 let item = Item {
                     tag,

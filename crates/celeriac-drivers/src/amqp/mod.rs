@@ -79,7 +79,6 @@ mod names;
 mod native;
 mod numbers;
 mod posting;
-mod revocations;
 mod runtime;
 mod session;
 mod settings;

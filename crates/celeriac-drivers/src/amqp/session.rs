@@ -378,8 +378,9 @@ impl Session {
         match control::hear(&broadcast.body, &self.intake.subscription.consumer) {
             Heard::Revoked(ids, interrupt) => {
                 let mut shelf = self.intake.shelf();
+                let now = Instant::now().into_std();
                 for id in &ids {
-                    shelf.revocations.add(id.clone());
+                    shelf.revocations.add(id.clone(), now);
                 }
                 shelf.hasten_revoked();
                 drop(shelf);

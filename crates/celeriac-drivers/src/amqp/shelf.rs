@@ -9,13 +9,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
-use celeriac_core::{Delivery, Message, QueueName, TaskId};
+use celeriac_core::{Delivery, Message, QueueName, RevokedCalls, TaskId};
 use jiff::Timestamp;
 
 use super::acks::Unsettled;
 use super::lanes::{Lane, Lanes};
 use super::numbers::Numbers;
-use super::revocations::Revocations;
 use super::transport::Properties;
 
 /// A message that was delivered to us and not yet to the worker.
@@ -71,7 +70,7 @@ pub(crate) struct Shelf {
     /// What the worker still holds of what a lost channel delivered.
     adrift: HashMap<TaskId, i64>,
     unsettled: Unsettled,
-    pub(crate) revocations: Revocations,
+    pub(crate) revocations: RevokedCalls,
     /// How many suspects the worker may hold, and how many it does.
     suspects: usize,
     suspects_held: usize,
@@ -104,7 +103,7 @@ impl Shelf {
             bulky: Vec::new(),
             adrift: HashMap::new(),
             unsettled: Unsettled::default(),
-            revocations: Revocations::default(),
+            revocations: RevokedCalls::default(),
             suspects,
             suspects_held: 0,
             turn: 0,

@@ -1,21 +1,10 @@
-//! The calls that were revoked, as far as this worker has heard.
-//!
-//! # Sources
-//!
-//! For how long they are remembered follows Celery's workers, and twice as many are.
+//! The calls that were revoked, as far as this worker has heard: by their ids or by stamps.
 
-use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::collections::VecDeque;
 
-use celeriac_core::{Message, TaskId};
+use celeriac_core::{Message, RevokedCalls, TaskId};
 use serde_json::Value;
 use tokio::time::Instant;
-
-/// So many calls are remembered.
-const MOST: usize = 100_000;
-
-/// For so long.
-const KEEP: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// So many stamps are remembered.
 const MOST_STAMPS: usize = 1000;
@@ -23,8 +12,7 @@ const MOST_STAMPS: usize = 1000;
 /// A bounded memory of revoked calls and stamps.
 #[derive(Debug, Default)]
 pub(crate) struct Revoked {
-    ids: HashMap<TaskId, Instant>,
-    order: VecDeque<(Instant, TaskId)>,
+    calls: RevokedCalls,
     stamps: VecDeque<(String, Value)>,
 }
 
@@ -38,19 +26,9 @@ impl Revoked {
         revoked
     }
 
-    /// Remembers a call, and forgets what is too old or too much.
+    /// Remembers a call.
     pub(crate) fn add(&mut self, id: TaskId, now: Instant) {
-        if self.ids.insert(id.clone(), now).is_none() {
-            self.order.push_back((now, id));
-        }
-        while let Some((at, _)) = self.order.front()
-            && (self.order.len() > MOST || now.duration_since(*at) > KEEP)
-        {
-            let Some((_, id)) = self.order.pop_front() else {
-                return;
-            };
-            self.ids.remove(&id);
-        }
+        self.calls.add(id, now.into_std());
     }
 
     /// Remembers calls that carry this stamp with one of these values.
@@ -68,7 +46,7 @@ impl Revoked {
     /// Whether the call of a message is revoked, by its id or by a stamp.
     pub(crate) fn has(&self, message: &Message) -> bool {
         let headers = &message.headers;
-        (!self.ids.is_empty() && self.ids.contains_key(&headers.id))
+        self.calls.contains(&headers.id)
             || (!self.stamps.is_empty() && self.has_stamp(&headers.extra))
     }
 
@@ -79,7 +57,7 @@ impl Revoked {
 
     /// The calls, those that were revoked first first.
     pub(crate) fn ids(&self) -> Vec<String> {
-        self.order.iter().map(|(_, id)| id.to_string()).collect()
+        self.calls.iter().map(TaskId::to_string).collect()
     }
 }
 
@@ -93,24 +71,5 @@ pub(crate) fn carries(
         Some(Value::Array(carried)) => carried.iter().any(|value| values.contains(value)),
         Some(value) => values.contains(value),
         None => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_oldest_are_forgotten_when_there_are_too_many() {
-        let mut revoked = Revoked::default();
-        let now = Instant::now();
-        for number in 0..=MOST {
-            revoked.add(number.to_string().into(), now);
-        }
-        revoked.add("1".into(), now);
-        let ids = revoked.ids();
-        assert_eq!((ids.len(), &*ids[0]), (MOST, "1"));
-        revoked.add("late".into(), now + KEEP + Duration::from_secs(1));
-        assert_eq!(revoked.ids(), ["late"]);
     }
 }

@@ -15,6 +15,9 @@ pub(super) const MOST: usize = 100_000;
 /// For how long: three hours, as Celery does.
 pub(super) const AGE_US: u64 = 3 * 60 * 60 * 1_000_000;
 
+/// How many are asked for at once.
+const AT_ONCE: usize = 1000;
+
 /// What is heard of revoked calls.
 #[derive(Debug, Default)]
 pub(super) struct Revocations(Mutex<State>);
@@ -55,15 +58,21 @@ impl Revocations {
 
     /// Hears what is new.
     pub(super) async fn catch_up(&self, link: &Link, keys: &Keys) -> Result<(), Failure> {
-        let from = self.lock().cursor;
-        let mut ask = redis::cmd("ZRANGEBYSCORE");
-        ask.arg(keys.own("revoked"))
-            .arg(format!("({from:.0}"))
-            .arg("+inf")
-            .arg("WITHSCORES");
-        let news: Vec<(String, f64)> = link.command(ask).await?;
-        self.lock().hear(news);
-        Ok(())
+        loop {
+            let from = self.lock().cursor;
+            let mut ask = redis::cmd("ZRANGEBYSCORE");
+            ask.arg(keys.own("revoked"))
+                .arg(format!("({from:.0}"))
+                .arg("+inf")
+                .arg("WITHSCORES");
+            ask.arg("LIMIT").arg(0).arg(AT_ONCE);
+            let news: Vec<(String, f64)> = link.command(ask).await?;
+            let is_all = news.len() < AT_ONCE;
+            self.lock().hear(news);
+            if is_all {
+                return Ok(());
+            }
+        }
     }
 
     /// What was not told yet. Nothing is forgotten before it is told.

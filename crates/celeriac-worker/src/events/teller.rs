@@ -8,6 +8,7 @@ use celeriac_core::{Address, Bus, Notice};
 use celeriac_wire::Clock;
 use celeriac_wire::event::{BATCH_KEY, Event, Pulse, Stamped};
 use jiff::Zoned;
+use serde::Serialize;
 use serde_json::{Map, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -125,10 +126,7 @@ impl Teller {
             }
             let count = batch.len() as u64;
             let batch: Vec<_> = batch.into_iter().map(|told| self.stamp(told)).collect();
-            if !self
-                .send(BATCH_KEY.to_owned(), json!(batch).to_string())
-                .await
-            {
+            if !self.send(BATCH_KEY.to_owned(), encoded(&batch)).await {
                 self.dropped += count;
                 tokio::time::sleep(PAUSE).await;
             }
@@ -169,7 +167,7 @@ impl Teller {
             clock: self.clock.forward(),
             timestamp: now_s(),
         };
-        self.send(key, json!(self.stamp(told)).to_string()).await;
+        self.send(key, encoded(&self.stamp(told))).await;
     }
 
     fn stamp(&self, told: Told) -> Stamped {
@@ -183,7 +181,7 @@ impl Teller {
         }
     }
 
-    async fn send(&self, key: String, body: String) -> bool {
+    async fn send(&self, key: String, body: Vec<u8>) -> bool {
         let headers = Map::from_iter([("hostname".to_owned(), json!(self.node))]);
         let notice = Notice::json(headers, body);
         match timeout(SEND, self.bus.send(Address::Monitors(key), notice)).await {
@@ -195,6 +193,10 @@ impl Teller {
             Err(_) => false,
         }
     }
+}
+
+fn encoded(told: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(told).expect("all keys of events are text")
 }
 
 /// What program this is.

@@ -46,6 +46,7 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
             (None, None) => our_side::run(measure)?.map(|report| report.to_string()),
         },
         [measure, "rayon"] => rayon_side::run(measure).map(|report| report.to_string()),
+        [measure, "silent"] => brokers::silent(measure)?,
         _ => None,
     };
     Ok(if let Some(report) = report {

@@ -1,17 +1,21 @@
-//! When the marked tasks of a drain ran, written down by whoever ran them.
+//! When the marked tasks of a drain ran, or how late others did, written down by whoever ran them.
 //!
-//! One task in hundreds is marked, so that the others are as empty as they are said to be.
+//! Of a drain one task in hundreds is marked, so that the others are as empty as they are said to be.
 
 use std::env;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
 /// The variable that tells a worker the file.
 pub(crate) const FILE: &str = "CELERIAC_BENCH_MARKS";
+
+/// How often it is looked whether a mark has come.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A file for the marks of one worker.
 #[derive(Debug)]
@@ -36,21 +40,46 @@ impl Marks {
         self.0.path().join("marks")
     }
 
+    /// All marks there are.
+    pub(crate) fn all(&self) -> io::Result<Vec<Duration>> {
+        let text = match fs::read_to_string(self.file()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            text => text?,
+        };
+        let marks: Result<Vec<u64>, _> = text.lines().map(str::parse).collect();
+        let marks = marks.map_err(io::Error::other)?;
+        Ok(marks.into_iter().map(Duration::from_nanos).collect())
+    }
+
+    /// `count` marks, once they are there, which has to be within `limit`.
+    pub(crate) fn wait_for(&self, count: u32, limit: Duration) -> io::Result<Vec<Duration>> {
+        let end = Instant::now() + limit;
+        while self.all()?.len() < count as usize && Instant::now() < end {
+            thread::sleep(LOOK);
+        }
+        self.exactly(count)
+    }
+
     /// Between which moments `count` marked tasks have run; an error if it were more or fewer.
     pub(crate) fn span_of(&self, count: u32) -> io::Result<Span> {
-        let text = fs::read_to_string(self.file())?;
-        let times: Result<Vec<u64>, _> = text.lines().map(str::parse).collect();
-        let times = times.map_err(io::Error::other)?;
-        match (times.iter().min(), times.iter().max()) {
-            (Some(&first), Some(&last)) if times.len() == count as usize => Ok(Span {
-                first: Duration::from_nanos(first),
-                last: Duration::from_nanos(last),
-            }),
-            _ => Err(io::Error::other(format!(
-                "{} marked tasks ran, not {count}",
-                times.len()
-            ))),
+        let times = self.exactly(count)?;
+        let (first, last) = (times.iter().min(), times.iter().max());
+        let none = || io::Error::other("nothing was to run");
+        Ok(Span {
+            first: *first.ok_or_else(none)?,
+            last: *last.ok_or_else(none)?,
+        })
+    }
+
+    fn exactly(&self, count: u32) -> io::Result<Vec<Duration>> {
+        let marks = self.all()?;
+        if marks.len() == count as usize {
+            return Ok(marks);
         }
+        let ran = marks.len();
+        Err(io::Error::other(format!(
+            "{ran} marked tasks ran, not {count}"
+        )))
     }
 }
 
@@ -62,10 +91,10 @@ pub(crate) fn now() -> io::Result<Duration> {
 }
 
 /// Adds a mark, in a worker: one line, in one write.
-pub(crate) fn add() -> io::Result<()> {
+pub(crate) fn add(mark: Duration) -> io::Result<()> {
     let file = env::var_os(FILE).ok_or_else(|| io::Error::other(format!("no {FILE}")))?;
     let mut file = OpenOptions::new().append(true).create(true).open(file)?;
-    file.write_all(format!("{}\n", now()?.as_nanos()).as_bytes())
+    file.write_all(format!("{}\n", mark.as_nanos()).as_bytes())
 }
 
 #[cfg(test)]

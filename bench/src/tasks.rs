@@ -24,7 +24,18 @@ pub(crate) fn empty(_number: u32) {}
 /// Does nothing, too; a marked one writes down when.
 #[celeriac::task]
 pub(crate) fn tick(marked: bool) -> io::Result<()> {
-    if marked { marks::add() } else { Ok(()) }
+    if marked {
+        marks::add(marks::now()?)
+    } else {
+        Ok(())
+    }
+}
+
+/// Writes down how late it runs; one that runs too early fails.
+#[celeriac::task]
+pub(crate) fn punctual(due_ms: u64) -> io::Result<()> {
+    let late = marks::now()?.checked_sub(Duration::from_millis(due_ms));
+    marks::add(late.ok_or_else(|| io::Error::other("it is not due yet"))?)
 }
 
 #[celeriac::task]

@@ -40,6 +40,16 @@ const GRACE: &str = "CELERIAC_BENCH_GRACE";
 /// The variable that tells a worker its queues, if they are not the default one.
 const QUEUES: &str = "CELERIAC_BENCH_QUEUES";
 
+/// The variable that has a worker tell monitors of its tasks.
+const EVENTS: &str = "CELERIAC_BENCH_EVENTS";
+
+/// Whether a worker tells monitors of its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Events {
+    On,
+    Off,
+}
+
 /// A running worker; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Worker(Child);
@@ -52,7 +62,7 @@ impl Worker {
 
     /// The same; returns when it takes deliveries.
     pub(crate) fn start_ready(url: &str, place: &str) -> io::Result<Self> {
-        Self::start_ready_for(url, place, &[QueueName::default()])
+        Self::begin(command(url, place)?)
     }
 
     /// The same for these queues.
@@ -83,6 +93,13 @@ impl Worker {
         Self::begin(command)
     }
 
+    /// The same for the default queue; tasks leave their marks in `file`.
+    pub(crate) fn start_ready_marking(url: &str, place: &str, file: &Path) -> io::Result<Self> {
+        let mut command = command(url, place)?;
+        command.env(marks::FILE, file);
+        Self::begin(command)
+    }
+
     /// Starts it, and returns when it takes deliveries.
     fn begin(mut command: Command) -> io::Result<Self> {
         let mut worker = Self(command.stdout(Stdio::piped()).spawn()?);
@@ -98,9 +115,17 @@ impl Worker {
     }
 
     /// Starts one that does what there is to do, and then ends; tasks leave their marks in `file`.
-    pub(crate) fn start_until_idle(url: &str, place: &str, file: &Path) -> io::Result<Self> {
+    pub(crate) fn start_until_idle(
+        url: &str,
+        place: &str,
+        file: &Path,
+        events: Events,
+    ) -> io::Result<Self> {
         let mut command = command(url, place)?;
         command.arg(UNTIL_IDLE).env(marks::FILE, file);
+        if events == Events::On {
+            command.env(EVENTS, "1");
+        }
         command.spawn().map(Self)
     }
 
@@ -130,6 +155,17 @@ impl Worker {
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.0.kill()?;
         self.0.wait().map(drop)
+    }
+
+    /// How long its threads that live have run on a processor.
+    pub(crate) fn processor_time(&self) -> io::Result<Duration> {
+        let mut total = Duration::ZERO;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
+            let schedule = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let ran = ran_for(&schedule);
+            total += ran.ok_or_else(|| io::Error::other("the kernel keeps no such account"))?;
+        }
+        Ok(total)
     }
 
     /// How much memory it has at the moment.
@@ -171,6 +207,12 @@ fn resident_bytes(status: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
+}
+
+/// What the kernel says of a thread: its nanoseconds on a processor, and what else.
+fn ran_for(schedule: &str) -> Option<Duration> {
+    let nanoseconds = schedule.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }
 
 /// The processes that workers of ours have started and that still run.
@@ -230,6 +272,7 @@ pub(crate) fn run(
             settings.grace = Duration::from_millis(grace_ms.parse()?);
         }
         settings.stop_when_idle = stop_when_idle.then_some(IDLE);
+        settings.control.task_events = env::var_os(EVENTS).is_some();
         let worker =
             celeriac::worker::Worker::new(broker, executor, Registry::collect()?, settings);
         let running = worker.start().await?;
@@ -264,5 +307,12 @@ mod tests {
         let status = "Name:\tcat\nVmHWM:\t    2000 kB\nVmRSS:\t    1500 kB\nThreads:\t1\n";
         assert_eq!(resident_bytes(status), Some(1500 * 1024));
         assert_eq!(resident_bytes("Name:\tcat\nState:\tZ (zombie)\n"), None);
+    }
+
+    #[test]
+    fn the_time_of_a_thread_is_the_first_that_the_kernel_says() {
+        let ran = Duration::from_nanos(229_549_161);
+        assert_eq!(ran_for("229549161 11875924 409\n"), Some(ran));
+        assert_eq!(ran_for(""), None);
     }
 }

@@ -83,6 +83,7 @@ const ALLOWED: &[Rule] = &[
             "celeriac-drivers",
             "celeriac-executor",
             "celeriac-testkit",
+            "celeriac-wire",
         ],
         &[],
     ),

@@ -27,8 +27,12 @@ STARTS = 5
 # So long nothing happens before a latency is taken, that everybody has gone to sleep.
 IDLE_SECONDS = 0.02
 
-# How long a worker with nothing to do is watched.
+# How long the memory of a worker with nothing to do is watched.
 WATCHED_SECONDS = 3
+
+# How long a worker has to be done with its start, and how long its time on a processor is watched then.
+STARTING_SECONDS = 3
+RESTING_SECONDS = 20
 
 # How many tasks a side gets, so that each works for seconds: measure, side.
 TASKS = {
@@ -160,10 +164,25 @@ def memory() -> dict[str, Any]:
     }
 
 
+def idle(side: str) -> dict[str, Any]:
+    """The time on a processor of all processes of a worker that has nothing to do."""
+    with idle_worker(side, EIGHT) as running:
+        time.sleep(STARTING_SECONDS)
+        before = running.processor_seconds()
+        time.sleep(RESTING_SECONDS)
+        used = running.processor_seconds() - before
+    return {"amount": RESTING_SECONDS, "seconds": [used]}
+
+
 def measure(name: str, side: str) -> dict[str, Any]:
     """What is reported of a measure."""
+    import asking
     import kills
 
+    if name.startswith("inspect-"):
+        return asking.ping(name, side)
+    if name == "python-idle":
+        return idle(side)
     if name in ("python-drain", "python-amqp-drain", "python-recycle"):
         return drain(name, side, tick)
     if name == "python-results":

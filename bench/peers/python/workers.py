@@ -93,6 +93,15 @@ class Worker:
                         total += int(line.split()[1]) * 1024
         return total
 
+    def processor_seconds(self) -> float:
+        """How long the threads of all its processes have run on a processor."""
+        nanoseconds = 0
+        for pid in self.tree():
+            with contextlib.suppress(OSError):
+                for thread in Path(f"/proc/{pid}/task").iterdir():
+                    nanoseconds += int((thread / "schedstat").read_text().split()[0])
+        return nanoseconds / 1e9
+
     def kill(self) -> None:
         """Kills its first process, and only that."""
         self.process.kill()

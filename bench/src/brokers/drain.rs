@@ -8,7 +8,7 @@ use super::{POOL, Result, open};
 use crate::marks::{self, Marks};
 use crate::repetitions::Report;
 use crate::tasks::tick;
-use crate::worker::Worker;
+use crate::worker::{Events, Worker};
 
 const REPETITIONS: u32 = 3;
 
@@ -22,13 +22,13 @@ const STEP: u32 = TASKS / MARKS;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// From the first marked task to the last one.
-pub(super) fn without_results(url: &str) -> Result<Report> {
+pub(super) fn without_results(url: &str, events: Events) -> Result<Report> {
     let app = open(url)?;
     let mut took = Vec::new();
     for _ in 0..REPETITIONS {
         let marks = Marks::new()?;
         app.send_many(backlog().map(celeriac::Signature::ignore_result))?;
-        Worker::start_until_idle(url, POOL, &marks.file())?.wait(LIMIT)?;
+        Worker::start_until_idle(url, POOL, &marks.file(), events)?.wait(LIMIT)?;
         let span = marks.span_of(MARKS)?;
         took.push(span.last.saturating_sub(span.first));
     }
@@ -42,7 +42,7 @@ pub(super) fn with_results(url: &str) -> Result<Report> {
     for _ in 0..REPETITIONS {
         let marks = Marks::new()?;
         let handles = app.send_many(backlog())?;
-        let mut worker = Worker::start_until_idle(url, POOL, &marks.file())?;
+        let mut worker = Worker::start_until_idle(url, POOL, &marks.file(), Events::Off)?;
         for mut handle in handles {
             handle.wait_for(LIMIT).ok_or("a result is missing")??;
         }

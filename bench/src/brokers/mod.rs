@@ -2,9 +2,14 @@
 //!
 //! The servers are told by the variables by which tests are told them too.
 
+mod backlog;
 mod drain;
 mod footprint;
+mod idle;
+mod punctuality;
+mod revoked;
 mod send;
+mod telling;
 
 use std::env;
 use std::error::Error;
@@ -13,7 +18,7 @@ use celeriac::QueueName;
 use celeriac::blocking::{App, block_on};
 
 use crate::latency;
-use crate::worker::Worker;
+use crate::worker::{Events, Worker};
 
 /// The variable that tells where Redis is.
 pub(crate) const REDIS: &str = "CELERIAC_TEST_REDIS";
@@ -28,16 +33,36 @@ type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 /// Runs what `measure` names, if it is about a broker that is a server; gives its report.
 pub(crate) fn run(measure: &str) -> Result<Option<String>> {
     let report = match measure {
-        "redis-drain" => drain::without_results(&url(REDIS)?)?,
+        "redis-drain" => drain::without_results(&url(REDIS)?, Events::Off)?,
         "redis-results" => drain::with_results(&url(REDIS)?)?,
         "redis-send" => send::in_bulk(&url(REDIS)?)?,
         "redis-send-1" => send::singly(&url(REDIS)?)?,
         "redis-latency" => through_idle_worker(&url(REDIS)?)?,
         "amqp-send" => send::in_bulk(&url(AMQP)?)?,
-        "amqp-drain" => drain::without_results(&url(AMQP)?)?,
+        "amqp-drain" => drain::without_results(&url(AMQP)?, Events::Off)?,
         "amqp-latency" => through_idle_worker(&url(AMQP)?)?,
+        "redis-events" => telling::drained(&url(REDIS)?)?,
+        "amqp-events" => telling::drained(&url(AMQP)?)?,
+        "redis-eta" => punctuality::of_a_crowd(&url(REDIS)?)?,
+        "amqp-eta" => punctuality::of_a_crowd(&url(AMQP)?)?,
+        "redis-eta-single" => punctuality::of_singles(&url(REDIS)?)?,
+        "amqp-eta-single" => punctuality::of_singles(&url(AMQP)?)?,
+        "redis-idle" => idle::processor(&url(REDIS)?)?,
+        "amqp-idle" => idle::processor(&url(AMQP)?)?,
+        "redis-revoked" => return Ok(Some(revoked::run(&url(REDIS)?)?.to_string())),
+        "amqp-revoked" => return Ok(Some(revoked::run(&url(AMQP)?)?.to_string())),
         "worker-start" => footprint::start(&url(REDIS)?)?,
         "worker-memory" => return Ok(Some(footprint::memory(&url(REDIS)?)?.to_string())),
+        _ => return Ok(None),
+    };
+    Ok(Some(report.to_string()))
+}
+
+/// The same work as a measure's, by a worker that tells monitors nothing.
+pub(crate) fn silent(measure: &str) -> Result<Option<String>> {
+    let report = match measure {
+        "redis-events" => drain::without_results(&url(REDIS)?, Events::Off)?,
+        "amqp-events" => drain::without_results(&url(AMQP)?, Events::Off)?,
         _ => return Ok(None),
     };
     Ok(Some(report.to_string()))

@@ -63,6 +63,22 @@ const fn worker_of_celery(title: &'static str, side: &'static str, ratio: f64) -
     }
 }
 
+const fn inspect(title: &'static str) -> Peer {
+    Peer {
+        title,
+        language: Language::App,
+        side: "Celery",
+        ratio: None,
+    }
+}
+
+const SILENT: Peer = Peer {
+    title: "the same without events",
+    language: Language::Rust,
+    side: "silent",
+    ratio: Some(0.85),
+};
+
 const PREFORK: &str = "Celery prefork -c 2";
 
 /// Every measure, in the order of the table.
@@ -414,6 +430,118 @@ pub(super) const MEASURES: &[Measure] = &[
         peers: &[],
     },
     Measure {
+        name: "inspect-redis",
+        title: "from the start of `celeriac inspect ping` to its end, one idle worker on Redis",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::AtMost(20.0)),
+        servers: true,
+        peers: &[inspect("celery inspect ping")],
+    },
+    Measure {
+        name: "inspect-redis-cpu",
+        title: "the time of the same on a processor, on Redis",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::AtMost(5.0)),
+        servers: true,
+        peers: &[inspect("celery inspect ping")],
+    },
+    Measure {
+        name: "inspect-amqp",
+        title: "from the start of `celeriac inspect ping` to its end, one idle worker on RabbitMQ, asked by its name",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::AtMost(20.0)),
+        servers: true,
+        peers: &[inspect("celery inspect ping")],
+    },
+    Measure {
+        name: "inspect-amqp-cpu",
+        title: "the time of the same on a processor, on RabbitMQ",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::AtMost(5.0)),
+        servers: true,
+        peers: &[inspect("celery inspect ping")],
+    },
+    Measure {
+        name: "redis-idle",
+        title: "the part of a core that a worker on Redis takes with nothing to do",
+        figure: Figure::Percent,
+        target: Some(Bound::AtMost(0.2)),
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "amqp-idle",
+        title: "the part of a core that a worker on RabbitMQ takes with nothing to do",
+        figure: Figure::Percent,
+        target: Some(Bound::AtMost(0.2)),
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "redis-events",
+        title: "`redis-drain` by a worker that tells monitors of each task",
+        figure: Figure::PerSecond("tasks"),
+        target: None,
+        servers: true,
+        peers: &[SILENT],
+    },
+    Measure {
+        name: "amqp-events",
+        title: "`amqp-drain` by a worker that tells monitors of each task",
+        figure: Figure::PerSecond("tasks"),
+        target: None,
+        servers: true,
+        peers: &[SILENT],
+    },
+    Measure {
+        name: "redis-eta",
+        title: "how late each of 10,000 tasks runs that are due at one moment, on Redis",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::MostlyAtMost(1_000.0)),
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "redis-eta-single",
+        title: "how late a task runs while 1,000,000 others wait for a far time, on Redis",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::MostlyAtMost(100.0)),
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "amqp-eta",
+        title: "how late each of 10,000 tasks runs that are due at one moment, on RabbitMQ",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::MostlyAtMost(1_000.0)),
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "amqp-eta-single",
+        title: "how late a task runs while 1,000,000 others wait for a far time, on RabbitMQ",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::MostlyAtMost(100.0)),
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "redis-revoked",
+        title: "100,000 calls revoked by remote control 2 s before they are sent, on Redis",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
+        name: "amqp-revoked",
+        title: "100,000 calls revoked by remote control 2 s before they are sent, on RabbitMQ",
+        figure: Figure::Counts,
+        target: None,
+        servers: true,
+        peers: &[],
+    },
+    Measure {
         name: "python-drain",
         title: "a backlog of empty tasks of Python's without results on Redis, -c 2",
         figure: Figure::PerSecond("tasks"),
@@ -471,6 +599,14 @@ pub(super) const MEASURES: &[Measure] = &[
         target: None,
         servers: true,
         peers: &[],
+    },
+    Measure {
+        name: "python-idle",
+        title: "the part of a core that a worker on Redis takes with nothing to do, all processes, -c 8",
+        figure: Figure::Percent,
+        target: Some(Bound::AtMost(0.2)),
+        servers: true,
+        peers: &[worker_of_celery("Celery prefork -c 8", "Celery", 1.0)],
     },
     Measure {
         name: "python-recycle",

@@ -4,7 +4,7 @@ use super::catalogue::MEASURES;
 use super::measure::Measure;
 
 /// First words that stand for all measures which begin with them.
-const FAMILIES: [&str; 5] = ["amqp", "python", "redis", "sqlite", "worker"];
+const FAMILIES: [&str; 6] = ["amqp", "inspect", "python", "redis", "sqlite", "worker"];
 
 /// The measures that `names` ask for: by name, by the first word of several, or all if none is given.
 pub(super) fn picked(names: &[String]) -> Result<Vec<&'static Measure>, String> {
@@ -58,7 +58,15 @@ mod tests {
         ];
         assert_eq!(found[..5], both);
         let faults = ["amqp-kill9", "amqp-proxy-cut", "amqp-partition"];
-        assert_eq!(found[5..], faults);
+        assert_eq!(found[5..8], faults);
+        let fleet = [
+            "amqp-idle",
+            "amqp-events",
+            "amqp-eta",
+            "amqp-eta-single",
+            "amqp-revoked",
+        ];
+        assert_eq!(found[8..], fleet);
         for no_family in ["empty", "power"] {
             assert!(names(&[no_family]).is_err());
         }

@@ -19,9 +19,11 @@ pub(super) struct Measure {
 
 impl Measure {
     /// Whether it is about an app of Celery's, so that our side is our command in the place of
-    /// Celery's: one of the family `python`.
+    /// Celery's: one of the families `inspect` and `python`.
     pub(super) fn is_of_app(&self) -> bool {
-        self.name.starts_with("python-")
+        ["inspect-", "python-"]
+            .iter()
+            .any(|family| self.name.starts_with(family))
     }
 }
 
@@ -32,6 +34,8 @@ pub(super) enum Figure {
     PerSecond(&'static str),
     /// So many milliseconds; fewer are better.
     Milliseconds,
+    /// So many percent of the time that the work takes; fewer are better.
+    Percent,
     /// What went wrong under faults, counted; each count carries its own bound.
     Counts,
 }
@@ -41,8 +45,10 @@ pub(super) enum Figure {
 pub(super) enum Bound {
     /// This much a second, or more.
     AtLeast(f64),
-    /// This many milliseconds, or fewer.
+    /// This many milliseconds or percent, or fewer.
     AtMost(f64),
+    /// The same for 99 of 100.
+    MostlyAtMost(f64),
 }
 
 /// Another implementation that does the same work.

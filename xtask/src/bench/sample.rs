@@ -5,7 +5,8 @@
 //! {"counts": [{"name": "lost", "count": 0, "at_most": 0}]}
 //! ```
 //!
-//! `amount` is what each repetition got done, in the unit of the measure.
+//! `amount` is what each repetition got done, in the unit of the measure; for one in percent, the
+//! seconds of which `seconds` are a part.
 
 use serde_json::Value;
 
@@ -72,6 +73,7 @@ impl Samples {
             .map(|seconds| match figure {
                 Figure::PerSecond(_) => self.amount / seconds,
                 Figure::Milliseconds | Figure::Counts => seconds * 1_000.0,
+                Figure::Percent => seconds / self.amount * 100.0,
             })
             .collect();
         values.sort_by(f64::total_cmp);
@@ -83,12 +85,13 @@ impl Samples {
         self.seconds.len()
     }
 
-    /// Whether the middle figure reaches `bound`.
+    /// Whether the middle figure reaches `bound`, or that of 99 in 100 if it is about them.
     pub(super) fn meets(&self, figure: Figure, bound: Bound) -> bool {
         let [median, ..] = self.spread(figure);
         match bound {
             Bound::AtLeast(target) => median >= target,
             Bound::AtMost(target) => median <= target,
+            Bound::MostlyAtMost(target) => self.p99(figure).is_some_and(|p99| p99 <= target),
         }
     }
 
@@ -157,6 +160,29 @@ mod tests {
         assert!(!samples.meets(RATE, Bound::AtLeast(5.1)));
         assert!(samples.meets(Figure::Milliseconds, Bound::AtMost(2000.0)));
         assert!(!samples.meets(Figure::Milliseconds, Bound::AtMost(1999.0)));
+    }
+
+    #[test]
+    fn mostly_fast_enough_means_99_of_100() {
+        let mut samples = Samples {
+            amount: 1.0,
+            seconds: vec![0.1; 297],
+        };
+        let bound = Bound::MostlyAtMost(100.0);
+        samples.seconds.extend([9.0; 2]);
+        assert!(samples.meets(Figure::Milliseconds, bound));
+        samples.seconds.extend([9.0; 2]);
+        assert!(!samples.meets(Figure::Milliseconds, bound));
+        samples.seconds.truncate(199);
+        assert!(!samples.meets(Figure::Milliseconds, bound));
+    }
+
+    #[test]
+    fn a_part_of_the_time_is_told_in_percent() {
+        let samples = Samples::read(r#"{"amount": 20, "seconds": [0.05]}"#).unwrap();
+        let [median, ..] = samples.spread(Figure::Percent);
+        assert!((median - 0.25).abs() < 1e-9);
+        assert!(!samples.meets(Figure::Percent, Bound::AtMost(0.2)));
     }
 
     #[test]

@@ -25,6 +25,7 @@ impl Row {
         let target = measure.target.map_or(String::new(), |bound| match bound {
             Bound::AtLeast(value) => format!("≥ {}", shown(value, measure.figure)),
             Bound::AtMost(value) => format!("≤ {}", shown(value, measure.figure)),
+            Bound::MostlyAtMost(value) => format!("p99 ≤ {}", shown(value, measure.figure)),
         });
         let figure = with_spread(ours, measure.figure);
         let met = measure.target.map(met);
@@ -90,6 +91,7 @@ fn shown(value: f64, figure: Figure) -> String {
     match figure {
         Figure::PerSecond(unit) => format!("{} {unit}/s", number(value)),
         Figure::Milliseconds => format!("{} ms", number(value)),
+        Figure::Percent => format!("{} %", number(value)),
         Figure::Counts => number(value),
     }
 }

@@ -123,6 +123,10 @@ impl From<RedisError> for Failure {
             }
             ErrorKind::InvalidClientConfig => (Kind::Misfit, "check the URL"),
             ErrorKind::RESP3NotSupported => (Kind::Misfit, "use Redis 6.2 or newer"),
+            // Its connection was lost within it.
+            ErrorKind::Parse if text.contains("Unexpected end of input") => {
+                (Kind::Passing, "check that it runs and is not overloaded")
+            }
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => (
                 Kind::Misfit,
                 "what listens there does not speak as Redis does: check host and port",

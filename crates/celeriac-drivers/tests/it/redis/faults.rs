@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use celeriac_core::broker::Subscription;
 use celeriac_core::{Broker, BrokerError, ResultState, Settled, TaskId};
 use celeriac_drivers::redis::open;
-use celeriac_testkit::peers::{Fault, TcpProxy};
+use celeriac_testkit::peers::{Fault, TcpProxy, Way};
 use celeriac_testkit::{call, message, queue, result, within};
 use redis::Commands;
 use tokio::io::AsyncWriteExt;
@@ -201,6 +201,25 @@ async fn whoever_waits_is_served_after_the_server_was_away() {
         "{:?}",
         healed.elapsed()
     );
+}
+
+/// A connection may end within any answer, the first ones too: that passes.
+#[tokio::test]
+async fn a_connection_that_ends_within_an_answer_is_made_anew() {
+    let place = Store::new("faults", "");
+    let (proxy, faulty) = behind(&place).await;
+    let mut torn = 0;
+    for bytes in 1..=1000 {
+        proxy.tear_after(Way::Replies, bytes);
+        // What was carried by the last connection counts, too.
+        while let Err(error) = faulty.queues().await {
+            assert!(error.is_transient(), "after {bytes} bytes: {error:?}");
+            torn += 1;
+            proxy.heal();
+        }
+        proxy.strike(Fault::Cut);
+    }
+    assert!(torn > 200, "{torn} connections were torn");
 }
 
 /// More calls than are looked for at a time, and the connection is lost with the first of them.

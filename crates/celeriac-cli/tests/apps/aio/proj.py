@@ -7,6 +7,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 app = Celery("proj", broker=os.environ["BROKER"], backend=os.environ["BACKEND"])
 app.conf.task_default_queue = os.environ["QUEUE"]
+app.conf.broker_transport_options = {"global_keyprefix": os.environ["PREFIX"]}
 
 
 @app.task(bind=True)

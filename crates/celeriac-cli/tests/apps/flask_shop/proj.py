@@ -24,6 +24,7 @@ def create_app():
         CURRENCY="EUR",
         CELERY={
             "broker_url": os.environ["BROKER"],
+            "broker_transport_options": {"global_keyprefix": os.environ["PREFIX"]},
             "result_backend": os.environ["BACKEND"],
             "task_default_queue": os.environ["QUEUE"],
             "task_ignore_result": False,

@@ -14,6 +14,7 @@ USE_TZ = True
 TIME_ZONE = "Asia/Tokyo"
 
 CELERY_BROKER_URL = os.environ["BROKER"]
+CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": os.environ["PREFIX"]}
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_TASK_DEFAULT_QUEUE = os.environ["QUEUE"]
 CELERY_RESULT_EXTENDED = True

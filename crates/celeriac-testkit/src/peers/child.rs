@@ -93,6 +93,11 @@ impl OwnedChild {
         }
     }
 
+    /// Passes over the lines that it has printed so far.
+    pub fn pass_over(&self) {
+        while self.lines.try_recv().is_ok() {}
+    }
+
     /// Waits until a line that contains `text` has been printed, before this call or after it.
     ///
     /// # Panics
@@ -114,12 +119,21 @@ impl OwnedChild {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             // What it printed is complete only once the pipes are closed, which it may outlive.
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
+            if let Some(status) = self.ended() {
                 return status;
             }
             assert!(Instant::now() < deadline, "{} does not end", self.name);
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// How it has ended, if it has.
+    ///
+    /// # Panics
+    ///
+    /// If somebody else has waited for it.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is our child")
     }
 
     /// Sends it a signal, to it alone.

@@ -7,6 +7,7 @@
 //! | `CELERIAC_TEST_AMQP` | the URL of a RabbitMQ |
 //! | `CELERIAC_TEST_RABBITMQCTL` | a program that is `rabbitmqctl` for it |
 //! | `CELERIAC_TEST_AMQP_SPARE`, `CELERIAC_TEST_RABBITMQCTL_SPARE` | the same of another RabbitMQ |
+//! | `CELERIAC_TEST_CHROMIUM`, `CELERIAC_TEST_CHROMEDRIVER` | a browser, and what drives it |
 //! | `CELERIAC_TEST_PYTHON_57`, `_55`, `_54`, `_53` | a Python with Celery 5.7, 5.5, 5.4, 5.3 |
 //!
 //! All tests share the servers, so each keeps to a part that nobody else uses: on Redis a key
@@ -19,6 +20,7 @@ mod encrypted;
 mod http;
 mod proxy;
 mod redis_server;
+mod spare;
 mod virtual_host;
 
 pub use celery::{CeleryApp, CeleryScript, CeleryVersion, CeleryWorker};
@@ -27,7 +29,8 @@ pub use encrypted::{EncryptedRabbitMq, certify};
 pub use http::http_get;
 pub use proxy::{Fault, TcpProxy, Way};
 pub use redis_server::RedisServer;
-pub use virtual_host::{VirtualHost, rabbitmqctl, spare_rabbitmqctl};
+pub use spare::SpareRabbitMq;
+pub use virtual_host::{VirtualHost, rabbitmqctl};
 
 /// What an operator's script begins with: replies and events of the worker that it has named `NODE`.
 pub const OPERATOR: &str = include_str!("operator.py");
@@ -57,15 +60,6 @@ pub fn redis_62_url() -> String {
 /// If the test was started without it.
 pub fn amqp_url() -> String {
     variable("CELERIAC_TEST_AMQP")
-}
-
-/// The URL of a RabbitMQ that a single test may bring to a halt, its virtual host `/`.
-///
-/// # Panics
-///
-/// If the test was started without it.
-pub fn spare_amqp_url() -> String {
-    variable("CELERIAC_TEST_AMQP_SPARE")
 }
 
 /// A word that no other test uses: for prefixes and names.

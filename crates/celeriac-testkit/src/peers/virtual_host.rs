@@ -76,16 +76,7 @@ pub fn rabbitmqctl(arguments: &[&str]) {
     control(SHARED, arguments);
 }
 
-/// The same for the RabbitMQ that a single test may bring to a halt.
-///
-/// # Panics
-///
-/// If it fails.
-pub fn spare_rabbitmqctl(arguments: &[&str]) {
-    control("CELERIAC_TEST_RABBITMQCTL_SPARE", arguments);
-}
-
-fn control(program: &str, arguments: &[&str]) {
+pub(super) fn control(program: &str, arguments: &[&str]) {
     if let Err(printed) = run(program, arguments) {
         panic!("rabbitmqctl {} failed:\n{printed}", arguments.join(" "));
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use celeriac_core::broker::Subscription;
 use celeriac_core::{Broker, Consumer, Delivery, Settled, Settlement, TaskId, Verdict};
 use celeriac_drivers::amqp;
-use celeriac_testkit::peers::{Fault, spare_rabbitmqctl};
+use celeriac_testkit::peers::{Fault, SpareRabbitMq};
 use celeriac_testkit::{Fixture as _, block_on, call, queue, within};
 use lapin::options::QueueDeleteOptions;
 
@@ -386,7 +386,8 @@ fn a_call_that_outlasts_the_servers_patience_is_kept_by_its_consumer() {
 #[test]
 fn a_server_without_memory_makes_senders_wait_and_then_tells_them() {
     block_on(async {
-        let amqp = Amqp::spare("");
+        let server = SpareRabbitMq::take();
+        let amqp = Amqp::spare(&server, "");
         let impatient = amqp.handle_with("&publish_timeout=1").await;
         let patient = amqp.handle().await;
         let one = |n| vec![(queue("jobs").into(), call("t", n))];
@@ -394,7 +395,7 @@ fn a_server_without_memory_makes_senders_wait_and_then_tells_them() {
             broker.publish(one(0)).await.unwrap();
         }
         let consumer = consume(&patient, "c").await;
-        spare_rabbitmqctl(&["set_vm_memory_high_watermark", "0.0001"]);
+        server.control(&["set_vm_memory_high_watermark", "0.0001"]);
         // The first one tells the server that we send; from then on it tells us that it takes none.
         let refused = async {
             loop {
@@ -412,7 +413,7 @@ fn a_server_without_memory_makes_senders_wait_and_then_tells_them() {
         let waiting = tokio::spawn(async move { patient.publish(one(2)).await });
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(!waiting.is_finished());
-        spare_rabbitmqctl(&["set_vm_memory_high_watermark", "0.4"]);
+        server.control(&["set_vm_memory_high_watermark", "0.4"]);
         within(waiting).await.unwrap().unwrap();
     });
 }

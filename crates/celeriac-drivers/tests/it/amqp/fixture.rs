@@ -6,7 +6,7 @@ use celeriac_core::{BoxFuture, Broker, BrokerUrl, Place, QueueName, Topology};
 use celeriac_drivers::DriverOptions;
 use celeriac_drivers::amqp::{self, AmqpBroker};
 use celeriac_testkit::Fixture;
-use celeriac_testkit::peers::{Fault, TcpProxy, amqp_url, spare_amqp_url, unique};
+use celeriac_testkit::peers::{Fault, SpareRabbitMq, TcpProxy, amqp_url, unique};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
@@ -49,8 +49,8 @@ impl Amqp {
     }
 
     /// The same on the server that one test at a time may disturb.
-    pub(crate) fn spare(options: &str) -> Self {
-        Self::on(spare_amqp_url(), options)
+    pub(crate) fn spare(server: &SpareRabbitMq, options: &str) -> Self {
+        Self::on(server.url(), options)
     }
 
     fn on(server: String, options: &str) -> Self {

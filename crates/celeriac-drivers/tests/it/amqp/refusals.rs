@@ -7,7 +7,7 @@ use celeriac_core::{
     Broker as _, BrokerError, ContentType, Payload, ResultState, Settled, Settlement, Verdict,
 };
 use celeriac_drivers::amqp;
-use celeriac_testkit::peers::{amqp_url, spare_rabbitmqctl};
+use celeriac_testkit::peers::{SpareRabbitMq, amqp_url};
 use celeriac_testkit::{Fixture as _, block_on, call, queue, result, within};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
@@ -144,10 +144,11 @@ fn a_full_queue_is_an_error_of_the_sender_who_is_told_what_it_took() {
 #[test]
 fn what_is_too_large_for_the_server_is_refused_and_nothing_else() {
     block_on(async {
-        let amqp = Amqp::spare("");
+        let server = SpareRabbitMq::take();
+        let amqp = Amqp::spare(&server, "");
         let limit = |bytes: &str| {
             let set = format!("application:set_env(rabbit, max_message_size, {bytes}).");
-            spare_rabbitmqctl(&["eval", &set]);
+            server.control(&["eval", &set]);
         };
         let jobs = queue("jobs");
         let text = |size| Payload::encode(ContentType::Json, &"x".repeat(size)).unwrap();

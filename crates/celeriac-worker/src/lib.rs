@@ -17,6 +17,7 @@ mod backoff;
 mod batch;
 mod control;
 mod dispatcher;
+mod error;
 mod events;
 mod held;
 mod linux;
@@ -38,6 +39,7 @@ mod worker;
 
 pub use control::foreign::ForeignCommands;
 pub use control::settings::{About, ControlSettings, broker_stats};
+pub use error::WorkerError;
 pub use metrics::{Histogram, MOST_SERIES, Metrics, OTHER, TaskMetrics};
 pub use observer::{Finish, Observer, TaskRef};
 pub use report::WorkerReport;

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use celeriac_core::{Broker, BrokerError, Coroutine, Executor, Registry, Runtime};
@@ -14,6 +15,7 @@ use crate::attendants::Attendants;
 use crate::control::Identity;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::operations::Operator;
+use crate::error::WorkerError;
 use crate::events::News;
 use crate::observer::Observer;
 use crate::report::{Counters, WorkerReport};
@@ -90,7 +92,7 @@ impl Worker {
         let consumer = self.broker.consume(subscription).await?;
         let (settings, slots) = (self.settings.clone(), self.executor.slots());
         let counters = Arc::new(Counters::default());
-        let (order, orders) = watch::channel(None);
+        let (stopper, orders) = Stopper::new();
         let (broker, blocks) = (self.broker.clone(), self.executor.blocks());
         let clock = Arc::<Clock>::default();
         let news = News::new(clock.clone(), self.settings.control.task_events);
@@ -137,17 +139,18 @@ impl Worker {
         let attendants = match broker.bus() {
             None => None,
             Some(bus) => {
-                let stopper = Stopper(order.clone());
+                let stopper = stopper.clone();
                 let attending =
                     Attendants::start(identity, bus, operator, clock, news, stopper, left);
                 Some(attending.await)
             }
         };
         // Who waits for this line may ask it something, and be answered.
-        let (worker, queues) = (settings.name, settings.queues);
-        info!(worker, slots, ?queues, "worker is ready");
+        let (name, queues) = (settings.name, settings.queues);
+        info!(worker = name, slots, ?queues, "worker is ready");
         Ok(RunningWorker {
-            order,
+            name,
+            stopper,
             counters,
             watcher,
             revocations,
@@ -160,7 +163,8 @@ impl Worker {
 /// A worker that takes deliveries. Dropping it is a cold shutdown.
 #[derive(Debug)]
 pub struct RunningWorker {
-    order: watch::Sender<Option<Shutdown>>,
+    name: String,
+    stopper: Stopper,
     counters: Arc<Counters>,
     watcher: Watcher,
     revocations: Revocations,
@@ -172,12 +176,12 @@ pub struct RunningWorker {
 impl RunningWorker {
     /// Asks it to stop. A mode no harder than one asked for before changes nothing.
     pub fn shutdown(&self, mode: Shutdown) {
-        self.stopper().shutdown(mode);
+        self.stopper.shutdown(mode);
     }
 
     /// What can ask it to stop while somebody else waits for its end.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.order.clone())
+        self.stopper.clone()
     }
 
     /// What can look at it while somebody else waits for its end.
@@ -199,18 +203,23 @@ impl RunningWorker {
     ///
     /// # Errors
     ///
-    /// The [`BrokerError`] that made it stop by itself.
-    pub async fn wait(mut self) -> Result<WorkerReport, BrokerError> {
+    /// [`WorkerError`] if it stopped by itself.
+    pub async fn wait(mut self) -> Result<WorkerReport, WorkerError> {
         let ended = (&mut self.ended).await;
         if let Some(attendants) = self.attendants.take() {
             attendants.leave().await;
         }
         match ended {
-            Ok(Ok(ended)) => ended.map(|()| self.counters.report()),
+            Ok(Ok(ended)) => ended?,
             Ok(Err(panic)) => resume_unwind(panic),
             // Only a runtime that is going away cancels it; the consumer gives back what it holds.
-            Err(_) => Ok(self.counters.report()),
+            Err(_) => {}
         }
+        if self.stopper.gives_way.load(Ordering::Relaxed) {
+            let name = std::mem::take(&mut self.name);
+            return Err(WorkerError::NameTaken { name });
+        }
+        Ok(self.counters.report())
     }
 }
 
@@ -222,18 +231,42 @@ impl Drop for RunningWorker {
 
 /// Asks a worker to stop, from anywhere.
 #[derive(Debug, Clone)]
-pub struct Stopper(watch::Sender<Option<Shutdown>>);
+pub struct Stopper {
+    order: watch::Sender<Option<Shutdown>>,
+    gives_way: Arc<AtomicBool>,
+}
 
 impl Stopper {
+    /// One for a worker that follows these orders.
+    pub(crate) fn new() -> (Self, watch::Receiver<Option<Shutdown>>) {
+        let (order, orders) = watch::channel(None);
+        let stopper = Self {
+            order,
+            gives_way: Arc::default(),
+        };
+        (stopper, orders)
+    }
+
     /// Asks it to stop. A mode no harder than one asked for before changes nothing.
     pub fn shutdown(&self, mode: Shutdown) {
-        self.0.send_if_modified(|current| {
+        self.order.send_if_modified(|current| {
             let harder = *current < Some(mode);
             if harder {
                 *current = Some(mode);
             }
             harder
         });
+    }
+
+    /// Asks it to stop because its name belongs to another worker.
+    pub(crate) fn give_way(&self) {
+        self.gives_way.store(true, Ordering::Relaxed);
+        self.shutdown(Shutdown::Warm);
+    }
+
+    /// Whether it was asked to stop.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.order.borrow().is_some()
     }
 }
 

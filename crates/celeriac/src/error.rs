@@ -6,6 +6,7 @@ use celeriac_core::{
     RegistryError, TaskError, TaskId, TopologyError,
 };
 use celeriac_executor::ExecutorError;
+use celeriac_worker::WorkerError;
 
 use crate::report::{ExitStatus, Report};
 
@@ -109,6 +110,9 @@ pub enum Error {
     /// [`Map::collect`](crate::Map::collect).
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// A worker of the app has stopped, because another one has its name.
+    #[error(transparent)]
+    NameTaken(WorkerError),
     /// The app was shut down.
     #[error("the app was shut down")]
     Closed,
@@ -137,6 +141,15 @@ impl From<FreezeError> for Error {
     }
 }
 
+impl From<WorkerError> for Error {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Broker(error) => Self::Broker(error),
+            other => Self::NameTaken(other),
+        }
+    }
+}
+
 impl Report for Error {
     fn exit_status(&self) -> ExitStatus {
         match self {
@@ -147,6 +160,7 @@ impl Report for Error {
             Self::Destination(error) => error.exit_status(),
             Self::PartlySent { source, .. } => source.exit_status(),
             Self::Task(error) => error.exit_status(),
+            Self::NameTaken(error) => error.exit_status(),
             Self::Queues(_)
             | Self::Session { .. }
             | Self::Chord { .. }
@@ -160,6 +174,7 @@ impl Report for Error {
         match self {
             Self::Broker(error) | Self::Unsent { source: error, .. } => error.help(),
             Self::PartlySent { source, .. } => source.help(),
+            Self::NameTaken(error) => error.help(),
             Self::Chord { .. } => Some(
                 "keep results where parts are counted: `App::builder().results(\"redis://HOST\")`, \
                  and the same for the workers"

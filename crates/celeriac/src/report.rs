@@ -8,6 +8,7 @@ use celeriac_core::{
     BrokerError, DestinationError, ErrorKind, PlaceError, QueueNameError, RegistryError, TaskError,
 };
 use celeriac_executor::ExecutorError;
+use celeriac_worker::WorkerError;
 
 /// The exit codes of celeriac's programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,28 @@ impl Report for BrokerError {
 
     fn help(&self) -> Option<String> {
         Self::help(self)
+    }
+}
+
+impl Report for WorkerError {
+    fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Broker(error) => error.exit_status(),
+            Self::NameTaken { .. } => ExitStatus::Usage,
+            _ => ExitStatus::Unexpected,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::Broker(error) => Report::help(error),
+            Self::NameTaken { .. } => Some(
+                "give each worker a name of its own, such as `-n NAME@%h`, or have them share it \
+                 with --allow-duplicate-name"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
     }
 }
 
@@ -207,6 +230,7 @@ fn known<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Report> {
         .or_else(|| of::<QueueNameError>(error))
         .or_else(|| of::<DestinationError>(error))
         .or_else(|| of::<ExecutorError>(error))
+        .or_else(|| of::<WorkerError>(error))
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ pub(crate) fn settings(
     let every = Duration::from_secs(every.unwrap_or(2));
     settings.heartbeat = (!features.without_heartbeat).then_some(every);
     settings.mingle = !features.without_mingle;
+    settings.shares_name = features.allow_duplicate_name;
     settings.pool_restarts = truth("worker_pool_restarts") == Some(true);
     settings.about = about;
     settings.foreign = Some(Arc::new(AppCommands(pool.clone())));

@@ -9,6 +9,7 @@ use celeriac::report::{ExitStatus, Report};
 use celeriac_core::BrokerError;
 use celeriac_health::HealthError;
 use celeriac_python::StartError;
+use celeriac_worker::WorkerError;
 
 /// The exit code for a process that could not be (of `sysexits.h`, as Celery has it for pid files).
 const CANNOT_CREATE: u8 = 73;
@@ -48,6 +49,22 @@ impl Failure {
     /// Another process is this worker already.
     pub(crate) fn taken(message: impl Into<String>) -> Self {
         Self::new(CANNOT_CREATE, message)
+    }
+
+    /// What an error of celeriac's reports of itself.
+    fn of(error: &impl Report) -> Self {
+        let code = match error.exit_status() {
+            ExitStatus::Done => ExitStatus::Unexpected as u8,
+            status => status as u8,
+        };
+        let mut failure = Self::new(code, error.to_string());
+        failure.help = error.help();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            failure.causes.push(cause.to_string());
+            source = cause.source();
+        }
+        failure
     }
 
     /// Adds what caused it.
@@ -148,19 +165,13 @@ impl From<StartError> for Failure {
 
 impl From<BrokerError> for Failure {
     fn from(error: BrokerError) -> Self {
-        let code = match error.exit_status() {
-            ExitStatus::Done => ExitStatus::Unexpected as u8,
-            status => status as u8,
-        };
-        let help = Report::help(&error);
-        let mut failure = Self::new(code, error.to_string());
-        failure.help = help;
-        let mut source = Error::source(&error);
-        while let Some(cause) = source {
-            failure.causes.push(cause.to_string());
-            source = cause.source();
-        }
-        failure
+        Self::of(&error)
+    }
+}
+
+impl From<WorkerError> for Failure {
+    fn from(error: WorkerError) -> Self {
+        Self::of(&error)
     }
 }
 

@@ -268,6 +268,9 @@ pub(crate) struct FeatureFlags {
     /// Does not ask other workers at start which calls are revoked
     #[arg(long, value_parser = FalseyValueParser::new(), env = "CELERY_WORKER_WITHOUT_MINGLE", hide_env = true)]
     pub(crate) without_mingle: bool,
+    /// Goes on beside another worker of the same name, and does not end at once
+    #[arg(long)]
+    pub(crate) allow_duplicate_name: bool,
     /// No events of heartbeats
     #[arg(long, value_parser = FalseyValueParser::new(), env = "CELERY_WORKER_WITHOUT_HEARTBEAT", hide_env = true)]
     pub(crate) without_heartbeat: bool,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use celeriac_testkit::peers::{OPERATOR, unique};
+use celeriac_testkit::peers::{OPERATOR, OwnedChild, unique};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -160,15 +160,35 @@ fn who_asks_waits_for_all_that_hear_it_and_for_a_frozen_one_until_the_time_is_ov
 }
 
 #[test]
-fn a_worker_that_starts_says_that_another_one_has_its_name() {
+fn a_second_worker_of_a_name_is_refused() {
     for on in [On::Redis, On::RabbitMq] {
         let project = Project::new("operated", on);
         let node = format!("{}@here", unique("same"));
+        let start = |words: &str| project.start(&format!("-A proj worker -n {node} -c 1 {words}"));
         let theirs = project.celery_worker(&node);
-        let ours = project.worker(&format!("-n {node} -c 1"));
-        ours.wait_for_line("another worker has the same name");
+        refused(start(""));
+        let ours = project.worker(&format!("-n {node} -c 1 --allow-duplicate-name"));
+        ours.wait_until_printed("another worker has the same name");
         drop(theirs);
+        refused(start(""));
+        // It keeps its name for as long as it takes calls.
+        let sum = project.run("answer = add.delay(2, 3).get(timeout=60)");
+        assert_eq!(sum, 5, "{on:?}");
+        project.run(&format!("NODE = {node:?}\n{OPERATOR}nap.delay(600)\nuntil(lambda: told(asks.active()))\nanswer = 0"));
+        ours.signal(Signal::TERM);
+        ours.wait_until_printed("Warm shutdown");
+        let mut successor = project.worker(&format!("-n {node} -c 1"));
+        let sum = project.run("answer = add.delay(2, 3).get(timeout=60)");
+        assert_eq!(sum, 5, "{on:?}");
+        assert_eq!(successor.ended(), None, "{on:?}");
     }
+}
+
+/// Waits for the end of a worker, which tells why.
+fn refused(mut worker: OwnedChild) {
+    assert_eq!(worker.wait().code(), Some(2));
+    worker.wait_until_printed("error: another worker answers to the name `same-");
+    worker.wait_until_printed("--allow-duplicate-name");
 }
 
 #[test]

@@ -25,6 +25,11 @@ impl Control {
             self.shut_down();
             return None;
         }
+        let text = |name| arguments.get(name).and_then(Value::as_str);
+        if command == "hello" && text("from_node") == Some(&*self.node) {
+            let stands = self.claim.stands_against(text("instance"));
+            return stands.then_some(Answer::Now(Value::Null));
+        }
         let done = match command {
             "ping" => Ok(ok("pong")),
             "clock" => Ok(json!({"clock": self.clock.forward()})),

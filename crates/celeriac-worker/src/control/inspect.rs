@@ -67,9 +67,7 @@ impl Control {
 
     /// A worker that has started tells what it knows to be revoked, and wants to know what we do.
     async fn hello(&mut self, arguments: &Arguments) -> Result<Value, Refusal> {
-        if arguments.text("from_node")? == self.node {
-            return Ok(Value::Null);
-        }
+        arguments.text("from_node")?;
         let known = self.revoked().await;
         let theirs = ids_of(arguments.get("revoked"));
         if !theirs.is_empty() {

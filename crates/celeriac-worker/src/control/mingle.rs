@@ -1,37 +1,45 @@
-//! What a worker learns from the others at its start: which calls are revoked.
+//! What a worker learns from the others at its start: which calls are revoked, and whether its name is
+//! taken.
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
 
 use celeriac_core::{Address, BrokerError, Bus, Notice, TaskId, Topic};
 use celeriac_wire::Clock;
-use celeriac_wire::control::{Reply, ReplyTo, Request};
-use serde_json::{Map, json};
+use celeriac_wire::control::{Audience, Reply, ReplyTo, Request};
+use serde_json::{Map, Value, json};
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 use uuid::Uuid;
 
 use super::Control;
+use super::claim::{CONTESTED, Claim};
 use super::inspect::ids_of;
 use crate::dispatcher::Operator;
-
-/// How long the others have to answer.
-const ANSWER: Duration = Duration::from_secs(1);
 
 /// A worker that asks the others.
 struct Newcomer {
     node: String,
+    claim: Claim,
+    /// Those who may have its name, or all.
+    audience: Audience,
     bus: Arc<dyn Bus>,
     clock: Arc<Clock>,
     operator: Operator,
 }
 
 impl Control {
-    /// Asks the others, and does not wait for them.
+    /// Asks the others, if it is to, and does not wait for them.
     pub(super) fn mingle(&self) {
+        let audience = match (self.settings.mingle, self.settings.shares_name) {
+            (true, _) => Audience::All,
+            (false, false) => Audience::Nodes(vec![self.node.clone()]),
+            (false, true) => return,
+        };
         let newcomer = Newcomer {
             node: self.node.clone(),
+            claim: self.claim.clone(),
+            audience,
             bus: self.bus.clone(),
             clock: self.clock.clone(),
             operator: self.operator.clone(),
@@ -53,7 +61,9 @@ impl Newcomer {
         let mut answers = self.bus.listen(Topic::Answers(key.clone())).await?;
         let mut hello = Request::new("hello")
             .argument("from_node", self.node.as_str())
-            .argument("revoked", json!([]));
+            .argument("revoked", json!([]))
+            .argument("instance", self.claim.instance())
+            .to(self.audience.clone());
         hello.ticket = Some(key.clone());
         hello.reply_to = Some(ReplyTo {
             exchange: self.bus.answers(),
@@ -66,39 +76,28 @@ impl Newcomer {
         let notice = Notice::json(headers, hello.encode());
         self.bus.send(Address::Workers, notice).await?;
         let hearing = async {
-            let mut namesakes = 0;
+            let mut denied = false;
             while let Ok(notice) = answers.next().await {
-                let before = namesakes;
-                namesakes += self.learn(&notice).await;
-                // One of them is this worker itself.
-                if before < 2 && namesakes >= 2 {
-                    self.tell_of_namesake();
+                // A worker does not answer itself.
+                if self.learn(&notice).await && !denied {
+                    denied = true;
+                    self.claim.is_denied();
                 }
             }
         };
         // As many answer as there are, and nobody knows how many that is.
-        let _ = timeout(ANSWER, hearing).await;
+        let _ = timeout(CONTESTED, hearing).await;
         Ok(())
     }
 
-    fn tell_of_namesake(&self) {
-        let help = "give each worker a name of its own, as `-n NAME@%h` does";
-        warn!(
-            worker = self.node,
-            help,
-            "another worker has the same name, and what is asked of it by its name reaches both"
-        );
-    }
-
-    /// Takes up an answer, and says how many are under this worker's own name.
-    async fn learn(&self, notice: &Notice) -> usize {
+    /// Takes up an answer, and says whether it came from under this worker's own name.
+    async fn learn(&self, notice: &Notice) -> bool {
         let Ok(replies) = Reply::decode(&notice.body) else {
-            return 0;
+            return false;
         };
-        let namesakes = replies.iter().filter(|reply| reply.node == self.node);
-        let namesakes = namesakes.count();
+        let denied = replies.iter().any(|reply| reply.node == self.node);
         for reply in replies {
-            if let Some(clock) = reply.value.get("clock").and_then(serde_json::Value::as_u64) {
+            if let Some(clock) = reply.value.get("clock").and_then(Value::as_u64) {
                 self.clock.adjust(clock);
             }
             let ids: Vec<TaskId> = ids_of(reply.value.get("revoked"));
@@ -109,6 +108,6 @@ impl Newcomer {
                 learnt.await;
             }
         }
-        namesakes
+        denied
     }
 }

@@ -6,7 +6,8 @@
 //! # Invariants
 //!
 //! - No request ends a worker, or has anything lost, but `shutdown`.
-//! - Whoever asks for an answer gets one, if only that it is refused; but to `shutdown`, as with Celery.
+//! - Whoever asks for an answer gets one, if only that it is refused; but to `shutdown`, as with Celery,
+//!   and to the `hello` of a worker that may have the [name](claim).
 //!
 //! # Sources
 //!
@@ -15,6 +16,7 @@
 mod arguments;
 mod call;
 mod change;
+mod claim;
 mod commands;
 mod consuming;
 pub(crate) mod foreign;
@@ -35,6 +37,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
+use self::claim::Claim;
 use self::settings::ControlSettings;
 use crate::backoff::RetryTimer;
 use crate::dispatcher::Operator;
@@ -65,6 +68,7 @@ pub(crate) struct Control {
     queues: Vec<String>,
     clock: Arc<Clock>,
     news: News,
+    claim: Claim,
     stopper: Stopper,
     started: Instant,
     /// What has had its turn by then.
@@ -92,7 +96,9 @@ impl Control {
         stopper: Stopper,
     ) -> Self {
         let now = Instant::now();
+        let shares = identity.settings.shares_name;
         Self {
+            claim: Claim::new(&identity.node, shares, stopper.clone()),
             node: identity.node,
             queues: identity.queues,
             consumer: identity.consumer,
@@ -129,7 +135,7 @@ impl Control {
     /// Answers, for ever.
     pub(crate) async fn run(mut self, mut listener: Option<Box<dyn Listener>>) {
         let mut retry = RetryTimer::default();
-        if self.settings.mingle && listener.is_some() {
+        if listener.is_some() {
             self.mingle();
         }
         loop {

@@ -27,6 +27,9 @@ pub struct ControlSettings {
     pub heartbeat: Option<Duration>,
     /// Whether it asks the others at its start which calls are revoked; it does unless told otherwise.
     pub mingle: bool,
+    /// Whether it goes on, with a warning, if another worker answers to its name at its start; it does
+    /// unless told otherwise. Then what is asked of the name reaches both.
+    pub shares_name: bool,
     /// Whether `pool_restart` is carried out; not unless set.
     pub pool_restarts: bool,
     /// What it says of itself.
@@ -42,6 +45,7 @@ impl Default for ControlSettings {
             task_events: false,
             heartbeat: Some(Duration::from_secs(2)),
             mingle: true,
+            shares_name: true,
             pool_restarts: false,
             about: About::default(),
             foreign: None,

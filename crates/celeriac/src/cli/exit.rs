@@ -9,6 +9,7 @@ use celeriac_core::{
 };
 use celeriac_executor::ExecutorError;
 use celeriac_health::HealthError;
+use celeriac_worker::WorkerError;
 
 pub use crate::report::ExitStatus as Exit;
 use crate::report::Report;
@@ -124,7 +125,8 @@ failures!(
     PlaceError,
     QueueNameError,
     DestinationError,
-    ExecutorError
+    ExecutorError,
+    WorkerError
 );
 
 impl From<HealthError> for Failure {

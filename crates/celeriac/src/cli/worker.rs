@@ -65,6 +65,9 @@ pub(super) struct WorkerArgs {
     /// Does not ask other workers at start which calls are revoked
     #[arg(long)]
     without_mingle: bool,
+    /// Goes on beside another worker of the same name, and does not end at once
+    #[arg(long)]
+    allow_duplicate_name: bool,
     /// Tells the result backend when a call starts
     #[arg(long)]
     track_started: bool,
@@ -98,6 +101,7 @@ impl WorkerArgs {
         settings.track_started = self.track_started;
         settings.control.task_events = self.task_events;
         settings.control.mingle = !self.without_mingle;
+        settings.control.shares_name = self.allow_duplicate_name;
         if self.without_heartbeat {
             settings.control.heartbeat = None;
         }

@@ -19,8 +19,13 @@ const TASK: &str = "shop.nap";
 
 /// Sends a task that takes some milliseconds and makes a file of this name.
 pub(super) async fn send(ground: &Ground, name: &str) {
+    send_nap(ground, name, 5).await;
+}
+
+/// The same of one that takes so long, and makes the file as it begins.
+pub(super) async fn send_nap(ground: &Ground, name: &str, ms: u64) {
     let nap = remote::<(u64, String), u64>(TASK);
-    let call = nap.call((5, name.to_owned())).queue(QUEUE);
+    let call = nap.call((ms, name.to_owned())).queue(QUEUE);
     ground.app.send(call).await.unwrap();
 }
 

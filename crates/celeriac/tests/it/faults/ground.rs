@@ -109,7 +109,8 @@ impl Ground {
         (worker, address.to_owned())
     }
 
-    fn worker_with(&self, url: &str, words: &[&str]) -> OwnedChild {
+    /// Starts one with these words besides.
+    pub(super) fn worker_with(&self, url: &str, words: &[&str]) -> OwnedChild {
         let arguments = ["worker", "-Q", QUEUE, "--on", url];
         let arguments = arguments.into_iter().chain(words.iter().copied());
         let program = example("app");

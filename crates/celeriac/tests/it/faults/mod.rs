@@ -8,6 +8,7 @@ mod cuts;
 mod draft;
 mod error_lines;
 mod ground;
+mod namesakes;
 mod outages;
 mod oversized;
 mod shapes;

@@ -12,6 +12,9 @@ use super::Control;
 use super::arguments::{Arguments, Refusal, ok};
 use crate::signal;
 
+/// To so many slots a pool grows by remote control: a number with a digit too many ends no worker.
+const MOST_SLOTS: usize = 1000;
+
 impl Control {
     pub(super) async fn change(
         &mut self,
@@ -132,6 +135,9 @@ impl Control {
             Some(_) => arguments.count(name, 0).map(Some),
         };
         let (most, fewest) = (bound("max")?, bound("min")?);
+        if most.max(fewest) > Some(MOST_SLOTS) {
+            return Err(too_many());
+        }
         let most = most.map(|most| {
             let none = || Refusal::exception("ValueError", "a pool has at least one slot");
             NonZeroUsize::new(most).ok_or_else(none)
@@ -180,25 +186,32 @@ impl Control {
         match resized.await {
             Some(Ok(())) if grow => Ok(ok("pool will grow")),
             Some(Ok(())) => Ok(ok("pool will shrink")),
-            Some(Err(reason)) => Err(Refusal::exception("ValueError", reason)),
+            Some(Err(refusal)) => Err(refusal),
             None => Err(Refusal::exception("ValueError", "the worker is ending")),
         }
     }
 }
 
 /// Has so many calls more, or fewer, run at once.
-fn resized(pool: &dyn Executor, by: usize, grow: bool) -> Result<(), &'static str> {
+fn resized(pool: &dyn Executor, by: usize, grow: bool) -> Result<(), Refusal> {
     let now = pool.slots();
     let wanted = if grow {
-        now.saturating_add(by)
+        let wanted = now.saturating_add(by);
+        (wanted.get() <= MOST_SLOTS)
+            .then_some(wanted)
+            .ok_or_else(too_many)
     } else {
-        now.get()
-            .checked_sub(by)
-            .and_then(NonZeroUsize::new)
-            .ok_or("Can't shrink pool. A pool has at least one slot")?
+        let wanted = now.get().checked_sub(by).and_then(NonZeroUsize::new);
+        let empty = "Can't shrink pool. A pool has at least one slot";
+        wanted.ok_or_else(|| Refusal::exception("ValueError", empty))
     };
-    let keeps = "this pool keeps its size";
-    pool.resize(wanted).then_some(()).ok_or(keeps)
+    let keeps = || Refusal::exception("ValueError", "this pool keeps its size");
+    pool.resize(wanted?).then_some(()).ok_or_else(keeps)
+}
+
+fn too_many() -> Refusal {
+    let reason = format!("by remote control a pool grows to {MOST_SLOTS} slots at most");
+    Refusal::exception("ValueError", &reason)
 }
 
 fn listed(ids: &[TaskId]) -> String {

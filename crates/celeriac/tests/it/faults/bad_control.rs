@@ -5,15 +5,12 @@ use std::time::Duration;
 use celeriac::ErrorKind;
 use celeriac::canvas::remote;
 use celeriac_testkit::block_on;
-use lapin::BasicProperties;
-use lapin::options::ExchangeDeclareOptions;
-use lapin::types::FieldTable;
+use serde_json::json;
 
+use super::broadcaster::Broadcaster;
 use super::draft::SECRET;
-use super::ground::{Ground, Kind, QUEUE, publish};
-
-/// The exchange of commands.
-const PIDBOX: &str = "celery.pidbox";
+use super::ground::{Ground, Kind, QUEUE};
+use super::operator::Operator;
 
 #[test]
 fn garbage_among_commands_is_not_heeded_on_redis() {
@@ -29,8 +26,9 @@ async fn not_heeded(kind: Kind) {
     let ground = Ground::new(kind).await;
     let worker = ground.worker("threads=2");
     ground.canary().await;
-    for garbage in garbage() {
-        broadcast(&ground, &garbage).await;
+    let mut broadcaster = Broadcaster::new(&ground).await;
+    for garbage in garbage().into_iter().chain(nonsense()) {
+        broadcaster.send(&garbage).await;
     }
     ground.canary().await;
     // It still hears.
@@ -40,7 +38,15 @@ async fn not_heeded(kind: Kind) {
     handle.cancel().await.unwrap();
     let error = handle.get().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert!(!worker.printed().contains(SECRET), "{}", worker.printed());
+    let printed = worker.printed();
+    assert!(
+        !printed.contains(SECRET) && !printed.contains("panicked"),
+        "{printed}"
+    );
+    // Nothing of it was carried out.
+    let answer = Operator::at(&ground.url).ask("inspect stats -t 5s");
+    let stats = answer.as_object().unwrap().values().next().unwrap();
+    assert_eq!(stats["pool"]["max-concurrency"], 2, "{answer}");
 }
 
 fn garbage() -> Vec<Vec<u8>> {
@@ -66,40 +72,101 @@ fn garbage() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Sends it bare, and where Redis has an envelope, in one too.
-async fn broadcast(ground: &Ground, body: &[u8]) {
-    match ground.kind {
-        Kind::Redis => {
-            let mut connection = Ground::redis();
-            let channel = ground.key(&format!("/0.{PIDBOX}"));
-            let mut tell = |payload: &[u8]| {
-                let mut publish = redis::cmd("PUBLISH");
-                let heard: u64 = publish
-                    .arg(&channel)
-                    .arg(payload)
-                    .query(&mut connection)
-                    .unwrap();
-                assert!(heard > 0, "nobody listens");
-            };
-            tell(body);
-            let body = base64_simd::STANDARD.encode_to_string(body);
-            tell(format!(
-                r#"{{"body": "{body}", "content-type": "application/json", "content-encoding": "utf-8", "headers": {{}}, "properties": {{"body_encoding": "base64", "delivery_tag": "x", "delivery_info": {{"exchange": "{PIDBOX}", "routing_key": ""}}}}}}"#
-            ).as_bytes());
-        }
-        Kind::Amqp => {
-            let channel = ground.channel().await;
-            let (options, none) = (ExchangeDeclareOptions::default(), FieldTable::default());
-            let kind = lapin::ExchangeKind::Fanout;
-            // As workers have it, or this fails.
-            channel
-                .exchange_declare(PIDBOX.into(), kind, options, none)
-                .await
-                .unwrap();
-            let json = BasicProperties::default().with_content_type("application/json".into());
-            for properties in [json, BasicProperties::default()] {
-                publish(&channel, PIDBOX, "", properties, body).await;
-            }
-        }
-    }
+/// Commands of the right form that make no sense, or that would do harm.
+fn nonsense() -> Vec<Vec<u8>> {
+    let much = "S3CRET".repeat(100_000);
+    let ids: Vec<_> = (0..100_000).map(|id| id.to_string()).collect();
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    let mut commands = vec![
+        json!({"method": much, "arguments": {}}),
+        json!({"method": "ping", "arguments": {(much.as_str()): 1}, "ticket": much}),
+        json!({"method": "ping", "arguments": {}, "destination": ids}),
+        json!({"method": "ping", "arguments": {}, "pattern": much, "matcher": "pcre"}),
+        json!({"method": "ping", "arguments": {}, "pattern": much, "matcher": much}),
+        json!({"method": "ping", "arguments": {}, "pattern": "((a{1000}){1000}){1000}", "matcher": "pcre"}),
+        json!({"method": "ping", "arguments": {}, "reply_to": {"exchange": "elsewhere", "routing_key": "x"}}),
+        json!({"method": "ping", "arguments": {}, "reply_to": {"exchange": 7, "routing_key": []}}),
+        json!({"method": "ping", "arguments": {}, "reply_to": "S3CRET", "ticket": deep}),
+    ];
+    let arguments = [
+        ("pool_grow", json!({"n": 1_000_000_000})),
+        ("pool_grow", json!({"n": -1})),
+        ("pool_grow", json!({"n": u64::MAX})),
+        ("pool_grow", json!({"n": "S3CRET"})),
+        ("pool_shrink", json!({"n": 1_000_000_000})),
+        ("pool_shrink", json!({"n": 2})),
+        (
+            "autoscale",
+            json!({"max": 1_000_000_000, "min": 1_000_000_000}),
+        ),
+        ("pool_restart", json!({"modules": [much], "reload": true})),
+        (
+            "rate_limit",
+            json!({"task_name": "add", "rate_limit": "nan/s"}),
+        ),
+        (
+            "rate_limit",
+            json!({"task_name": "add", "rate_limit": "-1e308/h"}),
+        ),
+        (
+            "rate_limit",
+            json!({"task_name": "add", "rate_limit": deep}),
+        ),
+        (
+            "rate_limit",
+            json!({"task_name": much, "rate_limit": "1/s"}),
+        ),
+        (
+            "time_limit",
+            json!({"task_name": "add", "hard": -1, "soft": 1e300}),
+        ),
+        ("time_limit", json!({"task_name": "add", "hard": "nan"})),
+        ("time_limit", json!({"task_name": "add", "hard": deep})),
+        ("revoke", json!({"task_id": [deep, null, {}]})),
+        (
+            "revoke",
+            json!({"task_id": "x", "terminate": true, "signal": "S3CRET"}),
+        ),
+        (
+            "revoke",
+            json!({"task_id": "x", "terminate": true, "signal": 1_000_000_000}),
+        ),
+        (
+            "revoke",
+            json!({"task_id": "x", "terminate": true, "signal": 0}),
+        ),
+        ("revoke_by_stamped_headers", json!({"headers": deep})),
+        (
+            "revoke_by_stamped_headers",
+            json!({"headers": {(much.as_str()): [deep, deep]}}),
+        ),
+        ("query_task", json!({"ids": {"S3CRET": deep}})),
+        ("registered", json!({"taskinfoitems": [much, deep, 7]})),
+        ("hello", json!({"from_node": deep, "revoked": much})),
+        (
+            "hello",
+            json!({"from_node": "x", "revoked": {(much.as_str()): deep}}),
+        ),
+        ("add_consumer", json!({"queue": ""})),
+        ("add_consumer", json!({"queue": "a\u{0}b\n"})),
+        ("add_consumer", json!({"queue": much, "exchange": much})),
+        (
+            "add_consumer",
+            json!({"queue": "q", "exchange_type": deep, "queue_arguments": much}),
+        ),
+        ("cancel_consumer", json!({"queue": much})),
+        ("conf", json!({"with_defaults": deep})),
+        ("memdump", json!({"samples": u64::MAX})),
+        (
+            "election",
+            json!({"id": much, "topic": deep, "action": much}),
+        ),
+    ];
+    commands.extend(
+        arguments.map(|(method, arguments)| json!({"method": method, "arguments": arguments})),
+    );
+    commands
+        .iter()
+        .map(|it| it.to_string().into_bytes())
+        .collect()
 }

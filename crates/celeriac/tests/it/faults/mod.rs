@@ -3,12 +3,15 @@
 mod bad_control;
 mod bad_input;
 mod bad_results;
+mod broadcaster;
 mod clients;
 mod cuts;
 mod draft;
 mod error_lines;
+mod floods;
 mod ground;
 mod namesakes;
+mod operator;
 mod outages;
 mod oversized;
 mod shapes;

@@ -15,14 +15,21 @@ const NOTICED: Duration = Duration::from_secs(15 + 5);
 /// How soon it works again once the network does: longer than it waits between two tries.
 const RECOVERED: Duration = Duration::from_secs(5 + 10);
 
+/// How soon a probe is answered, whatever the broker does; whoever asks waits not much longer.
+const ANSWERED: Duration = Duration::from_secs(5);
+
 /// What a worker says of itself.
 struct Watched(String);
 
 impl Watched {
     async fn get(&self, path: &'static str) -> (u16, String) {
         let address = self.0.clone();
+        let begun = Instant::now();
         let asked = tokio::task::spawn_blocking(move || http_get(&address, path));
-        asked.await.unwrap()
+        let answer = asked.await.unwrap();
+        let took = begun.elapsed();
+        assert!(took < ANSWERED, "{path} took {took:?}");
+        answer
     }
 
     /// How long it takes until it is ready, or is not; it is alive all the time.

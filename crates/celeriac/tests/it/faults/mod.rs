@@ -14,4 +14,5 @@ mod namesakes;
 mod operator;
 mod outages;
 mod oversized;
+mod restarts;
 mod shapes;

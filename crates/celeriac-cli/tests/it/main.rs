@@ -12,6 +12,7 @@ mod flower;
 mod frameworks;
 mod health;
 mod moving;
+mod noise;
 mod operated;
 mod package;
 mod process;

@@ -19,7 +19,7 @@ use crate::support::{On, Project};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A terminal, and the program that draws on it.
-struct Terminal {
+pub(crate) struct Terminal {
     keys: File,
     screen: Arc<Mutex<vt100::Parser>>,
     child: Child,
@@ -27,7 +27,7 @@ struct Terminal {
 
 impl Terminal {
     /// Starts `celeriac` with these words on a terminal of 140 columns.
-    fn start(project: &Project, words: &str) -> Self {
+    pub(crate) fn start(project: &Project, words: &str) -> Self {
         let [rows, columns] = [24, 140].map(|it| NonZeroU16::new(it).unwrap());
         let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&keys).unwrap();
@@ -70,12 +70,12 @@ impl Terminal {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until one line shows all of these words.
-    fn until_line(&self, words: &[&str]) {
+    pub(crate) fn until_line(&self, words: &[&str]) {
         let begun = Instant::now();
         loop {
             let shown = self.shown();
@@ -89,6 +89,11 @@ impl Terminal {
             );
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits for the program's end, which has to be a good one.
+    pub(crate) fn ends(&mut self) {
+        assert!(self.child.wait().unwrap().success());
     }
 }
 
@@ -133,7 +138,7 @@ fn an_operator_sees_what_runs_and_ends_it_by_a_key() {
         terminal.press("7/m\r");
         terminal.until_line(&["limit proj.nap to 7/m", "new rate limit set successfully"]);
         terminal.press("q");
-        assert!(terminal.child.wait().unwrap().success());
+        terminal.ends();
         let screen = terminal.screen.lock().unwrap();
         assert!(!screen.screen().alternate_screen() && !screen.screen().hide_cursor());
     }

@@ -1,4 +1,4 @@
-//! The real systems that tests talk to: Redis, RabbitMQ, and Celery in Python.
+//! The real systems that tests talk to: Redis, RabbitMQ, Celery in Python, and a browser.
 //!
 //! # Invariants
 //!
@@ -6,6 +6,7 @@
 //!   runs anyway is met.
 //! - No server and no folder of one outlives its [`Peers`]; and no server a process that is killed.
 
+mod browser;
 mod packages;
 mod python;
 mod rabbitmq;
@@ -122,6 +123,7 @@ impl Running {
         let (mut shared, of_shared) = rabbitmq::start(folders[2].path(), rabbitmq::SHARED)?;
         let (mut spare, of_spare) = rabbitmq::start(folders[3].path(), rabbitmq::SPARE)?;
         variables.extend(of_shared.into_iter().chain(of_spare));
+        variables.extend(browser::found()?);
         variables.extend(python::environments(kept)?);
         let old = redis_62::program(told(&variables, CELERY_57)?, kept)?;
         let (old, of_old) = redis::start(&old, redis::URL_62, folders[1].path())?;

@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::{progress, rabbitmq};
+use super::{browser, progress, rabbitmq};
 use crate::Result;
 
 /// A package of Debian's, and whether what it brings is there, from wherever.
@@ -15,6 +15,8 @@ const NEEDED: &[Need] = &[
     ("rabbitmq-server", || rabbitmq::program().is_some()),
     ("python3-venv", makes_environments),
     ("make", || on_path("make").is_some()),
+    ("chromium", || browser::program().is_ok()),
+    ("chromium-driver", || browser::driver().is_ok()),
 ];
 
 /// Installs what is missing.

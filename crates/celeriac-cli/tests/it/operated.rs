@@ -29,7 +29,12 @@ fn an_operator_is_answered_as_by_celery() {
             ("safe", json!(["(600,)", "(600,)"])),
             (
                 "registered",
-                json!(["proj.add", "proj.fail", "proj.nap [rate_limit=10/s]"]),
+                json!([
+                    "proj.add",
+                    "proj.fail",
+                    "proj.nap [rate_limit=10/s]",
+                    "proj.pid"
+                ]),
             ),
             ("pool", json!(2)),
             ("total", json!({"proj.nap": 2})),

@@ -168,11 +168,20 @@ impl Project {
     /// Runs a script that knows all names of the module `proj`, and leaves what it has to say in
     /// `answer`.
     pub(crate) fn run(&self, script: &str) -> Value {
-        self.run_plain(&format!("from proj import *\n{script}"))
+        self.run_in_parts(script, &[])
+    }
+
+    /// The same of one that takes long: it prints these lines one after the other, each in time.
+    pub(crate) fn run_in_parts(&self, script: &str, parts: &[&str]) -> Value {
+        self.play(&format!("from proj import *\n{script}"), parts)
     }
 
     /// Runs a script that knows nothing.
     pub(crate) fn run_plain(&self, script: &str) -> Value {
+        self.play(script, &[])
+    }
+
+    fn play(&self, script: &str, parts: &[&str]) -> Value {
         let (start, end) = SCRIPT;
         let path = self.folder.path().join(format!("{}.py", unique("script")));
         fs::write(&path, format!("{start}{script}{end}")).unwrap();
@@ -180,6 +189,9 @@ impl Project {
         let mut child = OwnedChild::start("a script", &self.python, [path], |command| {
             self.configure(command);
         });
+        for part in parts {
+            child.wait_for_line(part);
+        }
         let line = child.wait_for_line("ANSWER ");
         assert!(child.wait().success());
         let (_, answer) = line.split_once("ANSWER ").expect("it was waited for");

@@ -29,6 +29,11 @@ def add(x, y):
 
 
 @app.task
+def pid():
+    return os.getpid()
+
+
+@app.task
 def fail(text):
     raise ValueError(text)
 

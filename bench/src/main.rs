@@ -45,6 +45,7 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
             (None, Some(report)) => Some(report),
             (None, None) => our_side::run(measure)?.map(|report| report.to_string()),
         },
+        [measure, "quiet"] => brokers::quiet(measure)?,
         [measure, "rayon"] => rayon_side::run(measure).map(|report| report.to_string()),
         [measure, "silent"] => brokers::silent(measure)?,
         _ => None,

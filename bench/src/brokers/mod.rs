@@ -4,6 +4,7 @@
 
 mod backlog;
 mod drain;
+mod flood;
 mod footprint;
 mod idle;
 mod punctuality;
@@ -51,6 +52,8 @@ pub(crate) fn run(measure: &str) -> Result<Option<String>> {
         "amqp-idle" => idle::processor(&url(AMQP)?)?,
         "redis-revoked" => return Ok(Some(revoked::run(&url(REDIS)?)?.to_string())),
         "amqp-revoked" => return Ok(Some(revoked::run(&url(AMQP)?)?.to_string())),
+        "redis-flood" => flood::under_it(&url(REDIS)?)?,
+        "amqp-flood" => flood::under_it(&url(AMQP)?)?,
         "worker-start" => footprint::start(&url(REDIS)?)?,
         "worker-memory" => return Ok(Some(footprint::memory(&url(REDIS)?)?.to_string())),
         _ => return Ok(None),
@@ -63,6 +66,16 @@ pub(crate) fn silent(measure: &str) -> Result<Option<String>> {
     let report = match measure {
         "redis-events" => drain::without_results(&url(REDIS)?, Events::Off)?,
         "amqp-events" => drain::without_results(&url(AMQP)?, Events::Off)?,
+        _ => return Ok(None),
+    };
+    Ok(Some(report.to_string()))
+}
+
+/// The same work as a measure's, while nobody asks anything.
+pub(crate) fn quiet(measure: &str) -> Result<Option<String>> {
+    let report = match measure {
+        "redis-flood" => flood::without_it(&url(REDIS)?)?,
+        "amqp-flood" => flood::without_it(&url(AMQP)?)?,
         _ => return Ok(None),
     };
     Ok(Some(report.to_string()))

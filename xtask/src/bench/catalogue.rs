@@ -79,6 +79,13 @@ const SILENT: Peer = Peer {
     ratio: Some(0.85),
 };
 
+const UNFLOODED: Peer = Peer {
+    title: "the same while nobody asks anything",
+    language: Language::Rust,
+    side: "quiet",
+    ratio: Some(0.9),
+};
+
 const PREFORK: &str = "Celery prefork -c 2";
 
 /// Every measure, in the order of the table.
@@ -276,6 +283,22 @@ pub(super) const MEASURES: &[Measure] = &[
         target: Some(Bound::AtMost(1.2)),
         servers: true,
         peers: &[celery(2.5)],
+    },
+    Measure {
+        name: "redis-flood",
+        title: "a backlog of empty tasks on Redis while 2,000 commands a second are broadcast",
+        figure: Figure::PerSecond("tasks"),
+        target: None,
+        servers: true,
+        peers: &[UNFLOODED],
+    },
+    Measure {
+        name: "amqp-flood",
+        title: "the same on RabbitMQ",
+        figure: Figure::PerSecond("tasks"),
+        target: None,
+        servers: true,
+        peers: &[UNFLOODED],
     },
     Measure {
         name: "worker-start",

@@ -31,7 +31,7 @@ IDLE_SECONDS = 0.02
 WATCHED_SECONDS = 3
 
 # How long a worker has to be done with its start, and how long its time on a processor is watched then.
-STARTING_SECONDS = 3
+STARTING_SECONDS = 5
 RESTING_SECONDS = 20
 
 # How many tasks a side gets, so that each works for seconds: measure, side.

@@ -8,7 +8,7 @@ use crate::repetitions::Report;
 use crate::worker::Worker;
 
 /// How long a worker has to be done with its start.
-const STARTING: Duration = Duration::from_secs(3);
+const STARTING: Duration = Duration::from_secs(5);
 
 /// How long it is watched, in seconds.
 const WATCHED_S: u32 = 20;

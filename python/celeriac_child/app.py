@@ -7,7 +7,7 @@ import sys
 import warnings
 from typing import Any, Dict, List, Tuple
 
-from . import errors, parts
+from . import errors, json_lines, parts
 from .errors import Failed
 
 OLDEST = (5, 3)
@@ -135,6 +135,8 @@ def _set_up(app: Any, wanted: Dict[str, Any]) -> Any:
     Stand.__name__ = Stand.__qualname__ = "Worker"
     if wanted.get("settings"):
         app.config_from_cmdline(wanted["settings"], namespace="worker")
+    if wanted.get("log_format") == "json":
+        json_lines.install()
     worker = Stand(hostname=wanted.get("node"), **_options(app, wanted))
     _started(app, worker)
     return worker

@@ -8,6 +8,7 @@ import os
 from typing import Any, Dict
 
 from . import report as reports
+from .json_lines import JsonLines
 
 
 def report(app: Any, worker: Any) -> Dict[str, Any]:
@@ -41,10 +42,10 @@ def _is_default() -> bool:
     handler = root.handlers[0]
     formatter: Any = handler.formatter
     plain = type(handler) in (logging.StreamHandler, logging.handlers.WatchedFileHandler)
-    return (
-        plain
-        and not handler.filters
-        and type(formatter) is ColorFormatter
+    if not plain or handler.filters:
+        return False
+    return type(formatter) is JsonLines or (
+        type(formatter) is ColorFormatter
         and formatter._fmt == DEFAULT_PROCESS_LOG_FMT
         and formatter.datefmt is None
         and not formatter.use_color

@@ -272,13 +272,13 @@ def _listening(log: Dict[str, Any]) -> List[str]:
 
 
 def listeners(signal: Any) -> List[Any]:
-    """The handlers of `signal` that are not Celery's own."""
+    """The handlers of `signal` that are neither Celery's own nor ours."""
     found = []
     for _, receiver in signal.receivers or ():
         if hasattr(receiver, "__call__") and type(receiver).__name__ in ("ReferenceType", "WeakMethod", "ref"):
             receiver = receiver()
         module = getattr(receiver, "__module__", None) or ""
-        if receiver is not None and module.partition(".")[0] not in ("celery", "kombu"):
+        if receiver is not None and module.partition(".")[0] not in ("celery", "kombu", "celeriac_child"):
             found.append(receiver)
     return found
 

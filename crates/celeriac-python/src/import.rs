@@ -24,6 +24,8 @@ pub struct ImportRequest {
     pub loglevel: Option<String>,
     /// Where logs go, before its parts are filled in.
     pub logfile: Option<String>,
+    /// `json` if each line of logs shall be a JSON object.
+    pub log_format: Option<&'static str>,
     /// The broker.
     pub broker: Option<String>,
     /// The result backend.

@@ -26,6 +26,7 @@ pub(crate) const MODULES: &[(&str, &str)] = modules! {
     "coroutines"
     "errors"
     "frames"
+    "json_lines"
     "logs"
     "loops"
     "parts"

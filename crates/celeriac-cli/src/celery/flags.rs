@@ -18,7 +18,7 @@ use celeriac_health::HealthArgs;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 
-use super::value::{Autoscale, Concurrency, Level, autoscale, concurrency, grace, level};
+use super::value::{Autoscale, Concurrency, Level, LogShape, autoscale, concurrency, grace, level};
 
 /// Serves the tasks of a Celery app, as `celery worker` does
 #[derive(Debug, Parser)]
@@ -370,6 +370,9 @@ pub(crate) struct OurFlags {
     /// as they need, which is Celery's way [default: 0]
     #[arg(long, value_name = "DURATION", value_parser = grace)]
     pub(crate) grace: Option<Duration>,
+    /// How logs are written: in the app's format, or one JSON object per line
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogShape,
     /// How often a call may be delivered, if its child dies each time, before it is dead
     #[arg(long, value_name = "N", default_value = "5")]
     pub(crate) delivery_limit: NonZeroU32,

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -11,6 +12,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log_file::LogFile;
 use super::log_format::{LogFormat, Record};
+use super::log_json;
+use super::signals::say;
 use super::value::Level;
 
 /// Writes lines; copies write to the same place.
@@ -20,17 +23,26 @@ pub(crate) struct Log(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     file: Mutex<LogFile>,
-    format: LogFormat,
+    lines: Lines,
     level: Level,
     colours: bool,
 }
 
+/// How lines look.
+#[derive(Debug)]
+pub(crate) enum Lines {
+    /// As the app's settings say.
+    Text(LogFormat),
+    /// One JSON object each.
+    Json,
+}
+
 impl Log {
     /// A log of what is at least of this level.
-    pub(crate) fn new(file: LogFile, format: LogFormat, level: Level, colours: bool) -> Self {
+    pub(crate) fn new(file: LogFile, lines: Lines, level: Level, colours: bool) -> Self {
         Self(Arc::new(Shared {
             file: Mutex::new(file),
-            format,
+            lines,
             level,
             colours,
         }))
@@ -47,34 +59,73 @@ impl Log {
         level >= self.0.level
     }
 
+    /// Whether programs are to read it.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.0.lines, Lines::Json)
+    }
+
     /// Writes a line, if lines of its level are written.
     pub(crate) fn line(&self, level: Level, logger: &str, message: &str) {
+        self.told(level, logger, message, &[]);
+    }
+
+    /// Writes a line with what is known beside its words.
+    pub(crate) fn told(
+        &self,
+        level: Level,
+        logger: &str,
+        message: &str,
+        fields: &[(String, Value)],
+    ) {
         if self.shows(level) {
-            self.write(level, logger, message);
+            self.write(Record {
+                level,
+                logger,
+                message,
+                fields,
+            });
         }
     }
 
     /// Writes what somebody has asked for, whatever the level.
     pub(crate) fn answer(&self, logger: &str, message: &str) {
-        self.write(Level::Warning, logger, message);
-    }
-
-    fn write(&self, level: Level, logger: &str, message: &str) {
-        let record = Record {
-            level,
+        self.write(Record {
+            level: Level::Warning,
             logger,
             message,
-        };
-        let mut line = self.0.format.line(record, Timestamp::now());
-        if self.0.colours
-            && let Some(colour) = colour(level)
-        {
-            let text = line.trim_end_matches('\n');
-            line = format!("\x1b[1;{colour}m{text}\x1b[0m\n");
+            fields: &[],
+        });
+    }
+
+    /// Says to a person what Celery says; among JSON it is a line as any other.
+    pub(crate) fn say(&self, logger: &str, message: &str) {
+        if self.is_json() {
+            self.answer(logger, message.trim_end());
+        } else {
+            say(message);
         }
+    }
+
+    fn write(&self, record: Record<'_>) {
+        let line = self.written(record);
         let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         // A log that cannot be written is no reason not to work.
         let _ = file.write(&line);
+    }
+
+    fn written(&self, record: Record<'_>) -> String {
+        let now = Timestamp::now();
+        let line = match &self.0.lines {
+            Lines::Text(format) => format.line(record, now),
+            Lines::Json => return log_json::line(record, now),
+        };
+        match colour(record.level).filter(|_| self.0.colours) {
+            Some(colour) => {
+                let text = line.trim_end_matches('\n');
+                format!("\x1b[1;{colour}m{text}\x1b[0m\n")
+            }
+            None => line,
+        }
     }
 }
 
@@ -112,46 +163,86 @@ impl<S: Subscriber> Layer<S> for Log {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut text = Text::default();
-        event.record(&mut text);
+        let mut told = Told::default();
+        event.record(&mut told);
         let metadata = event.metadata();
-        let message = text.message + &text.fields;
-        self.line(level_of(*metadata.level()), metadata.target(), &message);
+        let level = level_of(*metadata.level());
+        let message = match self.0.lines {
+            Lines::Text(_) => told.text(),
+            Lines::Json => told.message,
+        };
+        self.told(level, metadata.target(), &message, &told.fields);
     }
 }
 
-/// The message of an event and, after it, its fields.
+/// The message of an event, and its fields.
 #[derive(Default)]
-struct Text {
+struct Told {
     message: String,
-    fields: String,
+    fields: Vec<(String, Value)>,
 }
 
-impl Visit for Text {
+impl Told {
+    /// The message with the fields after it.
+    fn text(&self) -> String {
+        let mut text = self.message.clone();
+        for (name, value) in &self.fields {
+            // Writing to a string does not fail.
+            let _ = match value {
+                Value::String(value) => write!(text, " {name}={value}"),
+                value => write!(text, " {name}={value}"),
+            };
+        }
+        text
+    }
+
+    fn add(&mut self, field: &Field, value: impl Into<Value>) {
+        self.fields.push((field.name().to_owned(), value.into()));
+    }
+}
+
+impl Visit for Told {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value);
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             value.clone_into(&mut self.message);
         } else {
-            // Writing to a string does not fail.
-            let _ = write!(self.fields, " {}={value}", field.name());
+            self.add(field, value);
         }
     }
 
     fn record_error(&mut self, field: &Field, error: &(dyn std::error::Error + 'static)) {
-        let _ = write!(self.fields, " {}={error}", field.name());
+        let mut text = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            let _ = write!(self.fields, ": {cause}");
+            let _ = write!(text, ": {cause}");
             source = cause.source();
         }
+        self.add(field, text);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let _ = if field.name() == "message" {
-            write!(self.message, "{value:?}")
+        let text = format!("{value:?}");
+        if field.name() == "message" {
+            self.message = text;
         } else {
-            write!(self.fields, " {}={value:?}", field.name())
-        };
+            self.add(field, text);
+        }
     }
 }
 
@@ -166,7 +257,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.log");
         let format = LogFormat::new("%(levelname)s/%(name)s %(message)s", TimeZone::UTC);
-        let log = Log::new(LogFile::open(&path).unwrap(), format, Level::Info, false);
+        let lines = Lines::Text(format);
+        let log = Log::new(LogFile::open(&path).unwrap(), lines, Level::Info, false);
         let _told = tracing_subscriber::registry()
             .with(log.clone())
             .set_default();
@@ -189,12 +281,38 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.log");
         let format = LogFormat::new("%(message)s", TimeZone::UTC);
-        let log = Log::new(LogFile::open(&path).unwrap(), format, Level::Debug, true);
+        let lines = Lines::Text(format);
+        let log = Log::new(LogFile::open(&path).unwrap(), lines, Level::Debug, true);
         log.line(Level::Warning, "x", "yellow");
         log.line(Level::Info, "x", "plain");
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             "\x1b[1;33myellow\x1b[0m\nplain\n"
         );
+    }
+
+    #[test]
+    fn fields_stand_apart_among_json() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.log");
+        let log = Log::new(
+            LogFile::open(&path).unwrap(),
+            Lines::Json,
+            Level::Info,
+            true,
+        );
+        let _told = tracing_subscriber::registry()
+            .with(log.clone())
+            .set_default();
+        log.say("celery.worker", "worker: Warm shutdown");
+        tracing::warn!(target: "celeriac_worker", why = "a \"b\"", tries = 3, "broker is away");
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines[0]["fields"]["message"], "worker: Warm shutdown");
+        let wanted = serde_json::json!({"message": "broker is away", "why": "a \"b\"", "tries": 3});
+        assert_eq!(lines[1]["fields"], wanted);
     }
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde_json::Value;
 
 use super::value::Level;
 
@@ -34,6 +35,8 @@ pub(crate) struct Record<'a> {
     /// The name that Python would know the logger by.
     pub(crate) logger: &'a str,
     pub(crate) message: &'a str,
+    /// What is said beside it; lines of text have it in the message.
+    pub(crate) fields: &'a [(String, Value)],
 }
 
 impl LogFormat {
@@ -157,6 +160,7 @@ mod tests {
             level: Level::Info,
             logger: "celery.worker",
             message: "100% done",
+            fields: &[],
         };
         LogFormat::new(format, TimeZone::UTC).line(record, now)
     }
@@ -187,6 +191,7 @@ mod tests {
             level: Level::Info,
             logger: "x",
             message: "m",
+            fields: &[],
         };
         for (times, text) in [
             (Some("%H:%M"), "11:00\n"),
@@ -208,6 +213,7 @@ mod tests {
             level: Level::Error,
             logger: "x",
             message: "m",
+            fields: &[],
         };
         let line = LogFormat::new("%(asctime)s", zone).line(record, now);
         assert_eq!(line, "2026-11-22 01:30:00,000\n");

@@ -14,6 +14,7 @@ mod flags;
 mod log;
 mod log_file;
 mod log_format;
+mod log_json;
 mod node;
 mod observer;
 mod orders;

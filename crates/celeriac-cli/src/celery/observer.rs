@@ -21,6 +21,11 @@ impl Received {
 impl Observer for Received {
     fn received(&self, call: TaskRef<'_>) {
         let text = format!("Task {}[{}] received", call.task, call.id);
-        self.log.line(Level::Info, "celery.worker.strategy", &text);
+        let fields = [
+            ("task.id".to_owned(), call.id.to_string().into()),
+            ("task.name".to_owned(), call.task.into()),
+        ];
+        let logger = "celery.worker.strategy";
+        self.log.told(Level::Info, logger, &text, &fields);
     }
 }

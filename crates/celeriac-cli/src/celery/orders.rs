@@ -19,8 +19,9 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    /// Begins to listen, so that no signal ends the process by itself.
-    pub(crate) fn listen() -> io::Result<Self> {
+    /// Begins to listen, so that no signal ends the process by itself. Steps are told to a person, unless
+    /// it is `quiet`.
+    pub(crate) fn listen(quiet: bool) -> io::Result<Self> {
         let (mut signals, listening) = listen()?;
         let (tell, steps) = watch::channel(None);
         let remap = std::env::var("REMAP_SIGTERM").ok();
@@ -36,7 +37,7 @@ impl Orders {
                         continue;
                     }
                     let step = ladder.step(signal);
-                    for text in &step.says {
+                    for text in step.says.iter().filter(|_| !quiet) {
                         say(text);
                     }
                     // At the end nobody needs to know.

@@ -6,7 +6,7 @@ use celeriac_python::ImportRequest;
 use serde_json::{Map, Value, json};
 
 use super::flags::{Flags, Optimization};
-use super::value::{Concurrency, list};
+use super::value::{Concurrency, LogShape, list};
 
 /// The request of a worker called `node`.
 pub(crate) fn import_request(flags: &Flags, node: &str, colour: bool) -> ImportRequest {
@@ -27,6 +27,7 @@ pub(crate) fn import_request(flags: &Flags, node: &str, colour: bool) -> ImportR
         },
         loglevel: flags.worker.loglevel.map(|level| level.to_string()),
         logfile: flags.daemon.logfile.clone(),
+        log_format: (flags.ours.log_format == LogShape::Json).then_some("json"),
         broker: global.broker.clone(),
         result_backend: global.result_backend.clone(),
         loader: global.loader.clone(),
@@ -118,14 +119,14 @@ mod tests {
         let request = import_request(&flags, "celery@box", true);
         assert_eq!((&*request.app, &*request.node), ("proj", "celery@box"));
         assert_eq!((request.concurrency, request.queues), (None, None));
-        assert_eq!(request.colour, None);
+        assert_eq!((request.colour, request.log_format), (None, None));
         assert!(request.options.is_empty(), "{:?}", request.options);
     }
 
     #[test]
     fn flags_have_celerys_names() {
         let line = "celeriac -A proj -Q a,b -I x -c 3 -l debug -E --autoscale 4,2 -O fair \
-                    --time-limit 2 k=v";
+                    --time-limit 2 --log-format json k=v";
         let flags = Flags::read(line.split_whitespace().map(OsString::from)).unwrap();
         let request = import_request(&flags, "celery@box", false);
         assert_eq!(
@@ -141,6 +142,7 @@ mod tests {
             (Some("DEBUG"), Some(false))
         );
         assert_eq!(request.settings, ["k=v"]);
+        assert_eq!(request.log_format, Some("json"));
         let wanted = json!({
             "optimization": "fair", "task_events": true, "autoscale": [4, 2], "time_limit": 2.0,
         });

@@ -24,7 +24,7 @@ use super::control;
 use super::daemon::DaemonSettings;
 use super::failure::Failure;
 use super::flags::Flags;
-use super::log::Log;
+use super::log::{Lines, Log};
 use super::log_file::LogFile;
 use super::log_format::{self, LogFormat};
 use super::observer::Received;
@@ -32,12 +32,12 @@ use super::orders::Orders;
 use super::pidfile::PidFile;
 use super::request::import_request;
 use super::settings::Plan;
-use super::signals::{Step, say};
+use super::signals::Step;
 use super::start::Background;
 use super::state_db::{self, StateDb};
 use super::tasks;
 use super::url::Stores;
-use super::value::Level;
+use super::value::{Level, LogShape};
 use super::worker::{Ended, take};
 
 /// The name that Python knows the worker's logger by.
@@ -92,7 +92,7 @@ pub(crate) async fn serve(
     start: Start<'_>,
     background: &mut Option<Background>,
 ) -> Result<Ended, Failure> {
-    let mut orders = Orders::listen()
+    let mut orders = Orders::listen(start.is_json())
         .map_err(|error| Failure::other("cannot listen to signals").because(error))?;
     let served = tokio::select! {
         served = bring_up(&start, background) => served?,
@@ -143,6 +143,9 @@ impl Served {
                     self.log.answer(LOGGER, &stacks);
                 }
                 step = orders.next() => {
+                    for text in step.says.iter().filter(|_| self.log.is_json()) {
+                        self.log.say(LOGGER, text);
+                    }
                     StateDb::update(&mut state_db, &revocations).await;
                     let mut mode = step.shutdown;
                     if mode == Shutdown::Cold && let Some(soft) = soft.take() {
@@ -270,7 +273,7 @@ async fn connect_and_fork(
     let broker = broker.await?;
     log.line(Level::Info, LOGGER, &format!("Connected to {shown}"));
     if flags.queues.purge {
-        purge(&*broker, &plan).await?;
+        purge(&*broker, &plan, log).await?;
     }
     let mut settings = plan.pool;
     settings.piped = stores.keeps_results;
@@ -346,16 +349,15 @@ fn shown(report: &AppReport, stores: &Stores) -> String {
 }
 
 /// Drops what waits in the queues that it takes from.
-async fn purge(broker: &dyn Broker, plan: &Plan) -> Result<(), Failure> {
+async fn purge(broker: &dyn Broker, plan: &Plan, log: &Log) -> Result<(), Failure> {
     let mut count = 0;
     for queue in &plan.worker.queues {
         count += broker.purge(queue).await?;
     }
     if count > 0 {
         let messages = if count == 1 { "message" } else { "messages" };
-        say(&format!(
-            "purge: Erased {count} {messages} from the queue.\n"
-        ));
+        let text = format!("purge: Erased {count} {messages} from the queue.\n");
+        log.say(LOGGER, &text);
     }
     Ok(())
 }
@@ -374,6 +376,19 @@ impl Start<'_> {
                 Failure::other(format!("cannot log to {}", path.display())).because(error)
             })?,
         };
+        let colours = self.has_colours() && path.is_none();
+        let lines = self.lines(report);
+        Ok(Log::new(file, lines, self.level(), colours))
+    }
+
+    fn is_json(&self) -> bool {
+        self.flags.ours.log_format == LogShape::Json
+    }
+
+    fn lines(&self, report: &AppReport) -> Lines {
+        if self.is_json() {
+            return Lines::Json;
+        }
         let zone = report
             .log
             .tz
@@ -382,8 +397,7 @@ impl Start<'_> {
         let format = report.log.format.as_deref().unwrap_or(log_format::DEFAULT);
         let format = LogFormat::new(format, zone.unwrap_or_else(TimeZone::system))
             .times(report.log.datefmt.as_deref());
-        let colours = self.has_colours() && path.is_none();
-        Ok(Log::new(file, format, self.level(), colours))
+        Lines::Text(format)
     }
 
     fn has_colours(&self) -> bool {
@@ -391,7 +405,7 @@ impl Start<'_> {
     }
 
     fn banner(&self, report: &AppReport, plan: &Plan, stores: &Stores) {
-        if self.flags.global.quiet {
+        if self.flags.global.quiet || self.is_json() {
             return;
         }
         let results = match (&report.results.shown, &stores.results) {

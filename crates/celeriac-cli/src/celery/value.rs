@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 /// How much is logged, by Python's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -47,6 +49,15 @@ pub(super) fn level(text: &str) -> Result<Level, String> {
         "CRITICAL" | "FATAL" => Level::Critical,
         _ => return Err("use debug, info, warning, error, critical or fatal".to_owned()),
     })
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogShape {
+    /// In the app's format.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// How many calls run at once.

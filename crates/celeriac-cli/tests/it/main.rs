@@ -11,6 +11,7 @@ mod fleet;
 mod flower;
 mod frameworks;
 mod health;
+mod logs;
 mod moving;
 mod noise;
 mod operated;

@@ -18,6 +18,9 @@ use celeriac_core::{Broker, Bus};
 use clap::Args;
 use ratatui::crossterm::event::{self, Event};
 use ratatui::{DefaultTerminal, TerminalOptions, Viewport};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -32,6 +35,8 @@ use super::{GlobalArgs, connect};
 const DRAWN: Duration = Duration::from_millis(250);
 /// The most that waits to be taken in: what tells more waits.
 const MOST: usize = 1000;
+/// What ends a program, and must find the terminal as it was.
+const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /// What `top` is told.
 #[derive(Debug, Args)]
@@ -51,7 +56,7 @@ struct Site {
     shown: String,
 }
 
-/// Shows it all until a key ends it.
+/// Shows it all until a key or a signal ends it.
 pub(super) async fn run(args: TopArgs, global: &GlobalArgs) -> Result<Exit, Failure> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         let failure = Failure::new(Exit::Usage, "`top` needs a terminal");
@@ -67,17 +72,30 @@ pub(super) async fn run(args: TopArgs, global: &GlobalArgs) -> Result<Exit, Fail
     let failed = |error: io::Error| {
         Failure::new(Exit::Unexpected, "cannot draw on this terminal").because(error)
     };
+    // Before the terminal is another, so that no signal leaves it so.
+    let signals = signals().map_err(failed)?;
     let mut terminal = ratatui::try_init_with_options(TerminalOptions {
         viewport: Viewport::Fullscreen,
     })
     .map_err(failed)?;
-    let shown = show(&mut terminal, site, args.interval).await;
+    let shown = show(&mut terminal, site, args.interval, signals).await;
+    // It shows the cursor again.
+    drop(terminal);
     ratatui::restore();
-    shown.map_err(failed)?;
+    if let Some(signal) = shown.map_err(failed)? {
+        // Who waits for the program sees what has ended it.
+        emulate_default_handler(signal).map_err(failed)?;
+    }
     Ok(Exit::Done)
 }
 
-async fn show(terminal: &mut DefaultTerminal, site: Site, every: Duration) -> io::Result<()> {
+/// Draws until it is left; gives the signal, if one has ended it.
+async fn show(
+    terminal: &mut DefaultTerminal,
+    site: Site,
+    every: Duration,
+    mut signals: mpsc::Receiver<i32>,
+) -> io::Result<Option<i32>> {
     let (tell, mut news) = mpsc::channel(MOST);
     let mut keys = keys()?;
     tokio::spawn(sources::poll(site.clone(), every, tell.clone()));
@@ -93,12 +111,13 @@ async fn show(terminal: &mut DefaultTerminal, site: Site, every: Duration) -> io
                 let told = told.expect("somebody can tell");
                 fleet.hear(told, Instant::now().into_std());
             }
+            Some(signal) = signals.recv() => return Ok(Some(signal)),
             key = keys.recv() => {
-                let Some(event) = key else { return Ok(()) };
+                let Some(event) = key else { return Ok(None) };
                 if let Event::Key(key) = event {
                     match screen.press(key, &fleet) {
                         Wish::Nothing => {}
-                        Wish::Leave => return Ok(()),
+                        Wish::Leave => return Ok(None),
                         Wish::Do(action) => {
                             fleet.hear(News::Said(format!("{action} …")), Instant::now().into_std());
                             tokio::spawn(carry_out(action, site.clone(), tell.clone()));
@@ -128,4 +147,19 @@ fn keys() -> io::Result<mpsc::Receiver<Event>> {
             }
         })?;
     Ok(keys)
+}
+
+/// The signals that would have ended the program.
+fn signals() -> io::Result<mpsc::Receiver<i32>> {
+    let mut signals = Signals::new(ENDING)?;
+    let (tell, told) = mpsc::channel(1);
+    thread::Builder::new()
+        .name("celeriac-signals".to_owned())
+        .spawn(move || {
+            // One is enough, and nobody waits for this thread either.
+            for signal in signals.forever() {
+                let _ = tell.try_send(signal);
+            }
+        })?;
+    Ok(told)
 }

@@ -83,6 +83,12 @@ impl fmt::Debug for Work {
     }
 }
 
+/// What a run stands in wherever it goes on, such as the trace that it belongs to.
+pub trait Scope: Send + Sync {
+    /// Runs `step`, which is all of a call or one poll of it, within.
+    fn within(&self, step: &mut dyn FnMut());
+}
+
 /// Takes the outcomes of one invocation.
 ///
 /// Each call is answered once; what comes for a call that has its outcome is dropped. Methods may
@@ -90,6 +96,11 @@ impl fmt::Debug for Work {
 pub trait Reply: Send + Sync {
     /// The first call is about to run, or has been handed to the child that will run it next.
     fn started(&self) {}
+
+    /// What the calls are to run in, once they have [`started`](Self::started), if they run in this process.
+    fn scope(&self) -> Option<Arc<dyn Scope>> {
+        None
+    }
 
     /// Outcomes of encoded calls.
     fn outcomes(&self, outcomes: OutcomeChunk);

@@ -64,7 +64,7 @@ pub use compression::Compression;
 pub use context::{Context, Control, Interrupt, Interrupted, Progress};
 pub use decide::decide;
 pub use destination::{Destination, DestinationError, ExchangeKey};
-pub use executor::{Executor, Invocation, Limits, Reply, SharedCalls, ShutdownMode, Work};
+pub use executor::{Executor, Invocation, Limits, Reply, Scope, SharedCalls, ShutdownMode, Work};
 pub use id::TaskId;
 pub use message::{Headers, Message};
 pub use opaque::OpaqueType;

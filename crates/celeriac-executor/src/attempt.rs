@@ -6,13 +6,15 @@
 //!   returns later is dropped by the reply. A future is dropped at its next await.
 //! - Time limits hold for an invocation as a whole, so callers that set them send single calls.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use celeriac_core::task::EncodedCall;
 use celeriac_core::{
     Chunk, Context, Control, ErrorKind, Interrupt, Invocation, Limits, Outcome, OutcomeChunk,
-    Reply, Run, TaskDefinition, TaskError, Work,
+    Reply, Run, Scope, TaskDefinition, TaskError, Work,
 };
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
@@ -40,7 +42,7 @@ pub(crate) fn run_here(invocation: Invocation, on_hard_limit: impl FnOnce() + Se
         context,
     } = attempt;
     let _alarm = Alarm::set(limits, &control, &reply, on_hard_limit);
-    match work {
+    within(reply.scope().as_deref(), || match work {
         Work::Local(call) => match call(&context) {
             Run::Ready(()) => {}
             Run::Pending(future) => block_on(future),
@@ -51,7 +53,18 @@ pub(crate) fn run_here(invocation: Invocation, on_hard_limit: impl FnOnce() + Se
         }
         // It was refused before it began.
         Work::Message(_) => {}
-    }
+    });
+}
+
+/// Runs `calls` in their scope, if they have one.
+fn within(scope: Option<&dyn Scope>, calls: impl FnOnce()) {
+    let Some(scope) = scope else { return calls() };
+    let mut calls = Some(calls);
+    scope.within(&mut || {
+        if let Some(calls) = calls.take() {
+            calls();
+        }
+    });
 }
 
 /// Runs the invocation of an `async` task as a future.
@@ -92,8 +105,20 @@ impl Attempt {
         })
     }
 
-    /// Runs the calls of an `async` function one after another, within their limits.
+    /// Runs the calls of an `async` function, each step of them in their scope.
     async fn run(self) {
+        let scope = self.reply.scope();
+        let mut calls = pin!(self.run_calls());
+        std::future::poll_fn(|context| {
+            let mut polled = Poll::Pending;
+            within(scope.as_deref(), || polled = calls.as_mut().poll(context));
+            polled
+        })
+        .await;
+    }
+
+    /// Runs them one after another, within their limits.
+    async fn run_calls(self) {
         let Self {
             task,
             limits,

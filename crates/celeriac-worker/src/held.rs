@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::metrics::Series;
 use crate::observer::TaskRef;
-use crate::reply::{ProgressSlot, Start};
+use crate::reply::{ProgressSlot, SpanSlot, Start};
 
 /// One delivery that may run here.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub(crate) struct Held {
     pub(crate) control: Arc<Control>,
     pub(crate) progress: ProgressSlot,
     pub(crate) start: Start,
+    pub(crate) span: SpanSlot,
     pub(crate) stage: Stage,
     /// Whether it was acknowledged when it started.
     pub(crate) acked: bool,
@@ -53,6 +54,7 @@ impl Held {
             control: Control::new(),
             progress: ProgressSlot::default(),
             start: Start::default(),
+            span: SpanSlot::default(),
             stage: Stage::Submitted,
             acked: false,
             series,

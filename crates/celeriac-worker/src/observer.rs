@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use celeriac_core::{Conclusion, ErrorKind, TaskId};
+use celeriac_core::{Conclusion, ErrorKind, TaskError, TaskId, Told};
 
 /// Which execution something is said of.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,43 @@ pub enum Finish {
     GivenBack,
     /// Its task did not want it, and it is dead.
     Rejected,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reason<'a> {
+    /// The type of the exception or error, if it has one, or else a word of ours; empty if nothing is known.
+    pub kind: &'a str,
+    /// What it says.
+    pub message: &'a str,
+    /// Where it was raised.
+    pub traceback: Option<&'a str>,
+}
+
+impl<'a> From<&'a TaskError> for Reason<'a> {
+    fn from(error: &'a TaskError) -> Self {
+        let raised = error.as_raised();
+        Self {
+            kind: match error.type_name() {
+                "" => error.kind().as_str(),
+                name => name,
+            },
+            message: error.message(),
+            traceback: raised.and_then(|raised| raised.traceback.as_deref()),
+        }
+    }
+}
+
+impl<'a> From<&'a Told> for Reason<'a> {
+    /// The text is the `repr` of an exception.
+    fn from(told: &'a Told) -> Self {
+        let text = told.text.as_deref().unwrap_or_default();
+        Self {
+            kind: text.split_once('(').map_or(text, |(name, _)| name),
+            message: text,
+            traceback: told.traceback.as_deref(),
+        }
+    }
 }
 
 /// Hears of each step of each call, for progress displays and metrics.

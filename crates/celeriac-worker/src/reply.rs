@@ -1,14 +1,18 @@
 //! Brings an executor's answers to the dispatcher.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use celeriac_core::chunk::OutcomeChunk;
-use celeriac_core::{Conclusion, EncodedResult, Outcome, Payload, Progress, Reply, TaskError};
+use celeriac_core::{
+    Conclusion, Delivery, EncodedResult, Outcome, Payload, Progress, Reply, Scope, TaskError,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::dispatcher::Question;
+use crate::tracer::{Span, Tracer};
 
 /// Where events are sent.
 pub(crate) type Events = UnboundedSender<Event>;
@@ -38,8 +42,16 @@ pub(crate) struct DeliveryReply {
     /// Whether anybody wants to know that it started.
     tell_start: bool,
     start: Start,
+    trace: Option<Trace>,
     answered: AtomicBool,
     events: Events,
+}
+
+/// Where the span of one delivery is begun, and kept.
+struct Trace {
+    tracer: Arc<dyn Tracer>,
+    delivery: Arc<Delivery>,
+    slot: SpanSlot,
 }
 
 impl DeliveryReply {
@@ -48,9 +60,26 @@ impl DeliveryReply {
             tag,
             tell_start,
             start,
+            trace: None,
             answered: AtomicBool::new(false),
             events,
         }
+    }
+
+    /// Has a span begun in `slot` when the delivery begins to run.
+    #[must_use]
+    pub(crate) fn traced(
+        mut self,
+        tracer: Arc<dyn Tracer>,
+        delivery: Arc<Delivery>,
+        slot: SpanSlot,
+    ) -> Self {
+        self.trace = Some(Trace {
+            tracer,
+            delivery,
+            slot,
+        });
+        self
     }
 
     fn end(&self, outcome: Outcome<Payload>, busy: Option<Duration>) {
@@ -68,9 +97,20 @@ impl DeliveryReply {
 impl Reply for DeliveryReply {
     fn started(&self) {
         self.start.mark();
+        if let Some(trace) = &self.trace {
+            trace
+                .slot
+                .0
+                .get_or_init(|| trace.tracer.begin(&trace.delivery));
+        }
         if self.tell_start {
             let _ = self.events.send(Event::Started(self.tag));
         }
+    }
+
+    fn scope(&self) -> Option<Arc<dyn Scope>> {
+        let span = self.trace.as_ref()?.slot.get()?;
+        Some(span)
     }
 
     fn outcomes(&self, outcomes: OutcomeChunk) {
@@ -123,6 +163,23 @@ impl Start {
     pub(crate) fn at_us(&self) -> Option<u64> {
         let micros = self.0.load(Ordering::Relaxed);
         (micros > 0).then_some(micros)
+    }
+}
+
+/// The span of one delivery, once it has begun to run.
+#[derive(Clone, Default)]
+pub(crate) struct SpanSlot(Arc<OnceLock<Arc<dyn Span>>>);
+
+impl SpanSlot {
+    pub(crate) fn get(&self) -> Option<Arc<dyn Span>> {
+        self.0.get().cloned()
+    }
+}
+
+impl fmt::Debug for SpanSlot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_begun = self.0.get().is_some();
+        formatter.debug_tuple("SpanSlot").field(&has_begun).finish()
     }
 }
 

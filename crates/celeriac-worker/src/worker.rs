@@ -21,6 +21,7 @@ use crate::observer::Observer;
 use crate::report::{Counters, WorkerReport};
 use crate::settings::WorkerSettings;
 use crate::shutdown::Shutdown;
+use crate::tracer::Tracer;
 use crate::watcher::Watcher;
 
 /// Takes deliveries from a broker, has them run and settles them.
@@ -33,6 +34,7 @@ pub struct Worker {
     pub(crate) registry: Registry,
     pub(crate) settings: WorkerSettings,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl Worker {
@@ -51,6 +53,7 @@ impl Worker {
             registry,
             settings,
             observer: None,
+            tracer: None,
         }
     }
 
@@ -75,6 +78,13 @@ impl Worker {
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Has a span made of each run.
+    #[must_use]
+    pub fn tracer(mut self, tracer: Arc<dyn Tracer>) -> Self {
+        self.tracer = Some(tracer);
         self
     }
 

@@ -151,6 +151,11 @@ impl Dispatcher {
                 }
             });
         }
+        let mut reply =
+            DeliveryReply::new(tag, tell_start, held.start.clone(), self.events.clone());
+        if let Some(tracer) = &self.tracer {
+            reply = reply.traced(tracer.clone(), held.delivery.clone(), held.span.clone());
+        }
         let message = &held.delivery.message;
         let invocation = Invocation {
             id: message.headers.id.clone(),
@@ -162,12 +167,7 @@ impl Dispatcher {
                 None => Work::Encoded(Chunk::single(&message.body)),
                 Some(_) => Work::Message(held.delivery.clone()),
             },
-            reply: Arc::new(DeliveryReply::new(
-                tag,
-                tell_start,
-                held.start.clone(),
-                self.events.clone(),
-            )),
+            reply: Arc::new(reply),
         };
         self.held.insert(tag, held);
         if self.executor.blocks() {

@@ -47,6 +47,7 @@ use crate::router::Router;
 use crate::settings::WorkerSettings;
 use crate::settle::Settler;
 use crate::shutdown::Shutdown;
+use crate::tracer::{Span, Tracer};
 use crate::trouble::Trouble;
 use crate::watcher::NotReady;
 use crate::worker::Worker;
@@ -67,6 +68,9 @@ pub(crate) struct Dispatcher {
     router: Router,
     settings: WorkerSettings,
     observer: Option<Arc<dyn Observer>>,
+    tracer: Option<Arc<dyn Tracer>>,
+    /// Spans of runs of which the end is being decided, or told by a runtime.
+    spans: HashMap<i64, Arc<dyn Span>>,
     counters: Arc<Counters>,
 
     news: News,
@@ -128,6 +132,8 @@ impl Dispatcher {
             router,
             settings: worker.settings,
             observer: worker.observer,
+            tracer: worker.tracer,
+            spans: HashMap::new(),
             counters,
             news,
             overrides: Overrides::default(),

@@ -22,11 +22,12 @@ use super::Dispatcher;
 use crate::backoff::random;
 use crate::held::{Held, Stage, call_of};
 use crate::metrics::{Count, Series};
-use crate::observer::Finish;
+use crate::observer::{Finish, Reason};
 use crate::reply::Event;
 use crate::report::{add, count};
 use crate::settle::Carried;
 use crate::shutdown::Shutdown;
+use crate::tracer::{Span, SpanEnd};
 
 /// Progress reports are stored no more often than this.
 const PROGRESS: Duration = Duration::from_millis(100);
@@ -108,6 +109,7 @@ impl Dispatcher {
         if held.stage == Stage::Disowned {
             return;
         }
+        self.spans.extend(held.span.get().map(|span| (tag, span)));
         let outcome = outcome.and_then(check_size);
         let outcome = match &self.ending {
             Some(ending) => ending.excuse(outcome),
@@ -176,6 +178,7 @@ impl Dispatcher {
         let options = task.map_or(&TaskOptions::DEFAULT, |task| &task.options);
         let now = Timestamp::now();
         let end = end_of(delivery, &outcome, now);
+        let span = self.spans.get(&delivery.tag).cloned();
         let value = outcome.as_ref().ok().filter(|_| self.news.is_on()).cloned();
         let error = outcome.as_ref().err().cloned();
         let mut settlement = decide(delivery, outcome, options, limit, now, random());
@@ -187,6 +190,9 @@ impl Dispatcher {
             && settlement.follow_ups.is_empty();
         if is_over && let Some(end) = end {
             self.follow(delivery, &end, &mut settlement);
+        }
+        if let Some(span) = span {
+            mark(&*span, &mut settlement);
         }
         settlement
     }
@@ -206,8 +212,11 @@ impl Dispatcher {
             TaskError::new(ErrorKind::BadResult, reason)
         })?;
         let mut settlement = plain(delivery.tag, Verdict::Ack);
-        self.tell(series, delivery, None, &settlement.verdict, false, busy);
         settlement.follow_ups.append(&mut follow.messages);
+        if let Some(span) = self.spans.get(&delivery.tag) {
+            mark(&**span, &mut settlement);
+        }
+        self.tell(series, delivery, None, &settlement.verdict, false, busy);
         self.settler.follow(follow);
         Ok(settlement)
     }
@@ -315,6 +324,9 @@ impl Dispatcher {
         };
         count(counter);
         self.meter.count(series, counted);
+        if let Some(span) = self.spans.remove(&delivery.tag) {
+            span.end(span_end(how, error, retried), runtime);
+        }
         let (id, task, attempt) = (call.id, call.task, call.attempt);
         match error {
             None => {
@@ -380,6 +392,24 @@ impl Dispatcher {
         if let Some(error) = carried.fatal {
             self.give_up(error);
         }
+    }
+}
+
+/// Makes what follows from a run a child of it.
+fn mark(span: &dyn Span, settlement: &mut Settlement) {
+    for (_, message) in &mut settlement.follow_ups {
+        span.mark(message);
+    }
+}
+
+/// What a trace is told of a run.
+fn span_end(how: Finish, error: Option<&TaskError>, retried: bool) -> SpanEnd<'_> {
+    let reason = error.map_or_else(Reason::default, Reason::from);
+    match how {
+        _ if retried => SpanEnd::Retried(reason),
+        Finish::GivenBack => SpanEnd::GivenBack(reason),
+        Finish::Succeeded => SpanEnd::Succeeded,
+        Finish::Failed(_) | Finish::Rejected => SpanEnd::Failed(reason),
     }
 }
 

@@ -22,9 +22,10 @@ use super::Dispatcher;
 use super::outcomes::plain;
 use crate::held::{Stage, call_of};
 use crate::metrics::{Count, Series};
-use crate::observer::Finish;
+use crate::observer::{Finish, Reason};
 use crate::reply::{DeliveryReply, Start};
 use crate::report::count;
+use crate::tracer::SpanEnd;
 
 /// The runtime, and the calls of which it is telling the end.
 #[derive(Debug)]
@@ -100,6 +101,7 @@ impl Dispatcher {
         if held.stage == Stage::Disowned {
             return;
         }
+        self.spans.extend(held.span.get().map(|span| (tag, span)));
         let acks = CeleryAcks::from(held.task.options.ack);
         let standing = self.standing(&held.delivery, held.acked);
         let told = conclusion.told.text.as_deref();
@@ -268,6 +270,9 @@ impl Dispatcher {
         };
         count(counter);
         self.meter.count(series, counted);
+        if let Some(span) = self.spans.remove(&delivery.tag) {
+            span.end(span_end(conclusion), conclusion.busy);
+        }
         self.news.concluded(delivery, conclusion);
         let runtime: Option<Duration> = conclusion.busy;
         debug!(
@@ -286,5 +291,16 @@ impl Dispatcher {
         } else {
             observer.finished(call, how, runtime);
         }
+    }
+}
+
+/// What a trace is told of a run.
+fn span_end(conclusion: &Conclusion) -> SpanEnd<'_> {
+    let reason = Reason::from(&conclusion.told);
+    match conclusion.end {
+        End::Succeeded | End::Ignored => SpanEnd::Succeeded,
+        End::Failed | End::Rejected { requeue: false } => SpanEnd::Failed(reason),
+        End::Retried => SpanEnd::Retried(reason),
+        End::Rejected { requeue: true } => SpanEnd::GivenBack(reason),
     }
 }

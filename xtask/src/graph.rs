@@ -24,6 +24,7 @@ const ROLES: &[&str] = &[
     "celeriac-executor",
     "celeriac-health",
     "celeriac-macros",
+    "celeriac-otel",
     "celeriac-sync",
     "celeriac-wire",
     "celeriac-worker",
@@ -55,6 +56,7 @@ const ALLOWED: &[Rule] = &[
         &["celeriac-core", "celeriac-worker"],
         &["celeriac-drivers", "celeriac-testkit"],
     ),
+    ("celeriac-otel", &["celeriac-core", "celeriac-worker"], &[]),
     ("celeriac", ROLES, &["celeriac-testkit"]),
     (
         "celeriac-python",
@@ -68,6 +70,7 @@ const ALLOWED: &[Rule] = &[
             "celeriac-core",
             "celeriac-drivers",
             "celeriac-health",
+            "celeriac-otel",
             "celeriac-python",
             "celeriac-worker",
         ],

@@ -8,6 +8,7 @@ use celeriac_core::{Destination, Message, Signature, Task, TaskId};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
+use crate::Origin;
 use crate::ahead;
 use crate::app::App;
 use crate::broker_client::BrokerClient;
@@ -150,6 +151,7 @@ impl App {
         batch.size_bytes += body.bytes.len();
         let mut message = Message::new(T::DEFINITION.name, body, options, own, now);
         broker.format().compress(&mut message);
+        Origin::current().mark(&mut message);
         batch
             .calls
             .push(Call::<T::Output>::elsewhere(message.headers.id.clone()));

@@ -17,6 +17,7 @@ use celeriac_executor::drive::reactor;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
+use crate::Origin;
 use crate::error::{Error, Result};
 use crate::follower::{Followed, Follower, Following, chain};
 use crate::format::BodyFormat;
@@ -28,12 +29,15 @@ const SLOTS: NonZeroUsize = NonZeroUsize::new(16).expect("it is not zero");
 pub(crate) struct BrokerClient {
     broker: Arc<dyn Broker>,
     following: Following,
-    submit: mpsc::UnboundedSender<Invocation>,
+    submit: mpsc::UnboundedSender<Submitted>,
     unpublished: watch::Sender<usize>,
     routes: Arc<Routes>,
     format: BodyFormat,
     publish_retry: PublishRetry,
 }
+
+/// What is to be published, and where it was sent from.
+type Submitted = (Invocation, Origin);
 
 impl BrokerClient {
     pub(crate) fn new(
@@ -191,8 +195,9 @@ impl Executor for BrokerClient {
 
     fn submit(&self, invocation: Invocation) {
         self.unpublished.send_modify(|count| *count += 1);
-        if let Err(unsent) = self.submit.send(invocation) {
-            unsent.0.reply.failed(TaskError::shutdown());
+        if let Err(unsent) = self.submit.send((invocation, Origin::current())) {
+            let (invocation, _) = unsent.0;
+            invocation.reply.failed(TaskError::shutdown());
         }
     }
 
@@ -247,7 +252,7 @@ fn unsent(
 /// Publishes invocations in order, all that wait at a time.
 async fn publish_all(
     broker: Arc<dyn Broker>,
-    mut submitted: mpsc::UnboundedReceiver<Invocation>,
+    mut submitted: mpsc::UnboundedReceiver<Submitted>,
     following: Following,
     unpublished: watch::Sender<usize>,
     routes: Arc<Routes>,
@@ -257,8 +262,12 @@ async fn publish_all(
     while submitted.recv_many(&mut batch, 64).await > 0 {
         let now = Timestamp::now();
         let mut messages = Vec::new();
-        for invocation in &batch {
-            messages.extend(messages_of(invocation, now, &routes, format));
+        for (invocation, origin) in &batch {
+            let of_it = messages_of(invocation, now, &routes, format);
+            messages.extend(of_it.map(|(destination, mut message)| {
+                origin.mark(&mut message);
+                (destination, message)
+            }));
         }
         let ignored: Vec<_> = messages
             .iter()
@@ -266,7 +275,10 @@ async fn publish_all(
             .collect();
         let published = broker.publish(messages).await;
         let count = batch.len();
-        let calls: Vec<_> = batch.drain(..).flat_map(calls_of).zip(ignored).collect();
+        let calls = batch
+            .drain(..)
+            .flat_map(|(invocation, _)| calls_of(invocation));
+        let calls: Vec<_> = calls.zip(ignored).collect();
         let (sent, open) = match &published {
             Ok(()) => (calls, Vec::new()),
             Err(error) => error.part(calls),

@@ -60,6 +60,8 @@ mod launcher;
 mod local_worker;
 mod lookup;
 mod map;
+#[cfg(not(feature = "otel"))]
+mod origin;
 mod sent_calls;
 mod session;
 mod slot;
@@ -77,9 +79,15 @@ pub use celeriac_core::{
 };
 #[cfg(feature = "macros")]
 pub use celeriac_macros::{main, task};
+/// Traces: from the environment, for a subscriber of `tracing` and for a [`worker::Worker`].
+#[cfg(feature = "otel")]
+pub use celeriac_otel as otel;
 pub use celeriac_sync as sync;
 pub use celeriac_wire::{Decimal, Tagged};
 pub use celeriac_worker as worker;
+
+#[cfg(feature = "otel")]
+use celeriac_otel::Origin;
 
 pub use crate::app::App;
 pub use crate::builder::AppBuilder;
@@ -88,6 +96,8 @@ pub use crate::error::{Error, Result};
 pub use crate::handle::Handle;
 pub use crate::local_worker::LocalWorker;
 pub use crate::map::Map;
+#[cfg(not(feature = "otel"))]
+use crate::origin::Origin;
 pub use crate::session::{Inbox, Outbox, Session};
 pub use crate::together::{AsCompleted, as_completed, gather};
 

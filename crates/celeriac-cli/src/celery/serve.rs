@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use celeriac_core::{BoxFuture, Broker, ResultBackend};
 use celeriac_health::Health;
+use celeriac_otel::{Traces, TracesError};
 use celeriac_python::{AppReport, Interpreter, PythonApp, PythonPool, Stray};
 use celeriac_worker::{RunningWorker, Shutdown, Worker};
 use jiff::tz::TimeZone;
@@ -54,6 +55,8 @@ pub(crate) struct Start<'a> {
     pub(crate) node: String,
     pub(crate) python: Interpreter,
     pub(crate) logfile: Option<PathBuf>,
+    /// Where spans of calls go, if they go anywhere, or why they do not.
+    pub(crate) traces: Result<Option<Traces>, TracesError>,
 }
 
 /// A worker that runs, and what belongs to it.
@@ -89,13 +92,13 @@ impl Listening {
 
 /// Serves until it is told to stop, or cannot go on.
 pub(crate) async fn serve(
-    start: Start<'_>,
+    start: &Start<'_>,
     background: &mut Option<Background>,
 ) -> Result<Ended, Failure> {
     let mut orders = Orders::listen(start.is_json())
         .map_err(|error| Failure::other("cannot listen to signals").because(error))?;
     let served = tokio::select! {
-        served = bring_up(&start, background) => served?,
+        served = bring_up(start, background) => served?,
         step = orders.next() => return Ok(ended(&step)),
     };
     let log = served.log.clone();
@@ -255,7 +258,8 @@ async fn connect_and_fork(
     let flags = start.flags;
     let report = app.report().clone();
     let stores = Stores::of(&report.broker, &report.results)?;
-    let strict = stores.broker.scheme().contains("amqp");
+    let scheme = stores.broker.scheme();
+    let strict = scheme.contains("amqp");
     let plan = Plan::of(flags, &report, &start.node, strict)?;
     let registry = tasks::registry(&report, plan.limits)?;
     start.banner(&report, &plan, &stores);
@@ -286,6 +290,16 @@ async fn connect_and_fork(
     // Otherwise the lines are the app's own logging to write, or nobody's to read.
     if report.log.is_default && log.shows(Level::Info) {
         worker = worker.observer(Arc::new(Received::new(log.clone())));
+    }
+    match &start.traces {
+        Ok(None) => {}
+        Ok(Some(traces)) => {
+            worker = worker.tracer(traces.tracer(scheme, &start.node));
+        }
+        Err(error) => {
+            let error: &(dyn Error + 'static) = error;
+            tracing::warn!(error, "no traces are exported");
+        }
     }
     let worker = worker.start().await?;
     let beat = flags

@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use celeriac_otel::Traces;
+
 use super::failure::Failure;
 use super::flags::Flags;
 use super::pidfile::{PidFile, PidFileError};
@@ -78,6 +80,7 @@ fn begin(flags: &Flags, background: &mut Option<Background>) -> Result<Ended, Fa
         );
     }
     let held = pidfile.as_deref().map(take).transpose()?;
+    let traces = Traces::from_environment();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -88,8 +91,9 @@ fn begin(flags: &Flags, background: &mut Option<Background>) -> Result<Ended, Fa
         node,
         python,
         logfile,
+        traces,
     };
-    let ended = runtime.block_on(serve(start, background));
+    let ended = runtime.block_on(serve(&start, background));
     // A thread that is stuck in a call of the system does not keep the process.
     runtime.shutdown_background();
     drop(held);

@@ -16,6 +16,7 @@
 
 mod celery;
 mod child;
+mod collector;
 mod encrypted;
 mod http;
 mod proxy;
@@ -25,6 +26,7 @@ mod virtual_host;
 
 pub use celery::{CeleryApp, CeleryScript, CeleryVersion, CeleryWorker};
 pub use child::OwnedChild;
+pub use collector::{Attributes, CollectedSpan, Collector};
 pub use encrypted::{EncryptedRabbitMq, certify};
 pub use http::http_get;
 pub use proxy::{Fault, TcpProxy, Way};

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::lower::{Lowered, Place};
 use super::send::lineage;
+use crate::Origin;
 use crate::app::App;
 use crate::broker_client::BrokerClient;
 use crate::call::Call;
@@ -56,6 +57,10 @@ where
         ));
         let place = group.map(|group| Place::part_of(group, position));
         lowered.add(chain, place.unwrap_or_default(), now)?;
+    }
+    let origin = Origin::current();
+    for (_, message) in &mut lowered.messages {
+        origin.mark(message);
     }
     open_chords(broker, &lowered.chords).await?;
     broker.publish_again(lowered.messages, None).await?;

@@ -8,6 +8,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
+use super::WorkerTraces;
+
 /// How logs are written. They go to standard error.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct LogArgs {
@@ -57,15 +59,16 @@ impl LogArgs {
         self.log_format == LogFormat::Text
     }
 
-    /// Sends logs to standard error, unless the program has seen to them itself already.
-    pub(super) fn install(self, is_worker: bool) {
+    /// Sends logs of a worker with these traces, or of another command, to standard error, unless the
+    /// program has seen to them itself already.
+    pub(super) fn install(self, traces: Option<&WorkerTraces>) {
         let level = match self.log_level {
             Some(LogLevel::Off) => LevelFilter::OFF,
             Some(LogLevel::Error) => LevelFilter::ERROR,
             Some(LogLevel::Info) => LevelFilter::INFO,
             Some(LogLevel::Debug) => LevelFilter::DEBUG,
             Some(LogLevel::Trace) => LevelFilter::TRACE,
-            None if is_worker => LevelFilter::INFO,
+            None if traces.is_some() => LevelFilter::INFO,
             Some(LogLevel::Warn) | None => LevelFilter::WARN,
         };
         let lines = fmt::layer()
@@ -78,6 +81,7 @@ impl LogArgs {
         // An error here means that there is a subscriber already, and it stays.
         let _ = tracing_subscriber::registry()
             .with(lines.with_filter(filter(level)))
+            .with(traces.and_then(WorkerTraces::layer))
             .try_init();
     }
 }

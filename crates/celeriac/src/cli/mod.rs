@@ -34,6 +34,10 @@ mod status;
 mod tasks;
 #[cfg(feature = "tui")]
 mod top;
+#[cfg(feature = "otel")]
+mod traces;
+#[cfg(not(feature = "otel"))]
+mod untraced;
 mod wait;
 mod worker;
 
@@ -50,6 +54,10 @@ pub use self::exit::Exit;
 use self::exit::Failure;
 use self::logs::LogArgs;
 use self::output::Output;
+#[cfg(feature = "otel")]
+use self::traces::WorkerTraces;
+#[cfg(not(feature = "otel"))]
+use self::untraced::WorkerTraces;
 
 /// Runs tasks: serves them, sends them, and looks after their queues.
 #[derive(Debug, Parser)]
@@ -238,22 +246,28 @@ fn told(done: Result<Exit, Failure>) -> ExitCode {
 fn execute(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
     let is_worker = matches!(command, Command::Worker(_));
-    global.logs.install(is_worker);
+    let traces = is_worker.then(WorkerTraces::from_environment);
+    global.logs.install(traces.as_ref());
     let output = Output::new(global.json);
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Unexpected, "cannot start a runtime").because(error))?;
-    let done = runtime.block_on(dispatch(command, &global, output));
+    let done = runtime.block_on(dispatch(command, &global, output, traces.as_ref()));
     // A thread that is stuck in a task, or in a system call, does not keep the process.
     runtime.shutdown_background();
     done
 }
 
-async fn dispatch(command: Command, global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
+async fn dispatch(
+    command: Command,
+    global: &GlobalArgs,
+    output: Output,
+    traces: Option<&WorkerTraces>,
+) -> Result<Exit, Failure> {
     match command {
-        Command::Worker(args) => worker::run(args, global).await,
+        Command::Worker(args) => worker::run(args, global, traces).await,
         Command::Send(args) => send::run(args, global, output).await,
         Command::Result(args) => result::run(args, global, output).await,
         Command::Status(whom) => status::run(&whom, global, output).await,

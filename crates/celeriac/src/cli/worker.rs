@@ -15,7 +15,7 @@ use signal_hook::iterator::{Handle, Signals};
 use super::duration::{duration, show};
 use super::exit::{Exit, Failure};
 use super::pool::PoolArgs;
-use super::{GlobalArgs, connect, pool};
+use super::{GlobalArgs, WorkerTraces, connect, pool};
 
 /// How signals stop a worker, for `--help`.
 pub(super) const SIGNALS: &str = "\
@@ -135,7 +135,11 @@ impl WorkerArgs {
     }
 }
 
-pub(super) async fn run(args: WorkerArgs, global: &GlobalArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    args: WorkerArgs,
+    global: &GlobalArgs,
+    traces: Option<&WorkerTraces>,
+) -> Result<Exit, Failure> {
     let registry = Registry::collect()?;
     registry.require_tasks()?;
     let mut settings = args.settings(&registry, global)?;
@@ -154,9 +158,12 @@ pub(super) async fn run(args: WorkerArgs, global: &GlobalArgs) -> Result<Exit, F
     }
     // Before the start, so that no signal finds the worker without its handlers.
     let (mut signals, listening) = listen()?;
-    let worker = Worker::new(broker, executor, registry, settings)
-        .start()
-        .await?;
+    let name = settings.name.clone();
+    let mut worker = Worker::new(broker, executor, registry, settings);
+    if let Some(traces) = traces {
+        worker = traces.attend(worker, url.scheme(), &name);
+    }
+    let worker = worker.start().await?;
     health.attend(&worker);
     let stopper = worker.stopper();
     let listener = thread::Builder::new()

@@ -23,3 +23,5 @@ mod sending;
 mod session;
 mod strict;
 mod support;
+#[cfg(feature = "otel")]
+mod traces;

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+#[cfg(feature = "smtp")]
+use crate::AlertArgs;
+
 /// The flags of a worker that say to whom it tells how it is.
 #[derive(Debug, Clone, Args)]
 pub struct HealthArgs {
@@ -25,6 +28,10 @@ pub struct HealthArgs {
     /// Names tasks and queues in tags, as DogStatsD has them, and not in the names of metrics
     #[arg(long)]
     pub statsd_tags: bool,
+    #[cfg(feature = "smtp")]
+    #[command(flatten, next_help_heading = "Alerts")]
+    /// Who is mailed of failures.
+    pub alerts: AlertArgs,
 }
 
 /// What names begin with unless another prefix is asked for.
@@ -39,6 +46,8 @@ impl Default for HealthArgs {
             statsd: None,
             statsd_prefix: PREFIX.to_owned(),
             statsd_tags: false,
+            #[cfg(feature = "smtp")]
+            alerts: AlertArgs::default(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Says how a worker is, to whoever runs it: probes and metrics over HTTP, counts sent to StatsD, a file
-//! that is touched while it lives, and systemd.
+//! that is touched while it lives, systemd, and mails of what failed.
 //!
 //! Everything here looks at the worker from beside it and can fail without harm to it. What listens is
 //! meant for the machine or the cluster: it asks for no password, and names of tasks and queues can be
@@ -11,6 +11,8 @@
 //! Kubernetes' own servers.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "smtp")]
+mod alerts;
 mod args;
 mod counters;
 mod file;
@@ -25,12 +27,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use celeriac_worker::{Life, RunningWorker, Watcher};
+use celeriac_worker::{Life, RunningWorker, Watcher, Worker};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+#[cfg(feature = "smtp")]
+pub use alerts::{AlertArgs, AlertError};
 pub use args::HealthArgs;
 
 use file::HealthFile;
@@ -72,6 +76,10 @@ pub enum HealthError {
         /// Why not.
         source: io::Error,
     },
+    /// Failures cannot be mailed.
+    #[cfg(feature = "smtp")]
+    #[error("failures cannot be mailed")]
+    Alerts(#[from] AlertError),
 }
 
 /// Tells how a worker is, from before its start until this is dropped.
@@ -82,6 +90,8 @@ pub struct Health {
     file: Option<Arc<HealthFile>>,
     systemd: Option<Arc<Systemd>>,
     statsd: Option<Arc<Statsd>>,
+    #[cfg(feature = "smtp")]
+    alerts: Option<alerts::Alerts>,
     /// What is done meanwhile.
     tasks: Vec<JoinHandle<()>>,
 }
@@ -96,15 +106,19 @@ struct Shared {
 }
 
 impl Health {
-    /// Begins to answer, before there is a worker: it is alive then, and not ready. Needs a tokio
-    /// runtime with I/O and time.
+    /// Begins to answer, before there is a worker: it is alive then, and not ready. `worker` is its name.
+    /// Needs a tokio runtime with I/O and time.
     ///
     /// systemd is told if `NOTIFY_SOCKET` names its socket.
     ///
     /// # Errors
     ///
     /// [`HealthError`] if the address is taken, or the file cannot be written.
-    pub async fn open(args: &HealthArgs) -> Result<Self, HealthError> {
+    #[cfg_attr(
+        not(feature = "smtp"),
+        expect(unused_variables, reason = "only mails name it")
+    )]
+    pub async fn open(args: &HealthArgs, worker: &str) -> Result<Self, HealthError> {
         let file = args.health_file.clone().map(HealthFile::new).transpose()?;
         let shared = Arc::new(Shared {
             since: SystemTime::now(),
@@ -134,6 +148,8 @@ impl Health {
             file: file.map(Arc::new),
             systemd: Systemd::from_environment().map(Arc::new),
             statsd,
+            #[cfg(feature = "smtp")]
+            alerts: alerts::Alerts::start(&args.alerts, worker)?,
             tasks,
         })
     }
@@ -141,6 +157,30 @@ impl Health {
     /// Where it listens, if it does: of port 0 the system makes one that is free.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Has a worker tell of its failures, if anybody is to be told.
+    pub fn observe(&self, worker: Worker) -> Worker {
+        #[cfg(feature = "smtp")]
+        if let Some(alerts) = &self.alerts {
+            return worker.observer(alerts.observer());
+        }
+        worker
+    }
+
+    /// Tells the last of a worker that has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves out what was not told yet.
+    pub async fn close(self) {
+        #[cfg(feature = "smtp")]
+        {
+            let mut health = self;
+            if let Some(alerts) = health.alerts.take() {
+                alerts.end().await;
+            }
+        }
     }
 
     /// Speaks of this worker from now on. Only the first one counts.

@@ -1,6 +1,7 @@
 //! What a worker tells whoever watches it in the same process.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_core::{Conclusion, ErrorKind, TaskError, TaskId, Told};
@@ -84,6 +85,47 @@ pub trait Observer: fmt::Debug + Send + Sync {
     /// It failed and will be run again.
     fn retried(&self, _call: TaskRef<'_>, _why: ErrorKind) {}
 
+    /// It failed for good, for this reason. Said right before [`finished`](Self::finished), and not of a
+    /// call that was revoked or had expired.
+    fn failed(&self, _call: TaskRef<'_>, _why: Reason<'_>) {}
+
     /// It has come to its end here. `runtime` is how long it ran, if it did.
     fn finished(&self, _call: TaskRef<'_>, _how: Finish, _runtime: Option<Duration>) {}
+}
+
+/// Two that hear the same.
+#[derive(Debug)]
+pub(crate) struct Both(pub(crate) Arc<dyn Observer>, pub(crate) Arc<dyn Observer>);
+
+impl Both {
+    fn each(&self, tell: impl Fn(&dyn Observer)) {
+        tell(&*self.0);
+        tell(&*self.1);
+    }
+}
+
+impl Observer for Both {
+    fn received(&self, call: TaskRef<'_>) {
+        self.each(|observer| observer.received(call));
+    }
+
+    fn started(&self, call: TaskRef<'_>) {
+        self.each(|observer| observer.started(call));
+    }
+
+    fn concluded(&self, call: TaskRef<'_>, conclusion: &Conclusion) {
+        self.each(|observer| observer.concluded(call, conclusion));
+    }
+
+    fn retried(&self, call: TaskRef<'_>, why: ErrorKind) {
+        self.each(|observer| observer.retried(call, why));
+    }
+
+    fn failed(&self, call: TaskRef<'_>, why: Reason<'_>) {
+        self.each(|observer| observer.failed(call, why));
+    }
+
+    fn finished(&self, call: TaskRef<'_>, how: Finish, runtime: Option<Duration>) {
+        self.each(|observer| observer.finished(call, how, runtime));
+    }
 }

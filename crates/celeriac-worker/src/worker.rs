@@ -17,7 +17,7 @@ use crate::dispatcher::Dispatcher;
 use crate::dispatcher::operations::Operator;
 use crate::error::WorkerError;
 use crate::events::News;
-use crate::observer::Observer;
+use crate::observer::{Both, Observer};
 use crate::report::{Counters, WorkerReport};
 use crate::settings::WorkerSettings;
 use crate::shutdown::Shutdown;
@@ -74,10 +74,13 @@ impl Worker {
         }
     }
 
-    /// Tells `observer` of each step of each call.
+    /// Tells `observer` of each step of each call, after those that were named before.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = Some(observer);
+        self.observer = Some(match self.observer.take() {
+            Some(before) => Arc::new(Both(before, observer)),
+            None => observer,
+        });
         self
     }
 

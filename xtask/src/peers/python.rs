@@ -16,7 +16,8 @@ pub(crate) const CELERY_57: &str = "CELERIAC_TEST_PYTHON_57";
 
 /// The variables that tell tests a Python, the version of Celery that it has, and what else: the
 /// Kombu of that time, what a version needs for zstd beyond its extras, the frameworks whose
-/// projects are run, what makes the package, a monitor, what drives a browser, and what makes traces.
+/// projects are run, what makes the package, a monitor, what drives a browser, a server for mails, and
+/// what makes traces.
 const VERSIONS: &[(&str, &str, &[&str])] = &[
     (
         CELERY_57,
@@ -30,6 +31,7 @@ const VERSIONS: &[(&str, &str, &[&str])] = &[
             "maturin==1.*",
             "flower==2.2.*",
             "selenium==4.*",
+            "aiosmtpd==1.4.*",
             "opentelemetry-instrumentation-celery==0.66b2",
             "opentelemetry-exporter-otlp-proto-http==1.45.*",
         ],

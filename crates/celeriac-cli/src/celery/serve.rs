@@ -165,11 +165,12 @@ impl Served {
             }
         };
         drop(self.beat);
-        let (_held, _health) = (self.pidfile, self.health);
+        let _held = self.pidfile;
         if failure.is_none() {
             listening.tell(&pool, "shutdown", Map::new()).await;
         }
         pool.close().await;
+        self.health.close().await;
         done?;
         failure.map_or(Ok(()), Err)
     }
@@ -220,7 +221,7 @@ async fn bring_up(
     background: &mut Option<Background>,
 ) -> Result<Served, Failure> {
     // Before the app is imported: a probe that asks meanwhile hears that the worker starts.
-    let health = Health::open(&start.flags.health).await?;
+    let health = Health::open(&start.flags.health, &start.node).await?;
     let request = import_request(start.flags, &start.node, start.has_colours());
     let app = PythonApp::import(&start.python, request).await?;
     let daemon = DaemonSettings::of(&start.flags.daemon, app.report(), &start.node)?;
@@ -301,7 +302,7 @@ async fn connect_and_fork(
             tracing::warn!(error, "no traces are exported");
         }
     }
-    let worker = worker.start().await?;
+    let worker = health.observe(worker).start().await?;
     let beat = flags
         .beat
         .beat

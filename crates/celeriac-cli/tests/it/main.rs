@@ -1,6 +1,7 @@
 //! The `celeriac` command, by itself and with apps of Celery's in Python.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alerts;
 mod bad_input;
 mod command;
 mod differential;

@@ -100,7 +100,7 @@ impl Blocked {
             health_file: Some(file.to_owned()),
             ..HealthArgs::default()
         };
-        let mut health = Health::open(&args).await.unwrap();
+        let mut health = Health::open(&args, "worker@box").await.unwrap();
         let registry = Registry::of(&TASKS).unwrap();
         let worker = Worker::new(broker, executor, registry, WorkerSettings::default());
         let worker = worker.start().await.unwrap();
@@ -165,7 +165,7 @@ async fn before_there_is_a_worker_it_is_alive_and_not_ready() {
         http: Some("127.0.0.1:0".parse().unwrap()),
         ..HealthArgs::default()
     };
-    let health = Health::open(&args).await.unwrap();
+    let health = Health::open(&args, "worker@box").await.unwrap();
     let address = health.address().unwrap().to_string();
     let get = move |path: &str| http_get(&address, path);
     let answers = tokio::task::spawn_blocking(move || [get("/livez"), get("/readyz")]);

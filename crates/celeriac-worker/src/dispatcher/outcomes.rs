@@ -344,7 +344,15 @@ impl Dispatcher {
         }
         match (&self.observer, kind) {
             (Some(observer), Some(kind)) if retried => observer.retried(call, kind),
-            (Some(observer), _) => observer.finished(call, how, runtime),
+            (Some(observer), _) => {
+                let revoked = |kind| matches!(kind, ErrorKind::Cancelled | ErrorKind::Expired);
+                if let (Finish::Failed(kind), Some(error)) = (how, error)
+                    && !revoked(kind)
+                {
+                    observer.failed(call, error.into());
+                }
+                observer.finished(call, how, runtime);
+            }
             (None, _) => {}
         }
     }

@@ -289,6 +289,9 @@ impl Dispatcher {
         if conclusion.end == End::Retried {
             observer.retried(call, ErrorKind::Failed);
         } else {
+            if matches!(how, Finish::Failed(_) | Finish::Rejected) {
+                observer.failed(call, (&conclusion.told).into());
+            }
             observer.finished(call, how, runtime);
         }
     }

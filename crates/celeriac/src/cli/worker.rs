@@ -148,7 +148,7 @@ pub(super) async fn run(
     let url = connect::url(global)?;
     settings.control.about.broker = broker_stats(&url);
     // Before the broker is there: a probe that asks meanwhile hears that the worker starts.
-    let mut health = Health::open(&args.health).await?;
+    let mut health = Health::open(&args.health, &settings.name).await?;
     let broker = connect::open_or_create(global).await?;
     let executor = pool::open(&place, limits)?;
     if global.logs.is_text() {
@@ -163,7 +163,7 @@ pub(super) async fn run(
     if let Some(traces) = traces {
         worker = traces.attend(worker, url.scheme(), &name);
     }
-    let worker = worker.start().await?;
+    let worker = health.observe(worker).start().await?;
     health.attend(&worker);
     let stopper = worker.stopper();
     let listener = thread::Builder::new()
@@ -176,6 +176,7 @@ pub(super) async fn run(
     listening.close();
     // It only forwards signals, and was told to end.
     let _ = listener.join();
+    health.close().await;
     ended?;
     Ok(Exit::Done)
 }

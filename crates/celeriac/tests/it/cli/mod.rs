@@ -1,5 +1,7 @@
 //! The command line, as the example `app` carries it.
 
+#[cfg(feature = "smtp")]
+mod alerts;
 mod children;
 mod commands;
 mod exchanges;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
+use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use opentelemetry_http::{HttpClient, HttpError};
@@ -66,7 +67,7 @@ impl Client {
             let host = HeaderValue::from_str(authority.as_str())?;
             head.headers.insert(HOST, host);
         }
-        let path = head.uri.path_and_query().map(|path| path.as_str());
+        let path = head.uri.path_and_query().map(PathAndQuery::as_str);
         head.uri = path.unwrap_or("/").parse()?;
         let answer = requests
             .send_request(Request::from_parts(head, Full::new(body)))

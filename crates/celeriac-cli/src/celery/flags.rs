@@ -261,6 +261,7 @@ pub(crate) struct QueueFlags {
 
 /// What can be left out.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct FeatureFlags {
     /// Accepted: workers do not gossip
     #[arg(long, value_parser = FalseyValueParser::new(), env = "CELERY_WORKER_WITHOUT_GOSSIP", hide_env = true)]

@@ -24,3 +24,4 @@ mod stacks;
 mod start;
 mod support;
 mod top;
+mod traces;

@@ -32,8 +32,8 @@ pub struct AlertArgs {
     /// How many seconds lie between two mails at least; the later one tells all that failed meanwhile
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub alert_every: Duration,
-    /// The server that sends them: smtps://USER:PASSWORD@HOST, or smtp://HOST:PORT, with ?tls=required for
-    /// STARTTLS
+    /// The URL of the server that sends them, with its login: of smtps, or of smtp, with ?tls=required at
+    /// its end for STARTTLS
     #[arg(
         long,
         value_name = "URL",

@@ -125,7 +125,7 @@ struct GlobalArgs {
 enum Command {
     /// Takes calls from queues and runs them, until it is told to stop
     #[command(after_help = worker::SIGNALS)]
-    Worker(worker::WorkerArgs),
+    Worker(Box<worker::WorkerArgs>),
     /// Sends a call of a task and prints its id
     Send(send::SendArgs),
     /// Prints what has become of a call
@@ -267,7 +267,7 @@ async fn dispatch(
     traces: Option<&WorkerTraces>,
 ) -> Result<Exit, Failure> {
     match command {
-        Command::Worker(args) => worker::run(args, global, traces).await,
+        Command::Worker(args) => worker::run(*args, global, traces).await,
         Command::Send(args) => send::run(args, global, output).await,
         Command::Result(args) => result::run(args, global, output).await,
         Command::Status(whom) => status::run(&whom, global, output).await,

@@ -30,7 +30,7 @@ const KILLS: u64 = 20;
 
 /// How much work is done before the next.
 const LEAST: Duration = Duration::from_millis(500);
-const MORE: Duration = Duration::from_millis(1_000);
+const MORE: Duration = Duration::from_secs(1);
 
 /// How often something is sent.
 const PAUSE: Duration = Duration::from_millis(4);

@@ -173,6 +173,10 @@ impl Health {
     /// # Cancel safety
     ///
     /// A dropped call leaves out what was not told yet.
+    #[cfg_attr(
+        not(feature = "smtp"),
+        expect(clippy::unused_async, reason = "only mails take time")
+    )]
     pub async fn close(self) {
         #[cfg(feature = "smtp")]
         {

@@ -255,8 +255,10 @@ impl AmqpBroker {
                 *sum += count;
             }
         }
+        // A queue that was consumed from is one still when nobody does: it may be paused.
+        self.hub.know(held.keys().cloned());
         let mut names: HashSet<QueueName> = self.hub.known().into_iter().collect();
-        names.extend(held.keys().chain(dead.keys()).cloned());
+        names.extend(dead.keys().cloned());
         let mut names: Vec<_> = names.into_iter().collect();
         names.sort();
         let mut infos = Vec::new();

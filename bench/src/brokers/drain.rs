@@ -16,23 +16,28 @@ const TASKS: u32 = 60_000;
 
 /// How many of them are marked: the first of each so many.
 const MARKS: u32 = 100;
-const STEP: u32 = TASKS / MARKS;
 
 /// How long the worker may take for all of them.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// From the first marked task to the last one.
 pub(super) fn without_results(url: &str, events: Events) -> Result<Report> {
+    of(TASKS, url, events)
+}
+
+/// The same of so many tasks.
+pub(super) fn of(tasks: u32, url: &str, events: Events) -> Result<Report> {
+    let step = tasks / MARKS;
     let app = open(url)?;
     let mut took = Vec::new();
     for _ in 0..REPETITIONS {
         let marks = Marks::new()?;
-        app.send_many(backlog().map(celeriac::Signature::ignore_result))?;
+        app.send_many(backlog(tasks).map(celeriac::Signature::ignore_result))?;
         Worker::start_until_idle(url, POOL, &marks.file(), events)?.wait(LIMIT)?;
         let span = marks.span_of(MARKS)?;
         took.push(span.last.saturating_sub(span.first));
     }
-    Ok(Report::new(TASKS - STEP, took))
+    Ok(Report::new(tasks - step, took))
 }
 
 /// From the first task until the client has all results.
@@ -41,7 +46,7 @@ pub(super) fn with_results(url: &str) -> Result<Report> {
     let mut took = Vec::new();
     for _ in 0..REPETITIONS {
         let marks = Marks::new()?;
-        let handles = app.send_many(backlog())?;
+        let handles = app.send_many(backlog(TASKS))?;
         let mut worker = Worker::start_until_idle(url, POOL, &marks.file(), Events::Off)?;
         for mut handle in handles {
             handle.wait_for(LIMIT).ok_or("a result is missing")??;
@@ -53,6 +58,7 @@ pub(super) fn with_results(url: &str) -> Result<Report> {
     Ok(Report::new(TASKS, took))
 }
 
-fn backlog() -> impl Iterator<Item = celeriac::Signature<tick>> {
-    (0..TASKS).map(|number| tick::call(number.is_multiple_of(STEP)))
+fn backlog(tasks: u32) -> impl Iterator<Item = celeriac::Signature<tick>> {
+    let step = tasks / MARKS;
+    (0..tasks).map(move |number| tick::call(number.is_multiple_of(step)))
 }

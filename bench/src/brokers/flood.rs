@@ -11,23 +11,12 @@ use celeriac_core::{Address, Bus, Notice};
 use serde_json::{Map, json};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{POOL, Result, open};
-use crate::marks::Marks;
+use super::{Result, drain, open};
 use crate::repetitions::Report;
-use crate::tasks::tick;
-use crate::worker::{Events, Worker};
-
-const REPETITIONS: u32 = 3;
+use crate::worker::Events;
 
 /// Enough for some seconds, because the first second of a flood is heard as it comes.
 const TASKS: u32 = 300_000;
-
-/// How many of them are marked: the first of each so many.
-const MARKS: u32 = 100;
-const STEP: u32 = TASKS / MARKS;
-
-/// How long the worker may take for all of them.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// How many requests are broadcast in a second, in so many bursts.
 const REQUESTS: u32 = 2_000;
@@ -56,17 +45,7 @@ pub(super) fn under_it(url: &str) -> Result<Report> {
 
 /// The same without one.
 pub(super) fn without_it(url: &str) -> Result<Report> {
-    let app = open(url)?;
-    let mut took = Vec::new();
-    for _ in 0..REPETITIONS {
-        let marks = Marks::new()?;
-        let calls = (0..TASKS).map(|number| tick::call(number.is_multiple_of(STEP)));
-        app.send_many(calls.map(celeriac::Signature::ignore_result))?;
-        Worker::start_until_idle(url, POOL, &marks.file(), Events::Off)?.wait(LIMIT)?;
-        let span = marks.span_of(MARKS)?;
-        took.push(span.last.saturating_sub(span.first));
-    }
-    Ok(Report::new(TASKS - STEP, took))
+    drain::of(TASKS, url, Events::Off)
 }
 
 /// Broadcasts requests whose answers nobody reads, until it has `ended`; how many those were.

@@ -6,7 +6,7 @@ use celeriac::App;
 use celeriac_testkit::peers::{Fault, TcpProxy};
 
 use super::ledger::Ledger;
-use super::{Counts, Result};
+use super::{Counts, Result, runtime};
 use crate::tasks::mark;
 use crate::worker::Worker;
 
@@ -22,11 +22,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Lets the network come and go.
 pub(super) fn run(url: &str) -> Result<Counts> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(come_and_go(url))
+    runtime()?.block_on(come_and_go(url))
 }
 
 async fn come_and_go(url: &str) -> Result<Counts> {

@@ -19,6 +19,8 @@ use std::io;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Runtime;
+
 use crate::brokers::{self, AMQP, REDIS};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -72,6 +74,14 @@ impl fmt::Display for Counts {
             .collect();
         write!(formatter, "{}", serde_json::json!({ "counts": counts }))
     }
+}
+
+/// What carries the faulty networks, and those who count beside them.
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
 }
 
 /// Lets `least` and a random part of `more` pass before the next fault: faults that keep step with

@@ -6,7 +6,7 @@ use celeriac::App;
 use celeriac_testkit::peers::{Fault, TcpProxy};
 
 use super::ledger::Ledger;
-use super::{Counts, Result};
+use super::{Counts, Result, runtime};
 use crate::tasks::mark;
 use crate::worker::Worker;
 
@@ -23,11 +23,7 @@ const PROGRESS_MS: u64 = 5_000;
 
 /// Lets the network fail once.
 pub(super) fn run(url: &str) -> Result<Counts> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(fall_silent(url))
+    runtime()?.block_on(fall_silent(url))
 }
 
 async fn fall_silent(url: &str) -> Result<Counts> {

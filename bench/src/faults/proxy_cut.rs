@@ -13,7 +13,7 @@ use celeriac_testkit::peers::{Fault, TcpProxy};
 use tokio::time::timeout;
 
 use super::ledger::Ledger;
-use super::{Counts, Result};
+use super::{Counts, Result, runtime};
 use crate::tasks::mark;
 use crate::worker::Worker;
 
@@ -27,11 +27,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Cuts so often, each time in a queue of its own.
 pub(super) fn run(url: &str) -> Result<Counts> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(cut_off(url))
+    runtime()?.block_on(cut_off(url))
 }
 
 async fn cut_off(url: &str) -> Result<Counts> {

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::ledger::Ledger;
-use super::{Counts, Result, some_time};
+use super::{Counts, Result, runtime, some_time};
 use crate::brokers;
 use crate::tasks::mark;
 use crate::worker::{Worker, wait_for};
@@ -64,10 +64,7 @@ trait Server: Sync {
 /// Sends and works while the server is killed so often.
 fn run(server: &dyn Server) -> Result<Counts> {
     let ledger = Ledger::new()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     let _worker = Worker::start_ready(server.url(), "threads=2")?;
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {

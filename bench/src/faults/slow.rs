@@ -6,7 +6,7 @@ use celeriac::App;
 use celeriac_testkit::peers::TcpProxy;
 
 use super::ledger::Ledger;
-use super::{Counts, Result};
+use super::{Counts, Result, runtime};
 use crate::tasks::mark;
 use crate::worker::Worker;
 
@@ -26,11 +26,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 /// Slows the network down in three ways.
 pub(super) fn run(url: &str) -> Result<Counts> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let mut counts = Counts::default();
         let short = |proxy: &TcpProxy| proxy.delay(SHORT);
         let long = |proxy: &TcpProxy| proxy.delay(LONG);

@@ -7,7 +7,7 @@ use celeriac_testkit::peers::{Fault, TcpProxy};
 use rustix::process::Signal;
 
 use super::ledger::Ledger;
-use super::{Counts, Result, some_time};
+use super::{Counts, Result, runtime, some_time};
 use crate::tasks::{mark, mark_slowly};
 use crate::worker::Worker;
 
@@ -37,11 +37,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Stops workers of the broker at `url`.
 pub(super) fn run(url: &str) -> Result<Counts> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let mut counts = Counts::default();
         stop_often(url, &mut counts).await?;
         for (signal, name) in [

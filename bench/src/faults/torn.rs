@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::ledger::Ledger;
-use super::{Counts, Result};
+use super::{Counts, Result, runtime};
 use crate::tasks::mark;
 use crate::worker::Worker;
 
@@ -29,11 +29,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Ends connections within what is said either way.
 pub(super) fn run(url: &str) -> Result<Counts> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(tear(url))
+    runtime()?.block_on(tear(url))
 }
 
 async fn tear(url: &str) -> Result<Counts> {

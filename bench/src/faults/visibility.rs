@@ -6,7 +6,7 @@ use celeriac::App;
 use celeriac_testkit::peers::{CeleryApp, CeleryVersion};
 
 use super::ledger::Ledger;
-use super::{Counts, Result};
+use super::{Counts, Result, runtime};
 use crate::tasks::mark_slowly;
 use crate::worker::Worker;
 
@@ -45,11 +45,7 @@ answer = tag
 
 /// Has one long task run beside them.
 pub(super) fn run(url: &str) -> Result<Counts> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(outlast(url))
+    runtime()?.block_on(outlast(url))
 }
 
 async fn outlast(url: &str) -> Result<Counts> {

@@ -61,7 +61,7 @@ pub(crate) struct Flags {
 
 /// What every command of Celery takes.
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct GlobalFlags {
     /// The app: a module, MODULE:ATTRIBUTE, or a package with a module `celery`
     #[arg(long, short = 'A', value_name = "APP")]
@@ -261,7 +261,7 @@ pub(crate) struct QueueFlags {
 
 /// What can be left out.
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct FeatureFlags {
     /// Accepted: workers do not gossip
     #[arg(long, value_parser = FalseyValueParser::new(), env = "CELERY_WORKER_WITHOUT_GOSSIP", hide_env = true)]
@@ -381,7 +381,7 @@ pub(crate) struct OurFlags {
 
 /// Flags of old versions that are accepted with a warning.
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct DeadFlags {
     #[arg(long, hide = true)]
     pub(crate) no_execv: bool,

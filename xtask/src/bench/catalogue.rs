@@ -86,6 +86,25 @@ const UNFLOODED: Peer = Peer {
     ratio: Some(0.9),
 };
 
+/// What is counted says itself how much of it is too much.
+const fn counts(name: &'static str, title: &'static str) -> Measure {
+    Measure {
+        name,
+        title,
+        figure: Figure::Counts,
+        target: None,
+        servers: false,
+        peers: &[],
+    }
+}
+
+const fn counts_on_servers(name: &'static str, title: &'static str) -> Measure {
+    Measure {
+        servers: true,
+        ..counts(name, title)
+    }
+}
+
 const PREFORK: &str = "Celery prefork -c 2";
 
 /// Every measure, in the order of the table.
@@ -192,22 +211,11 @@ pub(super) const MEASURES: &[Measure] = &[
         servers: false,
         peers: &[],
     },
-    Measure {
-        name: "kill9",
-        title: "10,000 tasks on SQLite, the worker killed 50 times",
-        figure: Figure::Counts,
-        target: None,
-        servers: false,
-        peers: &[],
-    },
-    Measure {
-        name: "power-cut",
-        title: "sending to SQLite, the power cut 20 times",
-        figure: Figure::Counts,
-        target: None,
-        servers: false,
-        peers: &[],
-    },
+    counts(
+        "kill9",
+        "10,000 tasks on SQLite, the worker killed 50 times",
+    ),
+    counts("power-cut", "sending to SQLite, the power cut 20 times"),
     Measure {
         name: "redis-drain",
         title: "a backlog of empty tasks without results on Redis, one worker",
@@ -308,150 +316,69 @@ pub(super) const MEASURES: &[Measure] = &[
         servers: true,
         peers: &[],
     },
-    Measure {
-        name: "worker-memory",
-        title: "what a worker on Redis takes",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "redis-kill9",
-        title: "10,000 tasks on Redis, the worker killed 50 times",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "amqp-kill9",
-        title: "10,000 tasks on RabbitMQ, the worker killed 50 times",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "redis-proxy-cut",
-        title: "Redis cut off right after a message was given, the worker killed",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "amqp-proxy-cut",
-        title: "RabbitMQ cut off right after a message was given, the worker killed",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "redis-partition",
-        title: "60 s of silence between a worker and Redis",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "amqp-partition",
-        title: "60 s of silence between a worker and RabbitMQ",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "redis-stops",
-        title: "a worker on Redis stopped 500 times, and at bad moments",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "amqp-stops",
-        title: "a worker on RabbitMQ stopped 500 times, and at bad moments",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "redis-restarts",
-        title: "Redis killed 20 times while it is worked with",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "amqp-restarts",
-        title: "RabbitMQ killed 20 times while it is worked with",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "redis-flapping",
-        title: "a network to Redis that comes and goes for 10 minutes",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "amqp-flapping",
-        title: "a network to RabbitMQ that comes and goes for 10 minutes",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "redis-slow",
-        title: "a slow network to Redis",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "amqp-slow",
-        title: "a slow network to RabbitMQ",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "redis-torn",
-        title: "connections to Redis that end within every frame",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "amqp-torn",
-        title: "connections to RabbitMQ that end within every frame",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "redis-visibility",
-        title: "a task of 30 s beside Celery with a visibility timeout of 3 s",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
+    counts_on_servers("worker-memory", "what a worker on Redis takes"),
+    counts_on_servers(
+        "redis-kill9",
+        "10,000 tasks on Redis, the worker killed 50 times",
+    ),
+    counts_on_servers(
+        "amqp-kill9",
+        "10,000 tasks on RabbitMQ, the worker killed 50 times",
+    ),
+    counts_on_servers(
+        "redis-proxy-cut",
+        "Redis cut off right after a message was given, the worker killed",
+    ),
+    counts_on_servers(
+        "amqp-proxy-cut",
+        "RabbitMQ cut off right after a message was given, the worker killed",
+    ),
+    counts_on_servers(
+        "redis-partition",
+        "60 s of silence between a worker and Redis",
+    ),
+    counts_on_servers(
+        "amqp-partition",
+        "60 s of silence between a worker and RabbitMQ",
+    ),
+    counts_on_servers(
+        "redis-stops",
+        "a worker on Redis stopped 500 times, and at bad moments",
+    ),
+    counts_on_servers(
+        "amqp-stops",
+        "a worker on RabbitMQ stopped 500 times, and at bad moments",
+    ),
+    counts_on_servers(
+        "redis-restarts",
+        "Redis killed 20 times while it is worked with",
+    ),
+    counts_on_servers(
+        "amqp-restarts",
+        "RabbitMQ killed 20 times while it is worked with",
+    ),
+    counts_on_servers(
+        "redis-flapping",
+        "a network to Redis that comes and goes for 10 minutes",
+    ),
+    counts_on_servers(
+        "amqp-flapping",
+        "a network to RabbitMQ that comes and goes for 10 minutes",
+    ),
+    counts_on_servers("redis-slow", "a slow network to Redis"),
+    counts_on_servers("amqp-slow", "a slow network to RabbitMQ"),
+    counts_on_servers(
+        "redis-torn",
+        "connections to Redis that end within every frame",
+    ),
+    counts_on_servers(
+        "amqp-torn",
+        "connections to RabbitMQ that end within every frame",
+    ),
+    counts_on_servers(
+        "redis-visibility",
+        "a task of 30 s beside Celery with a visibility timeout of 3 s",
+    ),
     Measure {
         name: "inspect-redis",
         title: "from the start of `celeriac inspect ping` to its end, one idle worker on Redis",
@@ -548,22 +475,14 @@ pub(super) const MEASURES: &[Measure] = &[
         servers: true,
         peers: &[],
     },
-    Measure {
-        name: "redis-revoked",
-        title: "100,000 calls revoked by remote control 2 s before they are sent, on Redis",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "amqp-revoked",
-        title: "100,000 calls revoked by remote control 2 s before they are sent, on RabbitMQ",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
+    counts_on_servers(
+        "redis-revoked",
+        "100,000 calls revoked by remote control 2 s before they are sent, on Redis",
+    ),
+    counts_on_servers(
+        "amqp-revoked",
+        "100,000 calls revoked by remote control 2 s before they are sent, on RabbitMQ",
+    ),
     Measure {
         name: "python-drain",
         title: "a backlog of empty tasks of Python's without results on Redis, -c 2",
@@ -615,14 +534,10 @@ pub(super) const MEASURES: &[Measure] = &[
         servers: true,
         peers: &[worker_of_celery("Celery prefork -c 8", "Celery", 1.43)],
     },
-    Measure {
-        name: "python-memory",
-        title: "what a worker with 8 processes takes, all of them together",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
+    counts_on_servers(
+        "python-memory",
+        "what a worker with 8 processes takes, all of them together",
+    ),
     Measure {
         name: "python-idle",
         title: "the part of a core that a worker on Redis takes with nothing to do, all processes, -c 8",
@@ -639,22 +554,14 @@ pub(super) const MEASURES: &[Measure] = &[
         servers: true,
         peers: &[worker_of_celery(PREFORK, "Celery", 5.0)],
     },
-    Measure {
-        name: "python-kill9",
-        title: "10,000 tasks of Python's, children killed 200 times",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
-    Measure {
-        name: "python-worker-kill9",
-        title: "10,000 tasks of Python's, the worker killed 50 times",
-        figure: Figure::Counts,
-        target: None,
-        servers: true,
-        peers: &[],
-    },
+    counts_on_servers(
+        "python-kill9",
+        "10,000 tasks of Python's, children killed 200 times",
+    ),
+    counts_on_servers(
+        "python-worker-kill9",
+        "10,000 tasks of Python's, the worker killed 50 times",
+    ),
 ];
 
 #[cfg(test)]

@@ -19,13 +19,21 @@ pub(crate) struct Complete {
     pub(crate) abandoned: bool,
 }
 
+/// A result that a runtime told.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) result: EncodedResult,
+    /// The delivery that it ends, if that is not settled yet: what another worker has by now is its to end.
+    pub(crate) unsettled: Option<i64>,
+}
+
 /// Chords to open, results to store, parts to count, messages to publish, deliveries to settle.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) opened: Vec<(String, u64)>,
     pub(crate) results: Vec<StoredResult>,
     /// Results of a runtime, in the order in which it told them.
-    pub(crate) encoded: Vec<EncodedResult>,
+    pub(crate) encoded: Vec<Told>,
     pub(crate) parts: Vec<Part>,
     /// Chords that are complete.
     pub(crate) joined: Vec<Complete>,

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tracing::error;
 
 use crate::backoff::RetryTimer;
-use crate::batch::Batch;
+use crate::batch::{Batch, Told};
 use crate::router::Router;
 use crate::store::Store;
 
@@ -78,9 +78,17 @@ impl Settler {
         self.gathering.results.push(result);
     }
 
-    /// Stores results of a runtime before whatever is settled from now on.
-    pub(crate) fn store_encoded(&mut self, results: impl IntoIterator<Item = EncodedResult>) {
-        self.gathering.encoded.extend(results);
+    /// Stores results of a runtime before whatever is settled from now on; those that end a delivery which is
+    /// not settled yet only if it is still ours.
+    pub(crate) fn store_encoded(
+        &mut self,
+        results: impl IntoIterator<Item = EncodedResult>,
+        unsettled: Option<i64>,
+    ) {
+        let told = results
+            .into_iter()
+            .map(|result| Told { result, unsettled });
+        self.gathering.encoded.extend(told);
     }
 
     /// Publishes messages apart from any settlement.

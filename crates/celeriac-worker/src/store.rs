@@ -9,14 +9,14 @@ use std::error::Error;
 use std::sync::Arc;
 
 use celeriac_core::{
-    Broker, BrokerError, ChordStore, Consumer, Destination, Joined, Message, ResultBackend,
+    Broker, BrokerError, ChordStore, Consumer, Destination, EncodedResult, Joined, Message, ResultBackend,
     Settled, StoredResult, TaskId,
 };
 use celeriac_wire::canvas::{self, Follow, Part};
 use jiff::Timestamp;
 use tracing::{error, warn};
 
-use crate::batch::{Batch, Complete};
+use crate::batch::{Batch, Complete, Told};
 use crate::router::Router;
 
 /// Why a chord fails where it cannot be counted.
@@ -71,7 +71,8 @@ impl Store {
         }
         if !batch.encoded.is_empty() {
             if let Some(backend) = &self.results {
-                backend.store_encoded(batch.encoded.clone()).await?;
+                let ours = self.ours(&batch.encoded).await?;
+                backend.store_encoded(ours).await?;
             }
             batch.encoded.clear();
         }
@@ -99,6 +100,19 @@ impl Store {
             Some(backend) if !results.is_empty() => backend.store(results).await,
             _ => Ok(()),
         }
+    }
+
+    /// What a runtime told of deliveries that no other worker has by now.
+    async fn ours(&self, told: &[Told]) -> Result<Vec<EncodedResult>, BrokerError> {
+        let tags: Vec<_> = told.iter().filter_map(|told| told.unsettled).collect();
+        let held = match &tags[..] {
+            [] => Vec::new(),
+            tags => self.consumer.holds(tags).await?,
+        };
+        let mut held = held.into_iter();
+        let is_ours = |told: &&Told| told.unsettled.is_none() || held.next().unwrap_or(true);
+        let ours = told.iter().filter(is_ours);
+        Ok(ours.map(|told| told.result.clone()).collect())
     }
 
     /// Counts parts of chords, and decides what follows from those that are complete.

@@ -14,6 +14,7 @@ use celeriac_wire::compression::DEFAULT_INFLATED_LIMIT_BYTES;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -75,13 +76,14 @@ impl RedisConsumer {
     ) -> Result<Self, BrokerError> {
         let owner: Arc<str> = Uuid::new_v4().simple().to_string().into();
         let mut broadcasts = Broadcasts::of(&inner, &mut subscription, &owner)?;
+        let registered_at = Instant::now();
         let registered = keeper::register(&inner, &subscription, &owner).await;
         let last_revoked = inner.told(registered)?;
         inner.told(broadcasts.open(&inner).await)?;
         inner.add_node(&subscription.consumer);
         // Opened before anything can be published that it would have to hear.
         inner.ears();
-        let desk = Arc::new(Desk::new(subscription, owner, last_revoked));
+        let desk = Arc::new(Desk::new(subscription, owner, registered_at, last_revoked));
         runtime().spawn(Keeper::new(&inner, desk.clone()).run());
         Ok(Self {
             inner,
@@ -439,6 +441,19 @@ impl Consumer for RedisConsumer {
                 receiving.unfit.clear();
             }
             self.list_queues().await
+        })
+    }
+
+    fn holds<'a>(&'a self, tags: &'a [i64]) -> BoxFuture<'a, Result<Vec<bool>, BrokerError>> {
+        Box::pin(async move {
+            if !self.desk.is_sure_of_its_lease() {
+                let (inner, desk) = (self.inner.clone(), self.desk.clone());
+                let renewed = detached(async move { keeper::renew(&inner, &desk).await });
+                self.inner.told(self.inner.told(renewed.await)?)?;
+            }
+            let (owner, hold) = (self.desk.owner(), self.desk.hold());
+            let is_ours = |tag: &i64| hold.get(*tag).is_some_and(|held| held.owner == owner);
+            Ok(tags.iter().map(is_ours).collect())
         })
     }
 

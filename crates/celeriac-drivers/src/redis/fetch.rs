@@ -39,6 +39,8 @@ pub(super) struct Desk {
     /// The name it holds messages under, another one after its lease had ended.
     owner: Mutex<Arc<str>>,
     registering: tokio::sync::Mutex<()>,
+    /// When the lease was last renewed, as far as that is known.
+    renewed_at: Mutex<Instant>,
     closed: AtomicBool,
     /// Rings when it is closed, when a settlement lets something through, and when something waits.
     pub(super) bell: watch::Sender<()>,
@@ -78,13 +80,19 @@ pub(super) struct Fetched {
 }
 
 impl Desk {
-    /// The desk of a consumer that is registered as `owner`.
-    pub(super) fn new(subscription: Subscription, owner: Arc<str>, last_revoked: f64) -> Self {
+    /// The desk of a consumer that has been registered as `owner` since `registered_at` at the latest.
+    pub(super) fn new(
+        subscription: Subscription,
+        owner: Arc<str>,
+        registered_at: Instant,
+        last_revoked: f64,
+    ) -> Self {
         Self {
             queues: Queues::new(subscription.queues.clone()),
             subscription,
             owner: Mutex::new(owner),
             registering: tokio::sync::Mutex::default(),
+            renewed_at: Mutex::new(registered_at),
             closed: AtomicBool::new(false),
             bell: watch::Sender::new(()),
             hold: Mutex::default(),
@@ -127,6 +135,16 @@ impl Desk {
     /// The name it holds messages under now.
     pub(super) fn owner(&self) -> Arc<str> {
         lock(&self.owner).clone()
+    }
+
+    /// Takes note that the lease was renewed at this time at the earliest.
+    pub(super) fn was_renewed(&self, at: Instant) {
+        *lock(&self.renewed_at) = at;
+    }
+
+    /// Whether nobody can have ended the lease by now.
+    pub(super) fn is_sure_of_its_lease(&self) -> bool {
+        lock(&self.renewed_at).elapsed() < self.subscription.lease
     }
 
     /// What it holds.
@@ -233,7 +251,9 @@ pub(super) async fn register_anew(
         return Ok(());
     }
     let owner: Arc<str> = Uuid::new_v4().simple().to_string().into();
+    let registered_at = Instant::now();
     keeper::register(inner, &desk.wanted(), &owner).await?;
+    desk.was_renewed(registered_at);
     info!(
         consumer = desk.subscription.consumer,
         "the lease had ended, registered again"

@@ -133,6 +133,24 @@ pub(super) async fn scan_held(
     }
 }
 
+/// Renews the lease of a consumer, which gets another name if it had ended.
+pub(super) async fn renew(inner: &Inner, desk: &Desk) -> Result<(), Failure> {
+    let asked_at = Instant::now();
+    let owner = desk.owner();
+    let tags = desk.hold().tags(&owner);
+    let mut call = Call::new(&scripts::BEAT, inner.keys.script());
+    call.arg(&*owner).arg(lease_ms(&desk.subscription));
+    for tag in &tags {
+        call.arg(&**tag);
+    }
+    let is_ours: bool = inner.link.run(call).await?;
+    if is_ours {
+        desk.was_renewed(asked_at);
+        return Ok(());
+    }
+    register_anew(inner, desk, &owner).await
+}
+
 /// Whose leases end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending<'a> {
@@ -294,7 +312,7 @@ impl Keeper {
     }
 
     async fn beat(&mut self, inner: &Inner) {
-        match self.renew(inner).await {
+        match renew(inner, &self.desk).await {
             Ok(()) => {
                 if std::mem::take(&mut self.is_failing) {
                     self.desk.take_trouble();
@@ -308,21 +326,6 @@ impl Keeper {
                 self.desk.set_trouble(failure);
             }
         }
-    }
-
-    async fn renew(&self, inner: &Inner) -> Result<(), Failure> {
-        let owner = self.desk.owner();
-        let tags = self.desk.hold().tags(&owner);
-        let mut call = Call::new(&scripts::BEAT, inner.keys.script());
-        call.arg(&*owner).arg(lease_ms(&self.desk.subscription));
-        for tag in &tags {
-            call.arg(&**tag);
-        }
-        let is_ours: bool = inner.link.run(call).await?;
-        if !is_ours {
-            register_anew(inner, &self.desk, &owner).await?;
-        }
-        Ok(())
     }
 
     /// Takes back what is nobody's any more.

@@ -43,7 +43,7 @@ impl Dispatcher {
             }
             Event::Ended(tag, outcome, busy) => self.on_ended(tag, outcome, busy),
             Event::Concluded(tag, conclusion) => self.on_concluded(tag, *conclusion),
-            Event::Stored(result) => self.settler.store_encoded([*result]),
+            Event::Stored(result) => self.settler.store_encoded([*result], None),
             Event::Asked(question) => question(self),
         }
     }

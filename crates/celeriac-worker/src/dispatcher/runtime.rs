@@ -103,16 +103,17 @@ impl Dispatcher {
         }
         self.spans.extend(held.span.get().map(|span| (tag, span)));
         let acks = CeleryAcks::from(held.task.options.ack);
+        let unsettled = (!held.acked).then_some(tag);
         let standing = self.standing(&held.delivery, held.acked);
         let told = conclusion.told.text.as_deref();
         match acks.after_end(conclusion.end, told, standing, Timestamp::now()) {
             Aftermath::Settle(verdict) => {
                 self.tell_conclusion(held.series, &held.delivery, &conclusion);
-                self.settler.store_encoded(conclusion.results);
+                self.settler.store_encoded(conclusion.results, unsettled);
                 self.settle(held.delivery.tag, held.acked, verdict);
             }
             Aftermath::Conclude(error, verdict) => {
-                self.settler.store_encoded(conclusion.results);
+                self.settler.store_encoded(conclusion.results, unsettled);
                 let (series, acked) = (held.series, held.acked);
                 self.have_told(series, &held.delivery, error, verdict, acked, true);
             }
@@ -224,7 +225,8 @@ impl Dispatcher {
             }
             telling.verdict
         };
-        self.settler.store_encoded(conclusion.results);
+        let unsettled = (!telling.acked).then_some(delivery.tag);
+        self.settler.store_encoded(conclusion.results, unsettled);
         self.settle(delivery.tag, telling.acked, verdict);
     }
 

@@ -303,6 +303,7 @@ async fn a_lease_that_was_not_renewed_ends_within_seconds() {
         .await
         .unwrap();
     let first = receive(&frozen).await;
+    assert_eq!(frozen.holds(&[first.tag]).await.unwrap(), [true]);
     let heir = store.consume(subscribe("heir")).await.unwrap();
     proxy.strike(Fault::Hold);
     let started = Instant::now();
@@ -319,6 +320,15 @@ async fn a_lease_that_was_not_renewed_ends_within_seconds() {
     assert_eq!(second.deliveries, 2);
     assert_eq!(second.message, first.message);
     proxy.heal();
+    let holds = within(async {
+        loop {
+            if let Ok(holds) = frozen.holds(&[first.tag]).await {
+                return holds;
+            }
+        }
+    });
+    assert_eq!(holds.await, [false], "it may store nothing elsewhere");
+    assert_eq!(heir.holds(&[second.tag]).await.unwrap(), [true]);
     let settled = within(async {
         loop {
             if let Ok(settled) = frozen.settle(vec![ack(&first)]).await {

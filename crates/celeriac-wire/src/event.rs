@@ -7,6 +7,7 @@
 //!
 //! Celery 5.7's events, field by field as its workers sent them.
 
+use celeriac_core::TaskId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -40,13 +41,13 @@ pub enum Event {
     #[serde(rename = "task-started")]
     TaskStarted {
         /// The call.
-        uuid: String,
+        uuid: TaskId,
     },
     /// A call has returned.
     #[serde(rename = "task-succeeded")]
     TaskSucceeded {
         /// The call.
-        uuid: String,
+        uuid: TaskId,
         /// What it returned, as Python shows it.
         result: Option<String>,
         /// How many seconds it ran.
@@ -62,7 +63,7 @@ pub enum Event {
     #[serde(rename = "task-rejected")]
     TaskRejected {
         /// The call.
-        uuid: String,
+        uuid: TaskId,
         /// Whether it is delivered again.
         requeue: bool,
     },
@@ -70,7 +71,7 @@ pub enum Event {
     #[serde(rename = "task-revoked")]
     TaskRevoked {
         /// The call.
-        uuid: String,
+        uuid: TaskId,
         /// Whether it ran, and was ended.
         terminated: bool,
         /// By which signal.
@@ -106,7 +107,7 @@ pub struct Pulse {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Received {
     /// The call.
-    pub uuid: String,
+    pub uuid: TaskId,
     /// Its task.
     pub name: String,
     /// Its arguments, as Python shows them.
@@ -114,9 +115,9 @@ pub struct Received {
     /// Its named arguments, as Python shows them.
     pub kwargs: Option<String>,
     /// The first call of its workflow.
-    pub root_id: Option<String>,
+    pub root_id: Option<TaskId>,
     /// The call that sent it.
-    pub parent_id: Option<String>,
+    pub parent_id: Option<TaskId>,
     /// Retries so far.
     pub retries: u32,
     /// When it may start, in ISO 8601.
@@ -143,7 +144,7 @@ pub struct Sent {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Failed {
     /// The call.
-    pub uuid: String,
+    pub uuid: TaskId,
     /// The exception, as Python shows it.
     pub exception: String,
     /// Where it was raised.

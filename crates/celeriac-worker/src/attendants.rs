@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use celeriac_core::Bus;
 use celeriac_wire::Clock;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::control::{Control, Identity};
@@ -21,6 +22,8 @@ const LEAVE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Attendants {
     telling: JoinHandle<()>,
+    /// Dropped when nothing more may be told.
+    hush: oneshot::Sender<()>,
 }
 
 impl Attendants {
@@ -59,16 +62,24 @@ impl Attendants {
             let _ = left.await;
             stop.send_replace(true);
         });
-        Self {
-            telling: tokio::spawn(teller.run(telling)),
-        }
+        let (hush, hushed) = oneshot::channel::<()>();
+        let runtime = Handle::current();
+        // On a thread of its own: the dispatcher's has more to do than to write down what was done.
+        let telling = spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = teller.run(telling) => {}
+                    _ = hushed => {}
+                }
+            });
+        });
+        Self { telling, hush }
     }
 
     /// Waits until the last words are said, but not for long.
     pub(crate) async fn leave(self) {
-        let abort = self.telling.abort_handle();
-        if timeout(LEAVE, self.telling).await.is_err() {
-            abort.abort();
-        }
+        // Whatever is not said by then never is.
+        let _ = timeout(LEAVE, self.telling).await;
+        drop(self.hush);
     }
 }

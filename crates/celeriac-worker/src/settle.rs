@@ -85,9 +85,7 @@ impl Settler {
         results: impl IntoIterator<Item = EncodedResult>,
         unsettled: Option<i64>,
     ) {
-        let told = results
-            .into_iter()
-            .map(|result| Told { result, unsettled });
+        let told = results.into_iter().map(|result| Told { result, unsettled });
         self.gathering.encoded.extend(told);
     }
 

@@ -9,8 +9,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 use celeriac_core::{
-    Broker, BrokerError, ChordStore, Consumer, Destination, EncodedResult, Joined, Message, ResultBackend,
-    Settled, StoredResult, TaskId,
+    Broker, BrokerError, ChordStore, Consumer, Destination, EncodedResult, Joined, Message,
+    ResultBackend, Settled, StoredResult, TaskId,
 };
 use celeriac_wire::canvas::{self, Follow, Part};
 use jiff::Timestamp;

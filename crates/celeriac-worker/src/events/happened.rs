@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use celeriac_core::{Conclusion, Delivery, End, ErrorKind, Payload, TaskError, Told, moment};
+use celeriac_core::{
+    Conclusion, Delivery, End, ErrorKind, Payload, TaskError, TaskId, Told, moment,
+};
 use celeriac_wire::event::{Event, Failed, Received};
 use celeriac_wire::{repr, result};
 use serde_json::Value;
@@ -17,12 +19,12 @@ impl News {
             let headers = &delivery.message.headers;
             let text = |name: &str| headers.extra.get(name).and_then(Value::as_str);
             Event::TaskReceived(Received {
-                uuid: headers.id.to_string(),
+                uuid: headers.id.clone(),
                 name: headers.task.clone(),
                 args: text("argsrepr").map(ToOwned::to_owned),
                 kwargs: text("kwargsrepr").map(ToOwned::to_owned),
-                root_id: headers.root_id.as_ref().map(ToString::to_string),
-                parent_id: headers.parent_id.as_ref().map(ToString::to_string),
+                root_id: headers.root_id.clone(),
+                parent_id: headers.parent_id.clone(),
                 retries: headers.retries,
                 eta: headers.eta.map(|at| moment::show(at).to_string()),
                 expires: headers.expires.map(|at| moment::show(at).to_string()),
@@ -33,7 +35,7 @@ impl News {
     /// A call begins to run.
     pub(crate) fn started(&self, delivery: &Delivery) {
         self.tell(|| Event::TaskStarted {
-            uuid: delivery.message.headers.id.to_string(),
+            uuid: delivery.message.headers.id.clone(),
         });
     }
 
@@ -45,7 +47,7 @@ impl News {
         runtime: Option<Duration>,
     ) {
         self.tell(|| Event::TaskSucceeded {
-            uuid: delivery.message.headers.id.to_string(),
+            uuid: delivery.message.headers.id.clone(),
             result: value.map(repr::payload),
             runtime: runtime.map(|runtime| runtime.as_secs_f64()),
         });
@@ -55,7 +57,7 @@ impl News {
     pub(crate) fn failed(&self, delivery: &Delivery, error: &TaskError, retried: bool, ran: bool) {
         self.tell(|| {
             let headers = &delivery.message.headers;
-            let uuid = headers.id.to_string();
+            let uuid = headers.id.clone();
             match error.kind() {
                 ErrorKind::Cancelled if !retried => {
                     revoked(uuid, ran.then_some(signal::TERM), false)
@@ -81,7 +83,7 @@ impl News {
     pub(crate) fn ended(&self, delivery: &Delivery, error: &TaskError, told: &Told, ran: bool) {
         self.tell(|| {
             let headers = &delivery.message.headers;
-            let uuid = headers.id.to_string();
+            let uuid = headers.id.clone();
             match error.kind() {
                 ErrorKind::Cancelled => {
                     let by = error
@@ -105,7 +107,7 @@ impl News {
 
     /// A runtime said how a call has ended.
     pub(crate) fn concluded(&self, delivery: &Delivery, conclusion: &Conclusion) {
-        let uuid = || delivery.message.headers.id.to_string();
+        let uuid = || delivery.message.headers.id.clone();
         let failed = || Failed {
             uuid: uuid(),
             exception: conclusion.told.text.clone().unwrap_or_default(),
@@ -128,7 +130,7 @@ impl News {
     }
 }
 
-fn revoked(uuid: String, signal: Option<i32>, expired: bool) -> Event {
+fn revoked(uuid: TaskId, signal: Option<i32>, expired: bool) -> Event {
     Event::TaskRevoked {
         uuid,
         terminated: signal.is_some(),

@@ -139,7 +139,7 @@ mod tests {
 
     fn started(number: usize) -> Event {
         Event::TaskStarted {
-            uuid: number.to_string(),
+            uuid: number.to_string().as_str().into(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A backlog drained by one worker while others ask it for more than it cares to answer.
 //!
-//! Whoever floods needs a processor too, so the flood has a rate and not all the speed there is.
+//! Whoever floods needs a processor too, and here it is the worker's. So the flood has a rate and not all the
+//! speed there is, and is compared with one that is sent and broadcast just so, but that nobody listens to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +23,18 @@ const TASKS: u32 = 300_000;
 const REQUESTS: u32 = 2_000;
 const BURSTS: u32 = 100;
 
-/// From the first marked task to the last one, under a flood.
-pub(super) fn under_it(url: &str) -> Result<Report> {
+/// From the first marked task to the last one, while the worker is asked.
+pub(super) fn of_requests(url: &str) -> Result<Report> {
+    beside(url, &Address::Workers)
+}
+
+/// The same while somebody is told as much whom nobody hears.
+pub(super) fn of_news(url: &str) -> Result<Report> {
+    beside(url, &Address::Monitors("flood".to_owned()))
+}
+
+/// From the first marked task to the last one, beside a flood.
+fn beside(url: &str, to: &Address) -> Result<Report> {
     let bus = open(url)?
         .into_async()
         .broker()
@@ -31,10 +42,10 @@ pub(super) fn under_it(url: &str) -> Result<Report> {
     let bus = bus.ok_or("the broker has no remote control")?;
     let ended = Arc::new(AtomicBool::new(false));
     let flooding = std::thread::spawn({
-        let ended = ended.clone();
-        move || block_on(flood(&*bus, &ended))
+        let (ended, to) = (ended.clone(), to.clone());
+        move || block_on(flood(&*bus, &to, &ended))
     });
-    let report = without_it(url);
+    let report = drain::of(TASKS, url, Events::Off);
     ended.store(true, Ordering::Relaxed);
     let sent = flooding.join().map_err(|_| "the flood has panicked")??;
     if sent == 0 {
@@ -43,13 +54,8 @@ pub(super) fn under_it(url: &str) -> Result<Report> {
     report
 }
 
-/// The same without one.
-pub(super) fn without_it(url: &str) -> Result<Report> {
-    drain::of(TASKS, url, Events::Off)
-}
-
-/// Broadcasts requests whose answers nobody reads, until it has `ended`; how many those were.
-async fn flood(bus: &dyn Bus, ended: &AtomicBool) -> Result<u64> {
+/// Sends requests whose answers nobody reads, until it has `ended`; how many those were.
+async fn flood(bus: &dyn Bus, to: &Address, ended: &AtomicBool) -> Result<u64> {
     let mut ticks = interval(Duration::from_secs(1) / BURSTS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let asker = json!({"exchange": bus.answers(), "routing_key": "nobody"});
@@ -60,7 +66,7 @@ async fn flood(bus: &dyn Bus, ended: &AtomicBool) -> Result<u64> {
         ticks.tick().await;
         for _ in 0..REQUESTS / BURSTS {
             let notice = Notice::json(Map::new(), request.clone());
-            bus.send(Address::Workers, notice).await?;
+            bus.send(to.clone(), notice).await?;
             sent += 1;
         }
     }

@@ -52,8 +52,8 @@ pub(crate) fn run(measure: &str) -> Result<Option<String>> {
         "amqp-idle" => idle::processor(&url(AMQP)?)?,
         "redis-revoked" => return Ok(Some(revoked::run(&url(REDIS)?)?.to_string())),
         "amqp-revoked" => return Ok(Some(revoked::run(&url(AMQP)?)?.to_string())),
-        "redis-flood" => flood::under_it(&url(REDIS)?)?,
-        "amqp-flood" => flood::under_it(&url(AMQP)?)?,
+        "redis-flood" => flood::of_requests(&url(REDIS)?)?,
+        "amqp-flood" => flood::of_requests(&url(AMQP)?)?,
         "worker-start" => footprint::start(&url(REDIS)?)?,
         "worker-memory" => return Ok(Some(footprint::memory(&url(REDIS)?)?.to_string())),
         _ => return Ok(None),
@@ -71,11 +71,11 @@ pub(crate) fn silent(measure: &str) -> Result<Option<String>> {
     Ok(Some(report.to_string()))
 }
 
-/// The same work as a measure's, while nobody asks anything.
+/// The same work as a measure's, while nobody asks the worker anything.
 pub(crate) fn quiet(measure: &str) -> Result<Option<String>> {
     let report = match measure {
-        "redis-flood" => flood::without_it(&url(REDIS)?)?,
-        "amqp-flood" => flood::without_it(&url(AMQP)?)?,
+        "redis-flood" => flood::of_news(&url(REDIS)?)?,
+        "amqp-flood" => flood::of_news(&url(AMQP)?)?,
         _ => return Ok(None),
     };
     Ok(Some(report.to_string()))

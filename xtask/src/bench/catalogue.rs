@@ -80,7 +80,7 @@ const SILENT: Peer = Peer {
 };
 
 const UNFLOODED: Peer = Peer {
-    title: "the same while nobody asks anything",
+    title: "the same while as much is broadcast that nobody hears",
     language: Language::Rust,
     side: "quiet",
     ratio: Some(0.9),

@@ -1,5 +1,6 @@
 //! A network between a client and a server, with the faults that networks have.
 
+use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,9 +9,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio::{select, try_join};
+
+/// How many reads may be under way, each way of a connection.
+const UNDER_WAY: usize = 1024;
 
 /// What happens to connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,14 +174,13 @@ impl Drop for TcpProxy {
 }
 
 impl Weather {
-    /// How long so many bytes are under way.
+    /// How long it takes until so many bytes have been sent.
     fn takes(&self, bytes: usize) -> Duration {
-        let narrow = match self.bytes_per_s {
+        match self.bytes_per_s {
             0 => Duration::ZERO,
             #[expect(clippy::cast_precision_loss, reason = "a read is of 64 KiB at most")]
             bytes_per_s => Duration::from_secs_f64(bytes as f64 / f64::from(bytes_per_s)),
-        };
-        self.delay + narrow
+        }
     }
 
     fn strike(&mut self, fault: Fault) {
@@ -221,13 +225,13 @@ async fn carry(mut client: TcpStream, server: String, weather: watch::Sender<Wea
     let end = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let up = Pump::new(from_client, to_server, &weather, Way::Requests);
-        let down = Pump::new(from_server, to_client, &weather, Way::Replies);
+        let up = Pump::new(to_server, &weather, Way::Requests);
+        let down = Pump::new(to_client, &weather, Way::Replies);
         select! {
             // Nothing is carried after a cut.
             biased;
             _ = sky.wait_for(|weather| weather.cuts > cuts) => End::Cut,
-            ended = async { try_join!(up.run(), down.run()) } => ended.err().unwrap_or(End::Closed),
+            ended = async { try_join!(up.run(from_client), down.run(from_server)) } => ended.err().unwrap_or(End::Closed),
         }
     };
     match end {
@@ -260,9 +264,36 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
+/// What is under way, and when it arrives.
+struct Parcel {
+    due: Instant,
+    bytes: Vec<u8>,
+}
+
+/// Sends what comes from one side on its way: one after the other, but not one waiting for the other's
+/// arrival.
+async fn send(mut from: ReadHalf<'_>, line: &mpsc::Sender<Parcel>, sky: &watch::Receiver<Weather>) {
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        let (takes, delay) = {
+            let weather = sky.borrow();
+            (weather.takes(count), weather.delay)
+        };
+        if !takes.is_zero() {
+            sleep(takes).await;
+        }
+        let parcel = Parcel {
+            due: Instant::now() + delay,
+            bytes: bytes[..count].to_vec(),
+        };
+        if line.send(parcel).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// One direction of a connection.
 struct Pump<'a> {
-    from: ReadHalf<'a>,
     to: WriteHalf<'a>,
     weather: watch::Sender<Weather>,
     sky: watch::Receiver<Weather>,
@@ -273,14 +304,8 @@ struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    fn new(
-        from: ReadHalf<'a>,
-        to: WriteHalf<'a>,
-        weather: &watch::Sender<Weather>,
-        way: Way,
-    ) -> Self {
+    fn new(to: WriteHalf<'a>, weather: &watch::Sender<Weather>, way: Way) -> Self {
         Self {
-            from,
             to,
             sky: weather.subscribe(),
             weather: weather.clone(),
@@ -291,18 +316,32 @@ impl<'a> Pump<'a> {
     }
 
     /// Carries until one side closes or fails; then the other one learns of it. An error is a fault.
-    async fn run(mut self) -> Result<(), End> {
-        let mut bytes = vec![0; 64 * 1024];
-        while let Ok(count @ 1..) = self.from.read(&mut bytes).await {
+    async fn run(mut self, from: ReadHalf<'_>) -> Result<(), End> {
+        let (line, arriving) = mpsc::channel(UNDER_WAY);
+        let sky = self.sky.clone();
+        let sending = async {
+            send(from, &line, &sky).await;
+            drop(line);
+            // What is still under way arrives.
+            pending().await
+        };
+        select! {
+            ended = self.deliver(arriving) => ended,
+            never = sending => never,
+        }
+    }
+
+    async fn deliver(&mut self, mut arriving: mpsc::Receiver<Parcel>) -> Result<(), End> {
+        while let Some(Parcel { due, bytes }) = arriving.recv().await {
+            // Where there is no delay none is to come of a timer that counts milliseconds.
+            if due > Instant::now() {
+                sleep_until(due).await;
+            }
             let direction = self.way as usize;
             // The sender outlives the connection, which holds one.
             let _ = self.sky.wait_for(|it| !it.held[direction]).await;
-            let takes = self.sky.borrow().takes(count);
-            if !takes.is_zero() {
-                tokio::time::sleep(takes).await;
-            }
             let left = self.left();
-            let carried = &bytes[..count.min(left)];
+            let carried = &bytes[..bytes.len().min(left)];
             if self.to.write_all(carried).await.is_err() {
                 break;
             }
@@ -310,7 +349,7 @@ impl<'a> Pump<'a> {
             if self.way == Way::Replies {
                 self.spring(carried);
             }
-            if count >= left {
+            if bytes.len() >= left {
                 return Err(End::Torn);
             }
         }

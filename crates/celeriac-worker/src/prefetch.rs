@@ -8,13 +8,18 @@ use crate::settings::Prefetch;
 /// if those are more, so that none stands idle while outcomes are settled.
 const MOST_UNSETTLED: usize = 8192;
 
-/// Measures tasks and says how many deliveries to hold.
+/// A store that takes longer than this to answer is not waited for with more in hand.
+const SLOWEST: Duration = Duration::from_secs(2);
+
+/// Measures tasks and the store, and says how many deliveries to hold.
 #[derive(Debug)]
 pub(crate) struct Credit {
     settings: Prefetch,
     slots: usize,
     /// The usual duration of a call in seconds, if any was measured.
     usual: Option<f64>,
+    /// How long the store usually takes to answer, in seconds.
+    turn: f64,
 }
 
 /// What counts against the credit.
@@ -34,6 +39,7 @@ impl Credit {
             settings,
             slots,
             usual: None,
+            turn: 0.0,
         }
     }
 
@@ -50,6 +56,22 @@ impl Credit {
         });
     }
 
+    /// Takes note that the store took so long to answer.
+    pub(crate) fn measure_store(&mut self, took: Duration) {
+        self.turn += (took.min(SLOWEST).as_secs_f64() - self.turn) / 4.0;
+    }
+
+    /// How long what is held ahead should last: what is asked for comes a turn later, and is asked for as
+    /// long before the last is taken.
+    fn horizon_s(&self) -> f64 {
+        let horizon = self.settings.horizon;
+        if horizon.is_zero() {
+            // Only the multiplier counts.
+            return 0.0;
+        }
+        horizon.as_secs_f64() + 2.0 * self.turn
+    }
+
     /// Takes note of how many calls run at once.
     pub(crate) fn set_slots(&mut self, slots: usize) {
         self.slots = slots;
@@ -58,9 +80,7 @@ impl Credit {
     /// How many to hold, those that run included.
     pub(crate) fn target(&self) -> usize {
         let Prefetch {
-            horizon,
-            multiplier,
-            most,
+            multiplier, most, ..
         } = self.settings;
         let least = self.slots.saturating_mul(multiplier);
         let ahead = self.usual.map_or(least, |usual| {
@@ -70,7 +90,7 @@ impl Credit {
                 clippy::cast_precision_loss,
                 reason = "a float beyond usize becomes the largest, and none is negative"
             )]
-            let enough = (horizon.as_secs_f64() / usual.max(1e-9) * self.slots as f64) as usize;
+            let enough = (self.horizon_s() / usual.max(1e-9) * self.slots as f64) as usize;
             enough.clamp(least.min(most), most)
         });
         self.slots + ahead
@@ -145,6 +165,36 @@ mod tests {
         assert_eq!(credit.target(), 102);
         assert_eq!(credit.wanted(active(100)), 0);
         assert_eq!(credit.wanted(active(70)), 32);
+    }
+
+    #[test]
+    fn a_store_that_is_far_away_is_asked_for_more() {
+        let mut credit = credit(2);
+        credit.measure(Duration::from_millis(10));
+        assert_eq!(credit.target(), 2 + 10);
+        for _ in 0..50 {
+            credit.measure_store(Duration::from_millis(200));
+        }
+        let target = credit.target();
+        assert!((2 + 85..=2 + 90).contains(&target), "{target}");
+        // One that does not answer at all is no reason to hoard.
+        for _ in 0..50 {
+            credit.measure_store(Duration::from_secs(3600));
+        }
+        assert!(credit.target() <= 2 + 810, "{}", credit.target());
+    }
+
+    #[test]
+    fn a_fixed_prefetch_stays_what_it_is_however_far_the_store() {
+        let settings = Prefetch {
+            horizon: Duration::ZERO,
+            multiplier: 4,
+            ..Prefetch::default()
+        };
+        let mut credit = Credit::new(settings, 2);
+        credit.measure(Duration::from_millis(1));
+        credit.measure_store(Duration::from_secs(1));
+        assert_eq!(credit.target(), 2 + 8);
     }
 
     #[test]

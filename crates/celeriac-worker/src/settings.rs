@@ -75,11 +75,12 @@ impl WorkerSettings {
 
 /// How many deliveries a worker holds ahead of those that run.
 ///
-/// It aims at work for `horizon`, as measured: many if tasks are tiny, and `multiplier` for each
-/// slot if they are long, so that other workers find some too.
+/// It aims at work for `horizon` and for the time in which the broker answers twice, as measured: many if
+/// tasks are tiny, and `multiplier` for each slot if they are long, so that other workers find some too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefetch {
-    /// How long what is held ahead should last; 50 ms unless set.
+    /// How long what is held ahead should last, beside a broker that answers at once; 50 ms unless set. With 0
+    /// only `multiplier` counts.
     pub horizon: Duration,
     /// The fewest held ahead for each slot; 1 unless set, and with 0 long tasks are only fetched
     /// for a free slot.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use celeriac_core::{
     BoxFuture, Broker, BrokerError, Consumer, Destination, EncodedResult, Message, Settled,
@@ -30,6 +31,7 @@ pub(crate) struct Settler {
     /// Batches that failed, to be tried again before anything new.
     again: VecDeque<Batch>,
     carrying: Option<Carrying>,
+    carrying_since: Instant,
     carrying_len: usize,
     retry: RetryTimer,
 }
@@ -37,6 +39,8 @@ pub(crate) struct Settler {
 /// What came of one batch.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
+    /// How long it took, if it was done.
+    pub(crate) took: Option<Duration>,
     /// The deliveries that were not ours any more.
     pub(crate) lost: Vec<i64>,
     /// The error after which it will be tried again.
@@ -58,6 +62,7 @@ impl Settler {
             gathering: Batch::default(),
             again: VecDeque::new(),
             carrying: None,
+            carrying_since: Instant::now(),
             carrying_len: 0,
             retry: RetryTimer::default(),
         }
@@ -126,6 +131,7 @@ impl Settler {
             .unwrap_or_else(|| self.gathering.split());
         let store = self.store.clone();
         self.carrying_len = batch.len();
+        self.carrying_since = now;
         self.carrying = Some(Box::pin(async move {
             let settled = store.carry_out(&mut batch).await;
             (batch, settled)
@@ -148,6 +154,7 @@ impl Settler {
                     .filter(|(_, how)| *how == Settled::LeaseLost);
                 self.retry.succeeded();
                 Carried {
+                    took: Some(self.carrying_since.elapsed()),
                     lost: lost.map(|(tag, _)| tag).collect(),
                     ..Carried::default()
                 }

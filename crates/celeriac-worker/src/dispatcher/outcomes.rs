@@ -379,6 +379,9 @@ impl Dispatcher {
     }
 
     pub(super) fn on_carried(&mut self, carried: Carried) {
+        if let Some(took) = carried.took {
+            self.credit.measure_store(took);
+        }
         for tag in carried.lost {
             count(&self.counters.lease_lost);
             warn!(

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use celeriac::App;
 use celeriac_testkit::peers::TcpProxy;
+use rustix::process::Signal;
 
 use super::ledger::Ledger;
 use super::{Counts, Result, runtime};
@@ -74,7 +75,7 @@ async fn through(
     let ledger = Ledger::new()?;
     let app = App::on(url).await?;
     let (proxy, through) = TcpProxy::before_url(url).await?;
-    let _worker = Worker::start_ready(&through, "threads=2")?;
+    let mut worker = Worker::start_ready(&through, "threads=2")?;
     slowed(&proxy);
     let file = ledger.file();
     let calls = (0..tasks).map(|number| mark::call(&*file, number).ignore_result());
@@ -90,5 +91,9 @@ async fn through(
     );
     counts.add("of them lost", ledger.missing(tasks)?, 0);
     counts.add("of them run twice, their lease lost", ledger.again()?, 0);
+    // One that was killed would leave to the next what it has run and not settled.
+    proxy.heal();
+    worker.signal(Signal::TERM)?;
+    tokio::task::spawn_blocking(move || worker.wait(LIMIT)).await??;
     Ok(())
 }

@@ -15,10 +15,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::claim::{Catch, Claim, Claimed, MOST, claim, claim_listening};
+use super::claim::{Catch, Claim, Claimed, claim, claim_listening};
 use super::failure::Failure;
 use super::hold::{Held, Hold};
 use super::keeper;
+use super::pace::Pace;
 use super::revocations::Revocations;
 use super::settings::QueueOrder;
 use super::store::Inner;
@@ -50,6 +51,8 @@ pub(super) struct Desk {
     held_back: AtomicBool,
     /// What the last claim found out, if it took all there was and nobody has looked since.
     emptied: Mutex<Option<Emptied>>,
+    /// How many are claimed at once.
+    pace: Mutex<Pace>,
     /// How often messages were made to wait for their time, or the queues changed.
     changes: AtomicUsize,
     /// When to look for messages that were claimed for us without our hearing of it.
@@ -99,6 +102,7 @@ impl Desk {
             turn: AtomicUsize::new(0),
             held_back: AtomicBool::new(false),
             emptied: Mutex::default(),
+            pace: Mutex::default(),
             changes: AtomicUsize::new(0),
             doubts: Mutex::default(),
             revocations: Revocations::starting_at(last_revoked),
@@ -215,7 +219,7 @@ impl Desk {
         Claim {
             owner: self.owner(),
             queues,
-            credit: credit.min(MOST),
+            credit: credit.min(lock(&self.pace).at_once()),
             most_deliveries: self.subscription.most_deliveries(),
             suspects: suspects.saturating_sub(self.hold().suspects()),
             body_limit_bytes,
@@ -341,12 +345,16 @@ async fn claim_once(
     let changes = desk.changes.load(Ordering::Acquire);
     let limit_bytes = inner.options.body_limit_bytes;
     let asked = desk.claim(inner.settings.queue_order, credit, limit_bytes);
+    let asked_at = Instant::now();
     let caught = if has_waited {
         claim_listening(ears, link, keys, &asked).await
     } else {
         claim(link, keys, &asked).await.map(|caught| (caught, None))
     };
-    let (caught, left) = caught.inspect_err(|_| desk.doubt())?;
+    let (caught, left) = caught.inspect_err(|_| {
+        desk.doubt();
+        lock(&desk.pace).failed();
+    })?;
     let Catch::Messages {
         claimed,
         next_due_ms,
@@ -358,6 +366,7 @@ async fn claim_once(
         register_anew(inner, desk, &asked.owner).await?;
         return Ok(Claiming::Nothing);
     };
+    lock(&desk.pace).came(claimed.len(), asked_at.elapsed());
     desk.held_back.store(held_back, Ordering::Release);
     if !held_back && claimed.len() < asked.credit && left != Some(true) {
         *lock(&desk.emptied) = Some(Emptied {

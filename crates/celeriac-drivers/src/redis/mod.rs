@@ -57,6 +57,7 @@ mod keeper;
 mod keys;
 mod link;
 mod outgoing;
+mod pace;
 mod reading;
 mod results;
 mod revocations;

@@ -32,6 +32,7 @@ const PLAN: Plan = Plan {
             break_it(state);
             monitor::open_for(words, u32::MAX >> 1);
         }
+        monitor::recover(words, seat);
     },
 };
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::handle::handle;
-use super::monitor::{Monitor, STATE, after};
+use super::monitor::{self, Monitor, STATE, after};
 use super::segment::{Kind, Plan};
 use super::{ArrayGuard, LockGuard, ValueGuard};
 use crate::SyncError;
@@ -13,7 +13,7 @@ const PLAN: Plan = Plan {
     kind: Kind::Condition,
     shape: 0,
     words: STATE,
-    recover: |_, _| {},
+    recover: monitor::recover,
 };
 
 /// Where the holders of a lock wait for a state that others bring about, in all processes that have it.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::forms::forms;
 use super::handle::handle;
-use super::monitor::{Attempt, Monitor, STATE};
+use super::monitor::{self, Attempt, Monitor, STATE};
 use super::segment::{Kind, Plan};
 use crate::SyncError;
 
@@ -16,7 +16,7 @@ const PLAN: Plan = Plan {
     kind: Kind::Event,
     shape: 0,
     words: STATE + 1,
-    recover: |_, _| {},
+    recover: monitor::recover,
 };
 
 /// A word that many wait for, in all processes that have it: set, or not.

@@ -127,6 +127,11 @@ pub(super) fn open_for(words: &[AtomicU32], count: u32) {
     }
 }
 
+/// Gives up the lock of the state for a process that has died, if that held it.
+pub(super) fn recover(words: &[AtomicU32], seat: u32) {
+    word::recover(&words[0], seat);
+}
+
 /// How long to sleep now; `None` when the deadline has come.
 fn left_of(deadline: Option<Instant>) -> Option<Duration> {
     let Some(deadline) = deadline else {

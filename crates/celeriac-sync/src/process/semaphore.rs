@@ -28,6 +28,7 @@ const PLAN: Plan = Plan {
     recover: |words, seat| {
         words[STATE + HELD + seat as usize - 1].store(0, Ordering::Release);
         monitor::open_for(words, u32::MAX >> 1);
+        monitor::recover(words, seat);
     },
 };
 

@@ -41,6 +41,15 @@ pub enum SyncError {
         /// How many it can be for.
         most: usize,
     },
+    /// An item or a key takes more bytes than one may.
+    #[error("it takes more than {most} bytes, which is the most for one")]
+    TooLarge {
+        /// How many bytes one may take.
+        most: usize,
+    },
+    /// The type of an item does not let it be written as bytes, or what was read is no such item.
+    #[error("it cannot be written as bytes, or its bytes are those of something else")]
+    Encoding,
     /// There is no such place in an array or a list.
     #[error("there is no item at {index}, it has {len}")]
     OutOfRange {

@@ -14,7 +14,7 @@ use bytemuck::Pod;
 
 use super::handle::handle;
 use super::monitor::after;
-use super::segment::{Kind, Plan, Segment};
+use super::segment::{Kind, Plan, Segment, shape};
 use super::word::{self, Turn};
 use crate::SyncError;
 
@@ -33,17 +33,6 @@ fn plan<T: Pod>(kind: Kind, count: usize) -> Plan {
 /// How many words an item takes.
 fn words_of<T>() -> usize {
     size_of::<T>().div_ceil(4)
-}
-
-/// A number for the type, which another type is not likely to have.
-fn shape<T>() -> u32 {
-    let name = std::any::type_name::<T>().bytes();
-    let hash = name.fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    #[expect(clippy::cast_possible_truncation, reason = "it only tells types apart")]
-    let size = size_of::<T>() as u32;
-    hash.rotate_left(5) ^ size
 }
 
 fn load<T: Pod>(words: &[AtomicU32]) -> T {

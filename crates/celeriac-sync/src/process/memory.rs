@@ -4,7 +4,11 @@
 //!
 //! - All of it is seen as atomic words and nothing else. Whatever another process stores is a valid word,
 //!   so no other process can break the rules of this language here, only those of its own protocol.
-//! - A place is always seen in one width: the first words as [`Memory::wide`] ones, the rest as narrow ones.
+//! - A place is always seen in one width: the first words as [`Memory::wide`] ones, then come narrow ones, and
+//!   from a word on that the type in the segment knows wide ones again.
+//!
+//! Words that nobody has stored to take no memory, so a type may have as many as it could ever need, and
+//! has them [backed](Memory::back) before it uses them: a word without memory behind it could not say so.
 #![allow(unsafe_code, reason = "shared mappings have no safe interface")]
 
 use std::fs::File;
@@ -13,7 +17,11 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals,
+    memfd_create,
+};
+use rustix::process::{Resource, getrlimit};
 
 /// A file in memory, mapped.
 #[derive(Debug)]
@@ -25,6 +33,11 @@ pub(super) struct Memory {
 impl Memory {
     /// So many words of zeros, which nobody else can open but through this process.
     pub(super) fn new(words: usize) -> io::Result<Self> {
+        // Whoever makes a file larger than it may is killed for it, unless it asks before.
+        let most = getrlimit(Resource::Fsize).current;
+        if most.is_some_and(|most| words as u64 * 4 > most) {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = File::from(memfd_create("celeriac", flags)?);
         rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o600))?;
@@ -61,6 +74,34 @@ impl Memory {
             let words = self.map.as_ptr().cast::<AtomicU32>().add(first);
             std::slice::from_raw_parts(words, count)
         }
+    }
+
+    /// All words from the narrow one `start` on as wide ones.
+    #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins with a page")]
+    pub(super) fn wide_from(&self, start: usize) -> &[AtomicU64] {
+        let first = start.div_ceil(2).min(self.map.len() / 8);
+        let count = self.map.len() / 8 - first;
+        // SAFETY: as for narrow words; `first + count` is the length in wide ones, for which a page is
+        // aligned too.
+        unsafe {
+            let words = self.map.as_ptr().cast::<AtomicU64>().add(first);
+            std::slice::from_raw_parts(words, count)
+        }
+    }
+
+    /// Puts memory behind so many words from `start` on.
+    pub(super) fn back(&self, start: usize, words: usize) -> io::Result<()> {
+        let (start, len) = (start as u64 * 4, words as u64 * 4);
+        fallocate(&self.file, FallocateFlags::empty(), start, len)?;
+        Ok(())
+    }
+
+    /// Gives back the memory behind so many words from `start` on, which are zero afterwards.
+    pub(super) fn give_back(&self, start: usize, words: usize) {
+        let (start, len) = (start as u64 * 4, words as u64 * 4);
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // What the system does not take back is used again.
+        let _ = fallocate(&self.file, flags, start, len);
     }
 
     /// So many wide words from the start on; fewer if it is shorter.

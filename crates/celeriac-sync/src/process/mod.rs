@@ -11,6 +11,8 @@
 //! | [`Semaphore`], [`BoundedSemaphore`] | the same | its permits come back within 50 ms |
 //! | [`Event`], [`Condition`] | all, or some that wait | |
 //! | [`Barrier`] | all together | breaks it within 50 ms, if it was waiting |
+//! | [`Queue`], [`LifoQueue`], [`PriorityQueue`] | who comes just then, else one that waits | what it had got and not finished is the next to be got, within 50 ms; what it had not wholly put is not there |
+//! | [`Pipe`] | the same | the last one that has an end closes the pipe, within 50 ms |
 //! | [`Value`], [`Array`] | as with a lock | what its guard had not put back is not changed |
 //!
 //! Up to 248 processes can have one of them at a time. A blocking form must not be used on threads that
@@ -23,17 +25,21 @@
 //!
 //! `futex(2)`, `memfd_create(2)`, `pidfd_open(2)`.
 
+mod arena;
 mod barrier;
 mod condition;
 mod data;
+mod encoding;
 mod event;
 mod forms;
 mod futex;
+mod gate;
 mod handle;
 mod lock;
 mod member;
 mod memory;
 mod monitor;
+mod queue;
 mod rlock;
 mod segment;
 mod semaphore;
@@ -45,5 +51,6 @@ pub use condition::{Condition, Guard};
 pub use data::{Array, ArrayGuard, Value, ValueGuard};
 pub use event::Event;
 pub use lock::{Lock, LockGuard};
+pub use queue::{Item, LifoQueue, Pipe, PriorityQueue, Queue, pipe};
 pub use rlock::{RLock, RLockGuard};
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};

@@ -18,6 +18,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::member::Member;
@@ -35,6 +36,9 @@ const HEAD: usize = 256;
 
 /// How many processes can use one segment at a time.
 pub(super) const MOST: usize = HEAD - SEATS;
+
+/// How many milliseconds the dead can wait among those who never do.
+const DUE: u64 = 50;
 
 /// What is in a segment, of what shape, and what to do about processes that have died.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +64,10 @@ pub(super) enum Kind {
     Barrier,
     Value,
     Array,
+    Queue,
+    LifoQueue,
+    PriorityQueue,
+    Pipe,
 }
 
 /// Names a segment to other processes, for as long as the one that wrote it keeps it.
@@ -79,6 +87,8 @@ pub(super) struct Segment {
     seat: u32,
     /// Held by the thread that sweeps.
     sweeping: Mutex<()>,
+    /// When this process swept last, in milliseconds of the system's clock.
+    swept: AtomicU64,
 }
 
 impl Plan {
@@ -134,6 +144,7 @@ impl Segment {
             plan,
             seat: 0,
             sweeping: Mutex::new(()),
+            swept: AtomicU64::new(now()),
         };
         segment.sweep();
         segment.seat = segment.take_seat()?;
@@ -173,6 +184,22 @@ impl Segment {
         self.memory.narrow(HEAD * 2)
     }
 
+    /// What the type has from the narrow word `from` on, in wide words.
+    pub(super) fn wide(&self, from: usize) -> &[AtomicU64] {
+        self.memory.wide_from(HEAD * 2 + from)
+    }
+
+    /// Puts memory behind so many words of the type.
+    pub(super) fn back(&self, from: usize, words: usize) -> Result<(), SyncError> {
+        let backed = self.memory.back(HEAD * 2 + from, words);
+        backed.map_err(|_| SyncError::NoMemory)
+    }
+
+    /// Gives the memory behind so many words of the type back to the system.
+    pub(super) fn give_back(&self, from: usize, words: usize) {
+        self.memory.give_back(HEAD * 2 + from, words);
+    }
+
     /// The seat of this process.
     pub(super) fn seat(&self) -> u32 {
         self.seat
@@ -182,6 +209,15 @@ impl Segment {
     pub(super) fn member(&self, seat: u32) -> Option<Member> {
         let word = self.seats().get((seat as usize).checked_sub(1)?)?;
         Member::from_word(word.load(Ordering::Acquire))
+    }
+
+    /// [Sweeps](Self::sweep) if this process has not for a while, for those who never wait.
+    pub(super) fn sweep_if_due(&self) {
+        let (now, before) = (now(), self.swept.load(Ordering::Relaxed));
+        if now.saturating_sub(before) >= DUE {
+            self.swept.store(now, Ordering::Relaxed);
+            self.sweep();
+        }
     }
 
     /// Recovers what the dead held, and frees their seats. Only one process does so at a time; the others
@@ -220,6 +256,23 @@ impl Drop for Segment {
             self.seats()[self.seat as usize - 1].store(0, Ordering::Release);
         }
     }
+}
+
+/// A number for the type, which another type is not likely to have.
+pub(super) fn shape<T>() -> u32 {
+    let name = std::any::type_name::<T>().bytes();
+    let hash = name.fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    #[expect(clippy::cast_possible_truncation, reason = "it only tells types apart")]
+    let size = size_of::<T>() as u32;
+    hash.rotate_left(5) ^ size
+}
+
+/// Milliseconds of a clock that is quick to read and exact to a few of them.
+fn now() -> u64 {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or_default()
 }
 
 /// Whether it is a segment of ours, with what is wanted in it.

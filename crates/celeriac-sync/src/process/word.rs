@@ -102,6 +102,26 @@ impl Drop for Turn {
     }
 }
 
+/// A word that this thread holds, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held<'a>(&'a AtomicU32);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        release(self.0, std::thread::panicking());
+    }
+}
+
+/// Takes the word at `index` of a segment, however long that takes: also whether the holder before left it
+/// unduly.
+pub(super) fn hold(segment: &Arc<Segment>, index: usize) -> (Held<'_>, bool) {
+    let word = &segment.body()[index];
+    let quick = take(word, segment.seat());
+    // Without a deadline it ends when it is taken.
+    let recovered = quick.unwrap_or_else(|| wait(segment, index, None).unwrap_or(true));
+    (Held(word), recovered)
+}
+
 /// Takes the word at `index` of a segment, and waits until `deadline` if another has it.
 pub(super) fn wait(
     segment: &Arc<Segment>,

@@ -4,6 +4,7 @@
     reason = "a test ends where something it needs is missing"
 )]
 
+mod killed;
 mod model;
 mod processes;
 mod suite;
@@ -35,4 +36,5 @@ mod process {
     crate::suite::locks!();
     crate::suite::meetings!();
     crate::suite::data!();
+    crate::suite::queues!();
 }

@@ -1,8 +1,7 @@
 //! Queues and semaphores beside a model that has no threads.
 
-use std::collections::VecDeque;
-
-use celeriac_sync::thread::{BoundedSemaphore, Queue};
+use celeriac_sync::thread::BoundedSemaphore;
+use celeriac_sync::{process, thread};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -25,31 +24,47 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-proptest! {
-    #[test]
-    fn a_queue_does_what_its_model_does(
-        capacity in 1_usize..5,
-        steps in prop::collection::vec(step(), 0..60),
-    ) {
-        let queue = Queue::bounded(capacity);
-        let (mut model, mut got, mut closed) = (VecDeque::new(), Vec::new(), false);
-        for step in steps {
+/// Which of the items that are there comes next.
+type Next = fn(&[Vec<u8>]) -> Option<usize>;
+
+const FIRST: Next = |items| (!items.is_empty()).then_some(0);
+const LAST: Next = |items| items.len().checked_sub(1);
+const LEAST: Next = |items| {
+    let least = items.iter().enumerate().min_by_key(|(_, item)| *item);
+    least.map(|(place, _)| place)
+};
+
+/// An item of a size of its own: with its slot, and in the arena, in shared memory.
+fn item(number: u8) -> Vec<u8> {
+    vec![number; usize::from(number) * 20]
+}
+
+/// Does the steps with a queue of a scope, and with a list of which `next` names the next item.
+macro_rules! does_what_its_model_does {
+    ($queue:expr, $capacity:expr, $steps:expr, $next:expr) => {
+        let queue = $queue;
+        let next: Next = $next;
+        let (mut model, mut got, mut closed) = (Vec::new(), Vec::new(), false);
+        for step in $steps {
             match step {
-                Step::Put(item) => {
-                    let fits = !closed && model.len() < capacity;
-                    prop_assert_eq!(queue.try_put(item).is_ok(), fits);
+                Step::Put(number) => {
+                    let fits = !closed && model.len() < $capacity;
+                    prop_assert_eq!(queue.try_put(item(number)).is_ok(), fits);
                     if fits {
-                        model.push_back(item);
+                        model.push(item(number));
                     }
                 }
                 Step::Get => {
                     let item = queue.try_get().ok();
-                    prop_assert_eq!(item.as_deref().copied(), model.pop_front());
+                    let expected = next(&model).map(|place| model.remove(place));
+                    prop_assert_eq!(item.as_deref(), expected.as_ref());
                     got.extend(item);
                 }
                 Step::GiveBack => {
                     if let Some(item) = got.pop() {
-                        model.push_front(*item);
+                        // It comes next: in front of a queue, on top of a stack.
+                        let front = next(&[vec![0], vec![1]]) == Some(0);
+                        model.insert(if front { 0 } else { model.len() }, item.clone());
                         item.give_back();
                     }
                 }
@@ -62,6 +77,40 @@ proptest! {
             prop_assert_eq!(queue.len(), model.len());
             prop_assert_eq!(queue.try_join().is_ok(), model.is_empty() && got.is_empty());
         }
+    };
+}
+
+proptest! {
+    #[test]
+    fn a_queue_does_what_its_model_does(
+        capacity in 1_usize..5,
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        does_what_its_model_does!(thread::Queue::bounded(capacity), capacity, steps.clone(), FIRST);
+        let queue = process::Queue::bounded(capacity).unwrap();
+        does_what_its_model_does!(queue, capacity, steps, FIRST);
+    }
+
+    #[test]
+    fn a_stack_does_what_its_model_does(
+        capacity in 1_usize..5,
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let stack = thread::LifoQueue::bounded(capacity);
+        does_what_its_model_does!(stack, capacity, steps.clone(), LAST);
+        let stack = process::LifoQueue::bounded(capacity).unwrap();
+        does_what_its_model_does!(stack, capacity, steps, LAST);
+    }
+
+    #[test]
+    fn a_priority_queue_does_what_its_model_does(
+        capacity in 1_usize..20,
+        steps in prop::collection::vec(step(), 0..100),
+    ) {
+        let queue = thread::PriorityQueue::bounded(capacity);
+        does_what_its_model_does!(queue, capacity, steps.clone(), LEAST);
+        let queue = process::PriorityQueue::bounded(capacity).unwrap();
+        does_what_its_model_does!(queue, capacity, steps, LEAST);
     }
 
     #[test]

@@ -13,22 +13,23 @@ use celeriac_sync::SyncError;
 use celeriac_sync::process::{
     Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, Value,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 const ROLE: &str = "CELERIAC_SYNC_ROLE";
 const SHARED: &str = "CELERIAC_SYNC_SHARED";
 
 /// Another process, which has what it was given.
-struct Other {
+pub(crate) struct Other {
     process: Child,
     says: BufReader<ChildStdout>,
     hears: Option<ChildStdin>,
 }
 
 impl Other {
-    fn start(role: &str, shared: &impl Serialize) -> Self {
+    pub(crate) fn start(role: &str, shared: &impl Serialize) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -52,7 +53,7 @@ impl Other {
     }
 
     /// What it says next, after what the test harness says.
-    fn said(&mut self) -> String {
+    pub(crate) fn said(&mut self) -> String {
         let mut line = String::new();
         loop {
             line.clear();
@@ -63,16 +64,21 @@ impl Other {
         }
     }
 
-    fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         writeln!(self.hears.as_mut().unwrap()).unwrap();
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    fn ends_well(mut self) {
+    /// Sends a signal to it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    pub(crate) fn ends_well(mut self) {
         drop(self.hears.take());
         assert!(self.process.wait().unwrap().success());
     }
@@ -85,11 +91,11 @@ impl Drop for Other {
     }
 }
 
-fn shared<T: DeserializeOwned>() -> T {
+pub(crate) fn shared<T: DeserializeOwned>() -> T {
     serde_json::from_str(&env::var(SHARED).unwrap()).unwrap()
 }
 
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     let line = format!("role: {what}\n");
     std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
@@ -176,7 +182,7 @@ fn plays_its_role() {
                 word.update(|word| *word += 1).unwrap();
             }
         }
-        other => panic!("there is no role {other:?}"),
+        other => crate::killed::plays(other),
     }
 }
 

@@ -9,6 +9,7 @@ macro_rules! queues {
 
             use celeriac_sync::SyncError;
 
+            use super::made;
             use super::scope::{LifoQueue, PriorityQueue, Queue, pipe};
 
             const SHORT: Duration = Duration::from_millis(20);
@@ -16,7 +17,7 @@ macro_rules! queues {
 
             #[test]
             fn each_item_is_got_once_whoever_puts_and_gets() {
-                let queue = Queue::bounded(7);
+                let queue = made(Queue::bounded(7));
                 let (count, sum) = (AtomicUsize::new(0), AtomicUsize::new(0));
                 thread::scope(|scope| {
                     for _ in 0..3 {
@@ -44,9 +45,9 @@ macro_rules! queues {
             #[test]
             fn three_orders() {
                 let (first, last, least) = (
-                    Queue::unbounded(),
-                    LifoQueue::unbounded(),
-                    PriorityQueue::unbounded(),
+                    made(Queue::unbounded()),
+                    made(LifoQueue::unbounded()),
+                    made(PriorityQueue::unbounded()),
                 );
                 for item in [2, 3, 1] {
                     first.put(item).unwrap();
@@ -62,13 +63,16 @@ macro_rules! queues {
 
             #[test]
             fn a_full_queue_gives_the_item_back_and_an_empty_one_says_so() {
-                let queue = Queue::bounded(1);
-                queue.put("a").unwrap();
+                let queue = made(Queue::bounded(1));
+                queue.put("a".to_owned()).unwrap();
                 assert_eq!((queue.len(), queue.capacity()), (1, Some(1)));
-                let refused = queue.try_put("b").unwrap_err();
-                assert_eq!((refused.item, refused.why), ("b", SyncError::Busy));
-                let refused = queue.put_for("b", SHORT).unwrap_err();
-                assert_eq!((refused.item, refused.why), ("b", SyncError::Timeout));
+                let refused = queue.try_put("b".to_owned()).unwrap_err();
+                assert_eq!((refused.item.as_str(), refused.why), ("b", SyncError::Busy));
+                let refused = queue.put_for("b".to_owned(), SHORT).unwrap_err();
+                assert_eq!(
+                    (refused.item.as_str(), refused.why),
+                    ("b", SyncError::Timeout)
+                );
                 assert_eq!(*queue.get().unwrap(), "a");
                 assert_eq!(queue.try_get().unwrap_err(), SyncError::Busy);
                 assert_eq!(queue.get_for(SHORT).unwrap_err(), SyncError::Timeout);
@@ -76,7 +80,7 @@ macro_rules! queues {
 
             #[test]
             fn a_closed_queue_takes_nothing_and_gives_what_it_has() {
-                let queue = Queue::bounded(1);
+                let queue = made(Queue::bounded(1));
                 queue.put(1).unwrap();
                 thread::scope(|scope| {
                     let waits = scope.spawn(|| queue.put(2));
@@ -91,7 +95,7 @@ macro_rules! queues {
 
             #[test]
             fn join_waits_for_what_was_got_to_be_finished() {
-                let queue = Queue::unbounded();
+                let queue = made(Queue::unbounded());
                 queue.put(1).unwrap();
                 let item = queue.get().unwrap();
                 assert_eq!(queue.try_join(), Err(SyncError::Busy));
@@ -105,7 +109,7 @@ macro_rules! queues {
 
             #[test]
             fn an_item_that_was_not_finished_is_the_next_to_be_got() {
-                let queue = Queue::unbounded();
+                let queue = made(Queue::unbounded());
                 for item in 1..=3 {
                     queue.put(item).unwrap();
                 }
@@ -122,7 +126,7 @@ macro_rules! queues {
 
             #[test]
             fn coroutines_put_and_get_and_may_stop_waiting() {
-                let queue = Queue::bounded(1);
+                let queue = made(Queue::bounded(1));
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .build()
                     .unwrap();
@@ -146,7 +150,7 @@ macro_rules! queues {
 
             #[test]
             fn a_pipe_has_two_ends_and_closing_one_ends_the_other() {
-                let (here, there) = pipe();
+                let (here, there) = made(pipe());
                 thread::scope(|scope| {
                     scope.spawn(move || {
                         while let Ok(word) = there.recv() {
@@ -160,7 +164,7 @@ macro_rules! queues {
                     assert_eq!(here.try_recv(), Err(SyncError::Busy));
                     drop(here);
                 });
-                let (here, there) = pipe();
+                let (here, there) = made(pipe());
                 there.send(1).unwrap();
                 drop(there);
                 assert_eq!(here.recv(), Ok(1));

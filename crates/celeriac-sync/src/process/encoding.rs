@@ -185,6 +185,18 @@ pub(super) fn store(place: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
+/// Whether words hold just these bytes.
+pub(super) fn holds(place: &[AtomicU64], bytes: &[u8]) -> bool {
+    let same = |word: &AtomicU64, bytes: &[u8]| {
+        word.load(Ordering::Relaxed).to_ne_bytes()[..bytes.len()] == *bytes
+    };
+    bytes.len() <= place.len() * 8
+        && place
+            .iter()
+            .zip(bytes.chunks(8))
+            .all(|(word, bytes)| same(word, bytes))
+}
+
 /// Reads an item of `len` bytes.
 pub(super) fn read<T: DeserializeOwned>(place: &[AtomicU64], len: usize) -> Result<T, SyncError> {
     let words = place.get(..len.div_ceil(8)).ok_or(SyncError::Encoding)?;
@@ -242,6 +254,8 @@ mod tests {
         encoded.write_to(&place).unwrap();
         assert_eq!(read::<u32>(&place, encoded.len()), Err(SyncError::Encoding));
         assert_eq!(read::<String>(&place, 9), Err(SyncError::Encoding));
+        assert!(holds(&place, encoded.bytes().unwrap()));
+        assert!(!holds(&place, b"else"));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | [`Queue`], [`LifoQueue`], [`PriorityQueue`] | who comes just then, else one that waits | what it had got and not finished is the next to be got, within 50 ms; what it had not wholly put is not there |
 //! | [`Pipe`] | the same | the last one that has an end closes the pipe, within 50 ms |
 //! | [`Value`], [`Array`] | as with a lock | what its guard had not put back is not changed |
+//! | [`Dict`], [`List`] | the same | a change is whole or not there |
 //!
 //! Up to 248 processes can have one of them at a time. A blocking form must not be used on threads that
 //! drive coroutines; an `_async` form that has to wait has a thread of its own wait.
@@ -43,6 +44,7 @@ mod queue;
 mod rlock;
 mod segment;
 mod semaphore;
+mod table;
 mod watch;
 mod word;
 
@@ -54,3 +56,4 @@ pub use lock::{Lock, LockGuard};
 pub use queue::{Item, LifoQueue, Pipe, PriorityQueue, Queue, pipe};
 pub use rlock::{RLock, RLockGuard};
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
+pub use table::{Dict, DictGuard, List, ListGuard};

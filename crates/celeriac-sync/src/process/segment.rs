@@ -68,6 +68,8 @@ pub(super) enum Kind {
     LifoQueue,
     PriorityQueue,
     Pipe,
+    Dict,
+    List,
 }
 
 /// Names a segment to other processes, for as long as the one that wrote it keeps it.

@@ -69,25 +69,57 @@ pub(super) fn recover(word: &AtomicU32, seat: u32) {
     }
 }
 
-/// A word that a thread has taken for a coroutine, which may have gone meanwhile.
+/// The first word of a segment, taken for whoever keeps this: a guard, or a coroutine for which a thread
+/// has waited, which may have gone meanwhile.
 #[derive(Debug)]
 pub(super) struct Turn {
     segment: Option<Arc<Segment>>,
     recovered: bool,
+    abandoned: bool,
 }
 
 impl Turn {
-    /// Waits, on a thread, for the first word of a segment.
-    pub(super) async fn come(segment: Arc<Segment>) -> Result<Self, SyncError> {
-        let waiting = move || {
-            let recovered = wait(&segment, 0, None)?;
-            let segment = Some(segment);
-            Ok(Self { segment, recovered })
-        };
-        blocking::unblock(waiting).await
+    fn new(segment: Arc<Segment>, recovered: bool) -> Self {
+        Self {
+            segment: Some(segment),
+            recovered,
+            abandoned: false,
+        }
     }
 
-    /// Leaves it to the coroutine to give the word up: whether the holder before left it unduly.
+    /// Takes it if nobody has it.
+    pub(super) fn take(segment: &Arc<Segment>) -> Option<Self> {
+        let recovered = take(&segment.body()[0], segment.seat())?;
+        Some(Self::new(segment.clone(), recovered))
+    }
+
+    /// Takes it, and waits until `deadline` if another has it.
+    pub(super) fn wait(
+        segment: &Arc<Segment>,
+        deadline: Option<Instant>,
+    ) -> Result<Self, SyncError> {
+        match Self::take(segment) {
+            Some(turn) => Ok(turn),
+            None => Ok(Self::new(segment.clone(), wait(segment, 0, deadline)?)),
+        }
+    }
+
+    /// Waits for it on a thread.
+    pub(super) async fn come(segment: Arc<Segment>) -> Result<Self, SyncError> {
+        blocking::unblock(move || Self::wait(&segment, None)).await
+    }
+
+    /// Whether the holder before left it unduly.
+    pub(super) fn recovered(&self) -> bool {
+        self.recovered
+    }
+
+    /// Has the next holder told that this one leaves it unduly.
+    pub(super) fn abandon(&mut self) {
+        self.abandoned = true;
+    }
+
+    /// Leaves it to another to give the word up: whether the holder before left it unduly.
     pub(super) fn keep(mut self) -> bool {
         self.segment = None;
         self.recovered
@@ -97,7 +129,8 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(segment) = &self.segment {
-            release(&segment.body()[0], false);
+            let abandoned = self.abandoned || std::thread::panicking();
+            release(&segment.body()[0], abandoned);
         }
     }
 }

@@ -5,7 +5,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use celeriac_sync::process::{Array, Event, Lock, PriorityQueue, Queue, Semaphore, pipe};
+use celeriac_sync::process::{
+    Array, Dict, Event, List, Lock, PriorityQueue, Queue, Semaphore, pipe,
+};
 use celeriac_sync::{SyncError, process};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,28 @@ impl Parcel {
 
     fn is_whole(&self) -> bool {
         *self == Self::new(self.from, self.number)
+    }
+}
+
+/// An amount, of which a half could be told from the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Account {
+    amount: i64,
+    written: String,
+}
+
+impl Account {
+    fn new(amount: i64) -> Self {
+        let written = format!("{amount}, ").repeat(20);
+        Self { amount, written }
+    }
+
+    fn give(&mut self, more: i64) {
+        *self = Self::new(self.amount + more);
+    }
+
+    fn is_whole(&self) -> bool {
+        *self == Self::new(self.amount)
     }
 }
 
@@ -79,6 +103,23 @@ pub(crate) fn plays(role: &str) {
             let item = queue.get().unwrap();
             say(&item.number.to_string());
             thread::park();
+        }
+        "moves between accounts until it is killed" => {
+            let (accounts, log): (Dict<String, Account>, List<Account>) = shared();
+            say("there");
+            for turn in 0.. {
+                let mut all = accounts.lock().unwrap();
+                for (name, more) in [(turn % 5, -1), ((turn * 7 + 1) % 5, 1)] {
+                    all.get_mut(&name.to_string()).unwrap().give(more);
+                }
+                all.put_back().unwrap();
+                let add = |account: &mut Option<Account>| account.as_mut().unwrap().give(2);
+                accounts.update("even".to_owned(), add).unwrap();
+                log.insert(0, Account::new(i64::from(turn))).unwrap();
+                if turn % 3 != 0 {
+                    log.pop().unwrap();
+                }
+            }
         }
         "takes permits until it is killed" => {
             let (semaphore, most): (Semaphore, usize) = shared();
@@ -256,4 +297,34 @@ fn a_pipe_ends_with_the_last_process_that_has_its_other_end() {
     });
     let refused = here.send("more".to_owned()).unwrap_err();
     assert_eq!(refused.why, SyncError::Closed);
+}
+
+#[test]
+fn a_change_of_a_table_is_whole_whatever_moment_its_process_is_killed_in() {
+    let accounts = Dict::<String, Account>::new().unwrap();
+    let log = List::<Account>::new().unwrap();
+    for name in 0..5 {
+        accounts.set(name.to_string(), Account::new(100)).unwrap();
+    }
+    accounts.set("even".to_owned(), Account::new(0)).unwrap();
+    let mut moments = Moments(3);
+    for _ in 0..50 {
+        let role = "moves between accounts until it is killed";
+        let mut others = [0, 1].map(|_| Other::start(role, &(&accounts, &log)));
+        for other in &mut others {
+            other.said();
+        }
+        thread::sleep(moments.next(Duration::from_millis(5)));
+        others.iter_mut().for_each(Other::kill);
+        let all = accounts.lock_for(LONG).unwrap();
+        assert!(all.values().all(Account::is_whole));
+        let sum: i64 = (0..5).map(|name: i32| all[&name.to_string()].amount).sum();
+        assert_eq!((sum, all["even"].amount % 2), (500, 0));
+        drop(all);
+        assert!(log.items().unwrap().iter().all(Account::is_whole));
+        // What the killed had prepared is not in the way.
+        log.push(Account::new(-1)).unwrap();
+        accounts.set("new".to_owned(), Account::new(1)).unwrap();
+        assert_eq!(accounts.remove("new"), Ok(Some(Account::new(1))));
+    }
 }

@@ -37,4 +37,5 @@ mod process {
     crate::suite::meetings!();
     crate::suite::data!();
     crate::suite::queues!();
+    crate::suite::tables!();
 }

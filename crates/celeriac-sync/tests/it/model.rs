@@ -1,5 +1,7 @@
 //! Queues and semaphores beside a model that has no threads.
 
+use std::collections::HashMap;
+
 use celeriac_sync::thread::BoundedSemaphore;
 use celeriac_sync::{process, thread};
 use proptest::prelude::*;
@@ -25,7 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Which of the items that are there comes next.
-type Next = fn(&[Vec<u8>]) -> Option<usize>;
+type Next = fn(&[String]) -> Option<usize>;
 
 const FIRST: Next = |items| (!items.is_empty()).then_some(0);
 const LAST: Next = |items| items.len().checked_sub(1);
@@ -35,8 +37,8 @@ const LEAST: Next = |items| {
 };
 
 /// An item of a size of its own: with its slot, and in the arena, in shared memory.
-fn item(number: u8) -> Vec<u8> {
-    vec![number; usize::from(number) * 20]
+fn item(number: u8) -> String {
+    String::from(char::from(number)).repeat(usize::from(number) * 20)
 }
 
 /// Does the steps with a queue of a scope, and with a list of which `next` names the next item.
@@ -61,11 +63,11 @@ macro_rules! does_what_its_model_does {
                     got.extend(item);
                 }
                 Step::GiveBack => {
-                    if let Some(item) = got.pop() {
+                    if let Some(kept) = got.pop() {
                         // It comes next: in front of a queue, on top of a stack.
-                        let front = next(&[vec![0], vec![1]]) == Some(0);
-                        model.insert(if front { 0 } else { model.len() }, item.clone());
-                        item.give_back();
+                        let front = next(&[item(0), item(1)]) == Some(0);
+                        model.insert(if front { 0 } else { model.len() }, kept.clone());
+                        kept.give_back();
                     }
                 }
                 Step::Finish => drop(got.pop()),
@@ -140,5 +142,75 @@ proptest! {
             }
             prop_assert_eq!(semaphore.value() + held.len() + forgotten, permits);
         }
+    }
+
+    #[test]
+    fn a_dictionary_does_what_its_model_does(
+        steps in prop::collection::vec((0_u8..6, 0_u8..40, any::<u8>()), 0..150),
+    ) {
+        let dict = process::Dict::<u8, String>::new().unwrap();
+        let mut model = HashMap::new();
+        for (step, key, value) in steps {
+            match step {
+                0..3 => prop_assert_eq!(dict.set(key, item(value)), Ok(model.insert(key, item(value)))),
+                3 => prop_assert_eq!(dict.remove(&key), Ok(model.remove(&key))),
+                4 => {
+                    let change = |entry: &mut Option<String>| {
+                        *entry = entry.take().is_none().then(|| item(value));
+                    };
+                    dict.update(key, change).unwrap();
+                    let mut entry = model.remove(&key);
+                    change(&mut entry);
+                    entry.map(|entry| model.insert(key, entry));
+                }
+                _ => {
+                    let mut all = dict.lock().unwrap();
+                    all.retain(|key, _| *key % 3 != 0);
+                    all.insert(key, item(value));
+                    all.put_back().unwrap();
+                    model.retain(|key, _| *key % 3 != 0);
+                    model.insert(key, item(value));
+                }
+            }
+            prop_assert_eq!(dict.get(&key), Ok(model.get(&key).cloned()));
+            prop_assert_eq!(dict.len(), Ok(model.len()));
+        }
+        prop_assert_eq!(&*dict.lock().unwrap(), &model);
+    }
+
+    #[test]
+    fn a_list_does_what_its_model_does(
+        steps in prop::collection::vec((0_u8..7, 0_usize..30, any::<u8>()), 0..120),
+    ) {
+        let list = process::List::new().unwrap();
+        let mut model = Vec::new();
+        for (step, index, value) in steps {
+            let (there, len) = (index < model.len(), model.len());
+            match step {
+                0..2 => {
+                    list.push(item(value)).unwrap();
+                    model.push(item(value));
+                }
+                2 => prop_assert_eq!(list.pop(), Ok(model.pop())),
+                3 => {
+                    prop_assert_eq!(list.insert(index, item(value)).is_ok(), index <= len);
+                    if index <= len {
+                        model.insert(index, item(value));
+                    }
+                }
+                4 => prop_assert_eq!(list.remove(index).ok(), there.then(|| model.remove(index))),
+                5 => {
+                    let before = there.then(|| std::mem::replace(&mut model[index], item(value)));
+                    prop_assert_eq!(list.set(index, item(value)).ok(), before);
+                }
+                _ => {
+                    list.lock().unwrap().reverse();
+                    model.reverse();
+                }
+            }
+            prop_assert_eq!(list.get(index).ok(), model.get(index).cloned());
+            prop_assert_eq!(list.len(), Ok(model.len()));
+        }
+        prop_assert_eq!(list.items(), Ok(model));
     }
 }

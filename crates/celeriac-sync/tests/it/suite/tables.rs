@@ -7,11 +7,12 @@ macro_rules! tables {
 
             use celeriac_sync::SyncError;
 
+            use super::made;
             use super::scope::{Dict, List};
 
             #[test]
             fn no_change_of_a_dictionary_is_lost() {
-                let each = Dict::new();
+                let each = made(Dict::new());
                 thread::scope(|scope| {
                     for index in 0..4 {
                         let each = &each;
@@ -31,7 +32,7 @@ macro_rules! tables {
 
             #[test]
             fn a_list_names_places_that_are_not_there() {
-                let list = List::new();
+                let list = made(List::new());
                 list.push(1).unwrap();
                 list.insert(0, 0).unwrap();
                 let outside = SyncError::OutOfRange { index: 2, len: 2 };
@@ -48,7 +49,7 @@ macro_rules! tables {
 
             #[test]
             fn a_dictionary_holds_what_ten_workers_put_there() {
-                let doubles = Dict::new();
+                let doubles = made(Dict::new());
                 thread::scope(|scope| {
                     for number in 0..10 {
                         let doubles = &doubles;

@@ -41,6 +41,11 @@ pub enum SyncError {
         /// How many it can be for.
         most: usize,
     },
+    /// A name that is none.
+    #[error(
+        "a name has 1 to 100 letters, digits, `.`, `_` and `-`, and begins with a letter or a digit"
+    )]
+    BadName,
     /// An item or a key takes more bytes than one may.
     #[error("it takes more than {most} bytes, which is the most for one")]
     TooLarge {

@@ -67,6 +67,11 @@ impl<'a> Arena<'a> {
         self.number(which).load(Relaxed) as usize
     }
 
+    /// How many units have memory behind them. Others may have spoilt the number.
+    fn backed(self) -> usize {
+        self.get(BACKED).min(SIZE / UNIT)
+    }
+
     fn set(self, which: usize, value: usize) {
         #[expect(clippy::cast_possible_truncation, reason = "there are 2²⁶ units")]
         self.number(which).store(value as u32, Relaxed);
@@ -101,8 +106,8 @@ impl<'a> Arena<'a> {
         let start = unit as usize;
         self.change(start, units(bytes), false);
         self.set(LOWEST, self.get(LOWEST).min(start));
-        if self.get(USED) == 0 && self.get(BACKED) > KEPT {
-            let backed = self.get(BACKED);
+        if self.get(USED) == 0 && self.backed() > KEPT {
+            let backed = self.backed();
             // First nobody may use it, then it goes.
             self.set(BACKED, KEPT);
             let (from, words) = (KEPT * UNIT / 4, (backed - KEPT) * UNIT / 4);
@@ -113,7 +118,7 @@ impl<'a> Arena<'a> {
     /// Forgets what is in use.
     pub(super) fn clear(self) {
         let map = &self.segment.body()[self.map..self.map + MAP];
-        for word in map.iter().take(self.get(BACKED).div_ceil(32)) {
+        for word in map.iter().take(self.backed().div_ceil(32)) {
             word.store(0, Relaxed);
         }
         self.set(LOWEST, 0);
@@ -128,7 +133,7 @@ impl<'a> Arena<'a> {
     /// So many free units that follow each other.
     fn find(self, count: usize) -> Option<usize> {
         let map = &self.segment.body()[self.map..self.map + MAP];
-        let end = self.get(BACKED).min(MAP * 32);
+        let end = self.backed();
         let mut start = self.get(LOWEST);
         let mut at = start;
         while at < end {
@@ -152,7 +157,7 @@ impl<'a> Arena<'a> {
 
     /// Has memory put behind so many more units.
     fn back(self, more: usize) -> Result<(), SyncError> {
-        let backed = self.get(BACKED);
+        let backed = self.backed();
         let wished = more.max(STEP).max(backed / 4);
         let next = (backed + wished).next_multiple_of(STEP);
         // Near the end, or when memory is short, what is needed has to do.
@@ -162,7 +167,7 @@ impl<'a> Arena<'a> {
     }
 
     fn back_to(self, next: usize) -> Result<(), SyncError> {
-        let backed = self.get(BACKED);
+        let backed = self.backed();
         if next > SIZE / UNIT || next <= backed {
             return Err(SyncError::NoMemory);
         }
@@ -178,7 +183,7 @@ impl<'a> Arena<'a> {
     /// Sets or clears the bits of so many units.
     fn change(self, start: usize, count: usize, used: bool) {
         let map = &self.segment.body()[self.map..self.map + MAP];
-        let end = (start + count).min(self.get(BACKED));
+        let end = (start + count).min(self.backed());
         let mut at = start;
         while at < end {
             let bits = (32 - at % 32).min(end - at);

@@ -14,7 +14,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::member::Member;
 use super::memory::Memory;
+use super::names::Link;
 use crate::SyncError;
 
 /// Changes with the layout of any type.
@@ -75,9 +78,9 @@ pub(super) enum Kind {
 /// Names a segment to other processes, for as long as the one that wrote it keeps it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Address {
-    pid: u32,
-    descriptor: i32,
-    id: u64,
+    pub(super) pid: u32,
+    pub(super) descriptor: i32,
+    pub(super) id: u64,
 }
 
 /// See the module.
@@ -89,8 +92,41 @@ pub(super) struct Segment {
     seat: u32,
     /// Held by the thread that sweeps.
     sweeping: Mutex<()>,
+    /// The names under which others find it here.
+    names: Mutex<Vec<Link>>,
     /// When this process swept last, in milliseconds of the system's clock.
     swept: AtomicU64,
+}
+
+impl Kind {
+    /// The type of which a segment says that it has this kind.
+    pub(super) fn name_of(kind: u32) -> &'static str {
+        let kinds = [
+            (Self::Lock, "Lock"),
+            (Self::RLock, "RLock"),
+            (Self::Semaphore, "Semaphore"),
+            (Self::Event, "Event"),
+            (Self::Condition, "Condition"),
+            (Self::Barrier, "Barrier"),
+            (Self::Value, "Value"),
+            (Self::Array, "Array"),
+            (Self::Queue, "Queue"),
+            (Self::LifoQueue, "LifoQueue"),
+            (Self::PriorityQueue, "PriorityQueue"),
+            (Self::Pipe, "Pipe"),
+            (Self::Dict, "Dict"),
+            (Self::List, "List"),
+        ];
+        let named = kinds.into_iter().find(|(is, _)| *is as u32 == kind);
+        named.map_or("?", |(_, name)| name)
+    }
+}
+
+impl Address {
+    fn file(self) -> io::Result<File> {
+        let path = format!("/proc/{}/fd/{}", self.pid, self.descriptor);
+        File::options().read(true).write(true).open(path)
+    }
 }
 
 impl Plan {
@@ -124,15 +160,35 @@ impl Segment {
             check(&segment.memory, plan)?;
             return Ok(segment);
         }
-        let path = format!("/proc/{}/fd/{}", address.pid, address.descriptor);
-        let file = File::options().read(true).write(true).open(path);
-        let memory = Memory::map(file.map_err(|_| SyncError::Gone)?);
+        let memory = Memory::map(address.file().map_err(|_| SyncError::Gone)?);
         let memory = memory.map_err(|_| SyncError::Gone)?;
         check(&memory, plan)?;
         if memory.wide(HEAD)[ID].load(Ordering::Relaxed) != address.id {
             return Err(SyncError::Gone);
         }
         Self::join(memory, plan, address.id, &mut known)
+    }
+
+    /// Has what an address names found by a name, for as long as this process uses it.
+    pub(super) fn keep(address: Address, link: Link) {
+        let segment = known().get(&address.id).and_then(Weak::upgrade);
+        if let Some(segment) = segment {
+            let names = segment.names.lock();
+            names.unwrap_or_else(PoisonError::into_inner).push(link);
+        }
+    }
+
+    /// What an address names: its kind, and how many bytes of memory are behind it. Nothing if it has ended.
+    pub(super) fn look(address: Address) -> Option<(u32, u64)> {
+        let file = address.file().ok()?;
+        let bytes = file.metadata().ok()?.blocks() * 512;
+        let memory = Memory::map(file).ok()?;
+        let head = memory.wide(HEAD);
+        let is_it = head.len() == HEAD
+            && head[0].load(Ordering::Acquire) == MARK
+            && head[ID].load(Ordering::Relaxed) == address.id;
+        let kind = (head.get(KIND)?.load(Ordering::Relaxed) >> 32) as u32;
+        is_it.then_some((kind, bytes))
     }
 
     fn join(
@@ -146,6 +202,7 @@ impl Segment {
             plan,
             seat: 0,
             sweeping: Mutex::new(()),
+            names: Mutex::default(),
             swept: AtomicU64::new(now()),
         };
         segment.sweep();

@@ -6,6 +6,7 @@
 
 mod killed;
 mod model;
+mod named;
 mod processes;
 mod suite;
 

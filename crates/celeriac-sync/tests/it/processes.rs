@@ -101,7 +101,7 @@ pub(crate) fn say(what: &str) {
 }
 
 /// Waits for the word to go on, or for the end of who would give it.
-fn wait() {
+pub(crate) fn wait() {
     let mut line = String::new();
     let _ = std::io::stdin().read_line(&mut line);
 }
@@ -182,6 +182,7 @@ fn plays_its_role() {
                 word.update(|word| *word += 1).unwrap();
             }
         }
+        "has what is named" => crate::named::has_what_is_named(),
         other => crate::killed::plays(other),
     }
 }

@@ -47,7 +47,7 @@ macro_rules! queue {
                 Ok(Self(shelf, PhantomData))
             }
 
-            fn open(kind: Kind, address: Address) -> Result<Self, SyncError> {
+            fn open_as(kind: Kind, address: Address) -> Result<Self, SyncError> {
                 let shelf = Shelf::open(address, plan(kind, shape::<T>()), $order)?;
                 Ok(Self(shelf, PhantomData))
             }
@@ -229,6 +229,18 @@ macro_rules! queue {
             }
         }
 
+        impl<T: Serialize + DeserializeOwned $(+ $bound)*> Shared for $name<T> {}
+
+        impl<T: Serialize + DeserializeOwned $(+ $bound)*> Handle for $name<T> {
+            fn address(&self) -> Address {
+                self.0.address()
+            }
+
+            fn open(address: Address) -> Result<Self, SyncError> {
+                Self::open_as($kind, address)
+            }
+        }
+
         impl<T> Serialize for $name<T> {
             /// As an address that other processes of this user on this machine can open, for as long as
             /// this one keeps what it names.
@@ -240,7 +252,7 @@ macro_rules! queue {
         impl<'de, T: Serialize + DeserializeOwned $(+ $bound)*> Deserialize<'de> for $name<T> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let address = Deserialize::deserialize(deserializer)?;
-                Self::open($kind, address).map_err(serde::de::Error::custom)
+                Self::open_as($kind, address).map_err(serde::de::Error::custom)
             }
         }
     };

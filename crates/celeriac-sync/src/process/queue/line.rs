@@ -11,7 +11,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::layout::{BEGIN, BEGIN_SEEN, END, END_SEEN, LINE, MOST, SIZE};
+use super::layout::{BEGIN, BEGIN_SEEN, END, END_SEEN, LINE, MOST};
 use super::shelf::Shelf;
 
 /// See the module.
@@ -37,7 +37,7 @@ impl<'a> Line<'a> {
     pub(super) fn len(self) -> u32 {
         let begin = self.words[BEGIN].load(Ordering::Acquire);
         let end = self.words[END].load(Ordering::Acquire);
-        end.wrapping_sub(begin).min(self.get(SIZE))
+        end.wrapping_sub(begin).min(self.shelf.size())
     }
 
     /// Whether so many are in it, for those who put.
@@ -157,7 +157,7 @@ impl<'a> Line<'a> {
     }
 
     fn place(self, place: u32) -> &'a AtomicU32 {
-        let index = place & self.get(SIZE).wrapping_sub(1);
+        let index = place & self.shelf.size().wrapping_sub(1);
         &self.words[LINE + index as usize % MOST]
     }
 

@@ -1,6 +1,8 @@
 //! Makes all that is derived anew from the slots of a queue, after a process has died in the midst of a
 //! change, or has left items that it had got, or when the tables have grown.
 
+use std::sync::atomic::Ordering;
+
 use super::layout::{DONE_BEGIN, DONE_END, FINISHED, NEXT, PUT, RESERVED, SPARE, SPARES};
 use super::line::Order;
 use super::shelf::Shelf;
@@ -17,7 +19,7 @@ pub(super) fn mend(shelf: &Shelf) {
         match state {
             State::Free => {
                 slot.set_bytes(0, None);
-                words[SPARES + spare as usize].store(index, std::sync::atomic::Ordering::Relaxed);
+                words[SPARES + spare as usize].store(index, Ordering::Relaxed);
                 spare += 1;
             }
             State::Written(_) => reserved += 1,
@@ -27,7 +29,7 @@ pub(super) fn mend(shelf: &Shelf) {
                 // Of a stack it is the next one to be got.
                 if matches!(shelf.order(), Order::Last) {
                     slot.set_number(next);
-                    next += 1;
+                    next = next.wrapping_add(1);
                 }
                 ready.push((slot.number(), index));
             }
@@ -38,7 +40,7 @@ pub(super) fn mend(shelf: &Shelf) {
     }
     ready.sort_unstable();
     // Its number may have been written, but not counted.
-    let last = ready.last().map_or(0, |(number, _)| number + 1);
+    let last = ready.last().map_or(0, |(number, _)| number.wrapping_add(1));
     slots::set_number(&words[NEXT..], next.max(last));
     for (_, index) in &ready {
         shelf.slot(*index).set_state(State::Ready);

@@ -28,6 +28,7 @@ use self::shelf::{Shelf, plan};
 use super::encoding::Encoded;
 use super::gate::Attempt;
 use super::monitor::after;
+use super::named::{Handle, Shared};
 use super::segment::{Address, Kind, shape};
 use crate::{PutError, SyncError};
 

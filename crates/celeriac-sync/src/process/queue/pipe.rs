@@ -166,7 +166,7 @@ impl<T> Serialize for Pipe<T> {
 impl<'de, T: Serialize + DeserializeOwned> Deserialize<'de> for Pipe<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (sends, receives) = Deserialize::deserialize(deserializer)?;
-        let open = |address| Queue::open(Kind::Pipe, address).map_err(serde::de::Error::custom);
+        let open = |address| Queue::open_as(Kind::Pipe, address).map_err(serde::de::Error::custom);
         Ok(Self::end(open(sends)?, open(receives)?))
     }
 }

@@ -166,7 +166,7 @@ impl Shelf {
             if let Some(slot) = side.spare() {
                 return Ok(Some((side, slot)));
             }
-            let size = self.get(SIZE);
+            let size = self.size();
             drop(side);
             if !self.grow(size)? {
                 return Ok(None);
@@ -365,13 +365,13 @@ impl Shelf {
     /// Makes the tables larger than `size`, unless another has: whether they are.
     fn grow(&self, size: u32) -> Result<bool, SyncError> {
         self.both(|| {
-            if self.get(SIZE) != size || self.get(SPARE) > 0 {
+            if self.size() != size || self.get(SPARE) > 0 {
                 return Ok(true);
             }
             if size as usize >= MOST {
                 return Ok(false);
             }
-            self.back_tables(size as usize, size as usize * 2)?;
+            self.back_tables(size as usize, (size as usize * 2).min(MOST))?;
             mend::mend(self);
             Ok(true)
         })
@@ -421,7 +421,7 @@ impl Shelf {
 
     /// One place of a table that goes round.
     fn entry(&self, table: usize, at: u32) -> &AtomicU32 {
-        let index = at & self.get(SIZE).wrapping_sub(1);
+        let index = at & self.size().wrapping_sub(1);
         &self.words()[table + index as usize % MOST]
     }
 
@@ -439,6 +439,12 @@ impl Shelf {
 
     pub(super) fn get(&self, which: usize) -> u32 {
         self.words()[which].load(Ordering::Relaxed)
+    }
+
+    /// For how many slots the tables are. Others may have spoilt the number.
+    pub(super) fn size(&self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "there are 2²²")]
+        self.get(SIZE).min(MOST as u32)
     }
 
     pub(super) fn set(&self, which: usize, value: u32) {
@@ -459,8 +465,8 @@ impl<'a> Side<'a> {
             return Some(shelf.entry(SPARES, count).load(Ordering::Relaxed));
         }
         let known = shelf.get(KNOWN);
-        (known < shelf.get(SIZE)).then(|| {
-            shelf.set(KNOWN, known + 1);
+        (known < shelf.size()).then(|| {
+            shelf.set(KNOWN, known.saturating_add(1));
             known
         })
     }
@@ -469,13 +475,13 @@ impl<'a> Side<'a> {
     fn harvest(&self) {
         let shelf = self.shelf;
         let end = shelf.words()[DONE_END].load(Ordering::Acquire);
-        let mut begin = shelf.get(DONE_BEGIN);
-        while begin != end {
-            let slot = shelf.entry(DONE, begin).load(Ordering::Relaxed);
-            self.put_by(slot);
-            begin = begin.wrapping_add(1);
+        let begin = shelf.get(DONE_BEGIN);
+        // They are no more than the table is for.
+        for step in 0..end.wrapping_sub(begin).min(shelf.size()) {
+            let entry = shelf.entry(DONE, begin.wrapping_add(step));
+            self.put_by(entry.load(Ordering::Relaxed));
         }
-        shelf.set(DONE_BEGIN, begin);
+        shelf.set(DONE_BEGIN, end);
     }
 
     /// Makes a slot a spare one.
@@ -504,7 +510,7 @@ impl<'a> Side<'a> {
         let known = shelf.slot(slot);
         known.set_bytes(bytes, Some(unit));
         known.set_state(State::Written(shelf.segment.seat()));
-        shelf.set(RESERVED, shelf.get(RESERVED) + 1);
+        shelf.set(RESERVED, shelf.get(RESERVED).saturating_add(1));
         Ok(Reserved { shelf, slot })
     }
 

@@ -15,7 +15,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::layout::{KNOWN, MOST, SLOT, SLOTS};
+use super::layout::{KNOWN, MOST, SIZE, SLOT, SLOTS};
 
 const STATE: usize = 0;
 const NUMBER: usize = 1;
@@ -126,8 +126,11 @@ pub(super) fn set_number(words: &[AtomicU32], value: u64) {
 
 /// All slots that were ever used.
 pub(super) fn known(words: &[AtomicU32]) -> impl Iterator<Item = (u32, Slot<'_>)> {
+    let known = words[KNOWN].load(Ordering::Acquire);
+    // Others may have spoilt these numbers.
+    let most = words[SIZE].load(Ordering::Acquire) as usize;
     #[expect(clippy::cast_possible_truncation, reason = "there are 2²²")]
-    let known = (words[KNOWN].load(Ordering::Acquire)).min(MOST as u32);
+    let known = known.min(most.min(MOST) as u32);
     (0..known).map(|index| (index, Slot::of(words, index)))
 }
 

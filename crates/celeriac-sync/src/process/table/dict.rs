@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::encoding::Encoded;
 use super::super::monitor::after;
-use super::super::segment::{Kind, Plan, shape};
+use super::super::named::{Handle, Shared};
+use super::super::segment::{Address, Kind, Plan, shape};
 use super::super::word::Turn;
 use super::buckets::{Buckets, Key, entries, walk};
 use super::entry::Entry;
@@ -22,11 +23,11 @@ use super::store::{LEN, Store, plan};
 use crate::SyncError;
 
 /// How many bytes a key takes at most.
-const MOST_KEY: usize = 1 << 16;
+const MOST_KEY: usize = 32 * 1024;
 
 /// Values by keys, under one lock, in all processes that have it.
 ///
-/// It grows up to 4 GiB. Keys are the same if they are encoded to the same bytes, which take 64 KiB at most. A
+/// It grows up to 4 GiB. Keys are the same if they are encoded to the same bytes, which take 32 KiB at most. A
 /// change is whole or not there, whenever its process dies.
 ///
 /// ```
@@ -148,7 +149,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`TooLarge`](SyncError::TooLarge) if the key takes more than 64 KiB or the value more than 1 GiB,
+    /// [`TooLarge`](SyncError::TooLarge) if the key takes more than 32 KiB or the value more than 1 GiB,
     /// [`NoMemory`](SyncError::NoMemory), and as [`get`](Self::get). Nothing has changed then, unless it was
     /// the value before that could not be decoded.
     pub fn set(&self, key: K, value: V) -> Result<Option<V>, SyncError> {

@@ -57,7 +57,8 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn has_key(self, key: &[u8]) -> bool {
-        self.key_len() == key.len() && encoding::holds(&self.place()[1..], key)
+        self.key_len() == key.len()
+            && encoding::holds(self.place().get(1..).unwrap_or_default(), key)
     }
 
     pub(super) fn key<K: DeserializeOwned>(self) -> Result<K, SyncError> {

@@ -73,6 +73,18 @@ macro_rules! guard {
             }
         }
 
+        impl<$($param),+> Shared for $name<$($param),+> {}
+
+        impl<$($param),+> Handle for $name<$($param),+> {
+            fn address(&self) -> Address {
+                self.0.segment.address()
+            }
+
+            fn open(address: Address) -> Result<Self, SyncError> {
+                Ok(Self(Store::open(address, Self::plan(), walk)?, PhantomData))
+            }
+        }
+
         impl<$($param),+> Serialize for $name<$($param),+> {
             /// As an address that other processes of this user on this machine can open, for as long as
             /// this one keeps what it names.
@@ -84,8 +96,7 @@ macro_rules! guard {
         impl<'de, $($param),+> Deserialize<'de> for $name<$($param),+> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let address = Deserialize::deserialize(deserializer)?;
-                let store = Store::open(address, Self::plan(), walk);
-                Ok(Self(store.map_err(serde::de::Error::custom)?, PhantomData))
+                Self::open(address).map_err(serde::de::Error::custom)
             }
         }
 

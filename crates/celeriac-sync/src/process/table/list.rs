@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::encoding::Encoded;
 use super::super::monitor::after;
-use super::super::segment::{Kind, Plan, shape};
+use super::super::named::{Handle, Shared};
+use super::super::segment::{Address, Kind, Plan, shape};
 use super::super::word::Turn;
 use super::entry::Entry;
 use super::guard::guard;

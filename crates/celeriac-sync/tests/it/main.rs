@@ -8,6 +8,7 @@ mod killed;
 mod model;
 mod named;
 mod processes;
+mod refused;
 mod suite;
 
 /// The scope of threads, as the suite wants it.

@@ -182,6 +182,7 @@ fn plays_its_role() {
                 word.update(|word| *word += 1).unwrap();
             }
         }
+        "has little memory" => crate::refused::has_little_memory(),
         "has what is named" => crate::named::has_what_is_named(),
         other => crate::killed::plays(other),
     }

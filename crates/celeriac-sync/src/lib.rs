@@ -32,4 +32,5 @@ mod error;
 pub mod process;
 pub mod thread;
 
+pub use bytemuck;
 pub use error::{PutError, SyncError};

@@ -201,6 +201,43 @@ macro_rules! shared {
 /// assert_eq!(total.get()?, 20);
 /// # Ok::<(), celeriac_sync::SyncError>(())
 /// ```
+///
+/// A struct is such a type if its fields are and there are no gaps between them. That is derived, without
+/// unsafe code, and refused by the compiler if it does not hold:
+///
+/// ```
+/// #![forbid(unsafe_code)]
+/// use celeriac_sync::bytemuck::{Pod, Zeroable};
+/// use celeriac_sync::process::{Array, Value};
+///
+/// #[derive(Clone, Copy, Pod, Zeroable)]
+/// #[bytemuck(crate = "celeriac_sync::bytemuck")]
+/// #[repr(C)]
+/// struct Point {
+///     x: f64,
+///     y: f64,
+/// }
+///
+/// # fn main() -> Result<(), celeriac_sync::SyncError> {
+/// let here = Value::new(Point { x: 1.0, y: 2.0 })?;
+/// here.lock()?.x += 1.0;
+/// let path = Array::new([here.get()?; 10])?;
+/// assert_eq!(path.get(9)?.x, 2.0);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// use celeriac_sync::bytemuck::{Pod, Zeroable};
+///
+/// #[derive(Clone, Copy, Pod, Zeroable)]
+/// #[bytemuck(crate = "celeriac_sync::bytemuck")]
+/// #[repr(C)]
+/// struct HasAGap {
+///     small: u8,
+///     large: u64,
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Value<T>(Arc<Segment>, PhantomData<fn(T) -> T>);
 

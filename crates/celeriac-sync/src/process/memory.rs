@@ -21,6 +21,7 @@ use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals,
     memfd_create,
 };
+use rustix::io::retry_on_intr;
 use rustix::process::{Resource, getrlimit};
 
 /// A file in memory, mapped.
@@ -92,7 +93,8 @@ impl Memory {
     /// Puts memory behind so many words from `start` on.
     pub(super) fn back(&self, start: usize, words: usize) -> io::Result<()> {
         let (start, len) = (start as u64 * 4, words as u64 * 4);
-        fallocate(&self.file, FallocateFlags::empty(), start, len)?;
+        // A signal may come meanwhile.
+        retry_on_intr(|| fallocate(&self.file, FallocateFlags::empty(), start, len))?;
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! What `cargo xtask bench` runs: `celeriac-bench MEASURE SIDE`.
 //!
 //! A side is `ours` or a peer that does the same work with the same number of threads. It prints one
-//! line of JSON, the work of one repetition and the seconds of each; `peers/pools.py` does the same
-//! for what Python's standard library has, and `peers/celery_side.py` for Celery.
+//! line of JSON, the work of one repetition and the seconds of each; `peers/pools.py` and `peers/sharing.py`
+//! do the same for what Python's standard library has, and `peers/celery_side.py` for Celery.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -18,7 +18,9 @@ mod marks;
 mod our_side;
 mod rayon_side;
 mod repetitions;
+mod sharing;
 mod sqlite_side;
+mod std_side;
 mod tasks;
 mod work;
 mod worker;
@@ -37,6 +39,16 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
         [worker::WORKER, url, place, worker::UNTIL_IDLE] => return work(url, place, true),
         [power_cut::SENDER, url] => return Ok(power_cut::send(url).map(|()| ExitCode::SUCCESS)?),
         [power_cut::READER, url] => return power_cut::read(url).map(|()| ExitCode::SUCCESS),
+        [sharing::OTHER, part, shared] => {
+            return sharing::play(part, shared).map(|()| ExitCode::SUCCESS);
+        }
+        [measure, "ours"]
+            if ["process-", "thread-"]
+                .iter()
+                .any(|of| measure.starts_with(of)) =>
+        {
+            sharing::run(measure)?.map(|report| report.to_string())
+        }
         [measure, "ours"] if measure.starts_with("sqlite") => {
             sqlite_side::run(measure)?.map(|report| report.to_string())
         }
@@ -47,6 +59,7 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
         },
         [measure, "quiet"] => brokers::quiet(measure)?,
         [measure, "rayon"] => rayon_side::run(measure).map(|report| report.to_string()),
+        [measure, "std"] => std_side::run(measure).map(|report| report.to_string()),
         [measure, "silent"] => brokers::silent(measure)?,
         _ => None,
     };

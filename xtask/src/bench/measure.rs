@@ -25,6 +25,11 @@ impl Measure {
             .iter()
             .any(|family| self.name.starts_with(family))
     }
+
+    /// Whether it is about what processes share.
+    pub(super) fn is_of_sharing(&self) -> bool {
+        self.name.starts_with("process-")
+    }
 }
 
 /// How the figure of a measure is written.
@@ -69,7 +74,7 @@ pub(super) struct Peer {
 pub(super) enum Language {
     /// In the bench program, beside ours.
     Rust,
-    /// In `bench/peers/pools.py`.
+    /// In `bench/peers/pools.py`, or `bench/peers/sharing.py` for what processes share.
     Python,
     /// In `bench/peers/celery_side.py`, which needs Celery and the servers.
     Celery,

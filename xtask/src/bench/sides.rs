@@ -102,6 +102,9 @@ impl<'a> Sides<'a> {
                 let mut command = self.app_side(&variables)?;
                 return self.report(command.args([measure.name, peer.side]), variables);
             }
+            Language::Python if measure.is_of_sharing() => {
+                ("python3".as_ref(), script("sharing.py"))
+            }
             Language::Python => ("python3".as_ref(), script("pools.py")),
             Language::Celery => {
                 let python = peers::told(&variables, peers::CELERY_57)?;

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a call on a lock, a queue or another of these did not do what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum SyncError {
     /// Another holds it, or it is empty or full, and the call was not to wait.
@@ -35,6 +37,15 @@ pub enum SyncError {
     /// It is of another type, or its items are.
     #[error("it is of another type, or its items are")]
     OtherType,
+    /// The lease on it ran out before it was given back: another may have it since.
+    #[error("its lease ran out, another may have it")]
+    Lost,
+    /// The store could not be reached for as long as a lease runs; it did what was asked or it did not.
+    #[error("the place where it is shared cannot be reached")]
+    Unreachable,
+    /// What was to be shared cannot be encoded.
+    #[error("it cannot be encoded to be shared")]
+    NotEncodable,
     /// It was to be for more than it can be for.
     #[error("it can be for {most} at most")]
     TooMany {

@@ -14,7 +14,8 @@
 //! a clone of it is the same lock, the same queue.
 //!
 //! [`thread`] is the scope of one process, for its threads and coroutines; [`process`] that of processes which
-//! share memory. A program moves from one to the other by its imports.
+//! share memory; [`cluster`] that of programs which know the same store or manager. A program moves from one
+//! to another by its imports.
 //!
 //! # When a holder dies
 //!
@@ -27,6 +28,7 @@
 //! Names and meanings are those of Python 3's `threading`, `queue` and `multiprocessing`.
 #![deny(unsafe_code)]
 
+pub mod cluster;
 mod condition;
 mod error;
 pub mod process;

@@ -4,6 +4,7 @@
     reason = "a test ends where something it needs is missing"
 )]
 
+mod cluster;
 mod killed;
 mod model;
 mod named;

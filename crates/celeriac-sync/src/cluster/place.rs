@@ -1,0 +1,230 @@
+//! A place to share at, as a program is connected with it.
+
+use std::collections::HashMap;
+use std::fmt;
+#[cfg(feature = "sqlite")]
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Error;
+use super::memory::Memory;
+use super::session::{Session, Shared};
+use super::state::{Op, Plan};
+use super::store::Store;
+use crate::SyncError;
+
+/// How long a holder that says nothing keeps what it holds.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// The variable with the place of whoever names none.
+const DEFAULT: &str = "CELERIAC_CLUSTER";
+
+const KNOWN: &str = "redis://, sqlite: or memory:";
+
+/// A place that a program is connected with: a Redis, a file of SQLite, a served manager, or memory.
+///
+/// A clone of it is the same connection. All that is shared by one connection has the same lease.
+///
+/// ```
+/// use celeriac_sync::cluster::{Cluster, Lock};
+///
+/// let shop = Cluster::connect("memory:shop")?;
+/// let till = Lock::named(&shop, "till")?;
+/// let held = till.lock()?;
+/// assert!(Lock::named(&shop, "till")?.try_lock().is_err());
+/// # drop(held);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Cluster(Arc<Place>);
+
+struct Place {
+    address: String,
+    session: Arc<Session>,
+}
+
+type Known = HashMap<String, Weak<Place>>;
+
+fn known() -> MutexGuard<'static, Known> {
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cluster {
+    /// Connects with a place.
+    ///
+    /// | address | what it is |
+    /// | --- | --- |
+    /// | `redis://HOST:PORT/DB`, `rediss://…` | a Redis |
+    /// | `sqlite:PATH` | a file, for the processes of one machine |
+    /// | `memory:NAME` | memory of this process |
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn connect(address: &str) -> Result<Self, Error> {
+        Options::new(address).connect()
+    }
+
+    /// The place of an object that was sent here.
+    pub(super) fn known(address: &str) -> Result<Self, Error> {
+        let place = known().get(address).and_then(Weak::upgrade);
+        match place {
+            Some(place) => Ok(Self(place)),
+            None => Self::connect(address),
+        }
+    }
+
+    /// The place of those who name none: what the variable `CELERIAC_CLUSTER` says.
+    pub(super) fn of_program() -> Result<Self, SyncError> {
+        static OF_PROGRAM: Mutex<Option<Cluster>> = Mutex::new(None);
+        let mut place = OF_PROGRAM.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = &*place {
+            return Ok(place.clone());
+        }
+        let address = std::env::var(DEFAULT).map_err(|_| SyncError::Unreachable)?;
+        let connected = Self::connect(&address).map_err(|_| SyncError::Unreachable)?;
+        Ok(place.insert(connected).clone())
+    }
+
+    /// Its address, without password and options.
+    pub fn address(&self) -> &str {
+        &self.0.address
+    }
+
+    /// What went wrong last, if anything did since this was asked: calls that fail say only that the
+    /// place cannot be reached.
+    pub fn trouble(&self) -> Option<Error> {
+        self.0.session.trouble()
+    }
+
+    pub(super) fn open(&self, name: Option<&str>, plan: Plan) -> Result<Shared, SyncError> {
+        let Some(name) = name else {
+            return self.open_as(&Uuid::new_v4().to_string(), plan);
+        };
+        let plan = Plan {
+            named: true,
+            ..plan
+        };
+        let shared = self.open_as(name, plan)?;
+        // Now is the time to tell that another type has this name.
+        shared.ask_now(Op::Hello)?;
+        Ok(shared)
+    }
+
+    pub(super) fn open_as(&self, name: &str, plan: Plan) -> Result<Shared, SyncError> {
+        Shared::open(self.0.session.clone(), name, plan)
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Cluster")
+            .field(&self.0.address)
+            .finish()
+    }
+}
+
+/// How a place is connected.
+///
+/// ```
+/// use std::time::Duration;
+/// use celeriac_sync::cluster::Options;
+///
+/// let shop = Options::new("memory:shop").lease(Duration::from_secs(1)).connect()?;
+/// # Ok::<(), celeriac_sync::cluster::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Options {
+    address: String,
+    lease: Duration,
+}
+
+impl Options {
+    /// As by default, at `address`.
+    pub fn new(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            lease: LEASE,
+        }
+    }
+
+    /// How long what this program holds is kept for it if it says nothing: 5 s by default, 100 ms at
+    /// least. It says something three times as often.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease.max(Duration::from_millis(100));
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn connect(self) -> Result<Cluster, Error> {
+        let address = without_password(&self.address);
+        let store = store(&self.address, &address)?;
+        let session = Session::start(store, self.lease)?;
+        let place = Arc::new(Place {
+            address: address.clone(),
+            session,
+        });
+        let mut known = known();
+        known.retain(|_, place| place.strong_count() > 0);
+        known.insert(address, Arc::downgrade(&place));
+        Ok(Cluster(place))
+    }
+}
+
+/// Opens the store of an address, which is `shown` in errors.
+fn store(address: &str, shown: &str) -> Result<Box<dyn Store>, Error> {
+    let (scheme, rest) = address.split_once(':').unwrap_or(("", address));
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    match scheme {
+        "memory" => Ok(Box::new(Memory::open(rest))),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" => Ok(Box::new(super::redis::Redis::open(address, shown)?)),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Ok(Box::new(super::sqlite::Sqlite::open(Path::new(rest))?)),
+        _ => Err(Error::Address {
+            address: shown.to_owned(),
+            known: KNOWN,
+        }),
+    }
+}
+
+/// An address without what stands before an `@`.
+fn without_password(address: &str) -> String {
+    match (address.find("://"), address.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            format!("{}{}", &address[..scheme + 3], &address[at + 1..])
+        }
+        _ => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_told_without_its_password() {
+        assert_eq!(without_password("redis://u:p@h:1/0"), "redis://h:1/0");
+        assert_eq!(without_password("redis://h:1/0"), "redis://h:1/0");
+    }
+
+    #[test]
+    fn an_unknown_address_says_what_is_known() {
+        let error = Cluster::connect("postgres://u:secret@h/db").unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("redis://") && !text.contains("secret"),
+            "{text}"
+        );
+    }
+}

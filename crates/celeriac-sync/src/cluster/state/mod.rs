@@ -1,0 +1,336 @@
+//! What every object of this scope is: a state, and calls that change it one after another.
+//!
+//! A store keeps states and does not know what they mean. [`Object::apply`] is a pure function of the
+//! state, what is asked, and the time; so each store has all types with the same meaning, and a new store
+//! has them as soon as it can replace one value if nobody else has.
+//!
+//! # Invariants
+//!
+//! - A call is carried out once, however often it is sent: its answer is kept until who asked has seen it.
+//! - Who waits is answered in the order of coming.
+//! - What a member has is its own as long as its lease runs. The first call after that, whoever makes it,
+//!   takes it all back.
+
+mod ask;
+mod holds;
+mod meeting;
+mod plan;
+mod shelf;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+pub(super) use self::ask::{
+    Answer, Ask, Batch, Call, Class, Op, Outcome, Reply, Session, Ticket, Who,
+};
+pub(super) use self::holds::Data;
+use self::holds::Holds;
+use self::meeting::{Meeting, Notices};
+pub(super) use self::plan::{Kind, Plan};
+use self::shelf::Shelf;
+use crate::SyncError;
+
+/// How long answers are kept for a session whose lease has run out, in milliseconds.
+const REMEMBERED: u64 = 60_000;
+
+/// See the module.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Object {
+    plan: Plan,
+    state: State,
+    /// The greatest number that was given with a hold.
+    fence: u64,
+    members: BTreeMap<Session, Member>,
+    waiters: VecDeque<Waiter>,
+}
+
+/// A session that has something here, or has asked lately.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Member {
+    until: u64,
+    /// Whether its lease has run out, and what it had was taken back.
+    lapsed: bool,
+    answers: BTreeMap<Ticket, Answer>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Waiter {
+    who: Who,
+    op: Op,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum State {
+    Holds(Holds),
+    Shelf(Shelf),
+    Event(bool),
+    Notices(Notices),
+    Meeting(Meeting),
+}
+
+impl Object {
+    pub(super) fn new(plan: Plan, now: u64) -> Self {
+        let state = match plan.kind {
+            Kind::Queue | Kind::LifoQueue | Kind::PriorityQueue | Kind::Pipe => {
+                State::Shelf(Shelf::new(&plan))
+            }
+            Kind::Event => State::Event(false),
+            Kind::Condition => State::Notices(Notices::default()),
+            Kind::Barrier => State::Meeting(Meeting::new(plan.size)),
+            _ => State::Holds(Holds::new(&plan)),
+        };
+        Self {
+            plan,
+            state,
+            // Greater than any number of an object of this name that was removed before.
+            fence: now.saturating_mul(1000),
+            members: BTreeMap::new(),
+            waiters: VecDeque::new(),
+        }
+    }
+
+    /// Whether nobody has anything here at `now`.
+    pub(super) fn is_idle(&self, now: u64) -> bool {
+        self.members.values().all(|member| member.until < now)
+    }
+
+    /// Whether the lease of somebody has run out of whom that was not noticed.
+    fn has_lapsed(&self, now: u64) -> bool {
+        let mut members = self.members.values();
+        members.any(|member| !member.lapsed && member.until < now)
+    }
+
+    /// The answers for who only looks, if there is nothing to change for that.
+    pub(super) fn glance(&self, batch: &Batch, now: u64) -> Option<Outcome> {
+        let member = self.members.get(&batch.session)?;
+        let fresh = !member.lapsed && member.until.saturating_sub(now) > batch.lease_ms / 2;
+        (batch.looks && fresh && !self.has_lapsed(now)).then(|| self.outcome(batch, now))
+    }
+
+    /// Carries a batch out, and gives the other sessions that have answers now.
+    pub(super) fn apply(&mut self, batch: &Batch, now: u64) -> (Outcome, BTreeSet<Session>) {
+        let mut told = BTreeSet::new();
+        if batch.plan != self.plan {
+            let refuse = |call: &Call| (call.ticket, Err(SyncError::OtherType));
+            let answers = batch.calls.iter().map(refuse).collect();
+            return (Outcome::of(answers), told);
+        }
+        self.sweep(now, &mut told);
+        let until = now.saturating_add(batch.lease_ms);
+        let forgotten = batch.member && !self.members.contains_key(&batch.session);
+        let member = self.members.entry(batch.session).or_insert(Member {
+            until,
+            lapsed: false,
+            answers: BTreeMap::new(),
+        });
+        let lapsed = std::mem::replace(&mut member.lapsed, false) || forgotten;
+        member.until = until;
+        for ticket in &batch.seen {
+            member.answers.remove(ticket);
+        }
+        for call in &batch.calls {
+            self.carry_out(batch.session, call, &mut told);
+        }
+        told.remove(&batch.session);
+        let outcome = Outcome {
+            lapsed,
+            forgotten,
+            ..self.outcome(batch, now)
+        };
+        (outcome, told)
+    }
+
+    fn outcome(&self, batch: &Batch, now: u64) -> Outcome {
+        let answers = self.members.get(&batch.session).map(|member| {
+            let answers = member.answers.iter();
+            answers.map(|(ticket, answer)| (*ticket, answer.clone()))
+        });
+        let others = self.members.iter();
+        let others =
+            others.filter(|(session, member)| !member.lapsed && **session != batch.session);
+        let next = others
+            .map(|(_, member)| member.until.saturating_sub(now))
+            .min();
+        Outcome {
+            answers: answers.into_iter().flatten().collect(),
+            lapsed: false,
+            forgotten: false,
+            next_ms: next,
+        }
+    }
+
+    fn carry_out(&mut self, session: Session, call: &Call, told: &mut BTreeSet<Session>) {
+        let who = Who {
+            session,
+            ticket: call.ticket,
+        };
+        if self.is_known(who) {
+            return;
+        }
+        if let State::Meeting(meeting) = &mut self.state {
+            meeting.see(self.waiters.len());
+        }
+        let answer = match &call.op {
+            Op::Cancel { of, undo } => {
+                let ticket = *of;
+                Some(Ok(self.cancel(Who { session, ticket }, *undo)))
+            }
+            op if self.waiters.is_empty() && op.class() != Class::Arrive => {
+                self.state.attempt(who, op, &mut self.fence)
+            }
+            op if op.class() == Class::Never => self.state.attempt(who, op, &mut self.fence),
+            _ => None,
+        };
+        if let Some(answer) = answer {
+            self.answer(who, answer, call.quiet, told);
+            self.settle(told);
+            return;
+        }
+        let op = call.op.clone();
+        self.waiters.push_back(Waiter { who, op });
+        self.settle(told);
+        if !call.waits && self.remove_waiter(who).is_some() {
+            self.answer(who, Err(SyncError::Busy), call.quiet, told);
+        }
+    }
+
+    fn is_known(&self, who: Who) -> bool {
+        let member = self.members.get(&who.session);
+        member.is_some_and(|member| member.answers.contains_key(&who.ticket))
+            || self.waiters.iter().any(|waiter| waiter.who == who)
+    }
+
+    fn answer(&mut self, who: Who, answer: Answer, quiet: bool, told: &mut BTreeSet<Session>) {
+        if quiet {
+            return;
+        }
+        if let Some(member) = self.members.get_mut(&who.session) {
+            member.answers.insert(who.ticket, answer);
+            told.insert(who.session);
+        }
+    }
+
+    /// Answers all who wait and need not any more, in their order.
+    fn settle(&mut self, told: &mut BTreeSet<Session>) {
+        while !self.waiters.is_empty() {
+            if let State::Meeting(meeting) = &mut self.state {
+                meeting.see(self.waiters.len());
+                meeting.begin();
+            }
+            let answered = self.pass(told);
+            if answered == 0 {
+                break;
+            }
+        }
+        match &mut self.state {
+            State::Notices(notices) => notices.end(),
+            State::Meeting(meeting) => meeting.end(),
+            State::Holds(_) | State::Shelf(_) | State::Event(_) => {}
+        }
+    }
+
+    /// One pass over those who wait; gives how many were answered. Where one of a class must go on waiting,
+    /// so must those of that class who came later.
+    fn pass(&mut self, told: &mut BTreeSet<Session>) -> usize {
+        let (mut answered, mut place, mut stuck) = (0, 0, BTreeSet::new());
+        while let Some(waiter) = self.waiters.get(place) {
+            let class = waiter.op.class();
+            let answer = if stuck.contains(&class) {
+                None
+            } else {
+                self.state.attempt(waiter.who, &waiter.op, &mut self.fence)
+            };
+            let Some(answer) = answer else {
+                stuck.insert(class);
+                place += 1;
+                continue;
+            };
+            if let Some(waiter) = self.waiters.remove(place) {
+                self.answer(waiter.who, answer, false, told);
+            }
+            answered += 1;
+        }
+        answered
+    }
+
+    fn remove_waiter(&mut self, who: Who) -> Option<Waiter> {
+        let place = self.waiters.iter().position(|waiter| waiter.who == who)?;
+        self.waiters.remove(place)
+    }
+
+    /// Ends the waiting of one. Whether it was waiting still; if not, and it is to be undone, it is.
+    fn cancel(&mut self, who: Who, undo: bool) -> Reply {
+        let Some(waiter) = self.remove_waiter(who) else {
+            if undo {
+                self.state.undo(who);
+            }
+            return Reply::Flag(false);
+        };
+        if let (State::Meeting(meeting), Op::Arrive { breaks: true }) =
+            (&mut self.state, &waiter.op)
+        {
+            meeting.abort();
+        }
+        Reply::Flag(true)
+    }
+
+    /// Takes back what those have whose lease has run out.
+    fn sweep(&mut self, now: u64, told: &mut BTreeSet<Session>) {
+        self.members
+            .retain(|_, member| member.until.saturating_add(REMEMBERED) >= now);
+        if !self.has_lapsed(now) {
+            return;
+        }
+        let mut lapsed = Vec::new();
+        for (session, member) in &mut self.members {
+            if !member.lapsed && member.until < now {
+                member.lapsed = true;
+                // What it was given is taken back, so it may ask for that again.
+                let given =
+                    |answer: &Answer| matches!(answer, Ok(Reply::Held { .. } | Reply::Item { .. }));
+                member.answers.retain(|_, answer| !given(answer));
+                lapsed.push(*session);
+            }
+        }
+        for session in lapsed {
+            let before = self.waiters.len();
+            self.waiters.retain(|waiter| waiter.who.session != session);
+            self.state.bury(session, before != self.waiters.len());
+            self.settle(told);
+        }
+    }
+}
+
+impl State {
+    /// The answer, if there is no need to wait for it.
+    fn attempt(&mut self, who: Who, op: &Op, fence: &mut u64) -> Option<Answer> {
+        match self {
+            _ if matches!(op, Op::Hello) => Some(Ok(Reply::Done)),
+            Self::Holds(holds) => holds.attempt(who, op, fence),
+            Self::Shelf(shelf) => shelf.attempt(who, op, fence),
+            Self::Event(set) => meeting::event(set, op),
+            Self::Notices(notices) => notices.attempt(op),
+            Self::Meeting(meeting) => meeting.attempt(op),
+        }
+    }
+
+    /// Takes back what a call was given that nobody waits for any more.
+    fn undo(&mut self, who: Who) {
+        match self {
+            Self::Holds(holds) => holds.undo(who),
+            Self::Shelf(shelf) => shelf.undo(who),
+            Self::Event(_) | Self::Notices(_) | Self::Meeting(_) => {}
+        }
+    }
+
+    /// Takes back what a session has, which was waiting or not.
+    fn bury(&mut self, session: Session, was_waiting: bool) {
+        match self {
+            Self::Holds(holds) => holds.bury(session),
+            Self::Shelf(shelf) => shelf.bury(session),
+            Self::Meeting(meeting) if was_waiting => meeting.abort(),
+            Self::Event(_) | Self::Notices(_) | Self::Meeting(_) => {}
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The scope of clusters, with each of its stores.
+
+mod scope;
+
+/// The URL of the Redis that all tests share.
+fn redis_url() -> String {
+    std::env::var("CELERIAC_TEST_REDIS").expect(
+        "this test needs CELERIAC_TEST_REDIS, which `cargo xtask test` sets; \
+         to run it alone, take it from `cargo xtask servers`",
+    )
+}
+
+/// In memory.
+mod memory {
+    use celeriac_sync::cluster::Cluster;
+
+    fn place() -> Cluster {
+        Cluster::connect("memory:suite").unwrap()
+    }
+
+    super::scope::scope!(super::place);
+}
+
+/// In a file.
+mod sqlite {
+    use std::sync::LazyLock;
+
+    use celeriac_sync::cluster::Cluster;
+
+    fn place() -> Cluster {
+        static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+        let path = FOLDER.path().join("shared.db");
+        Cluster::connect(&format!("sqlite:{}", path.display())).unwrap()
+    }
+
+    super::scope::scope!(super::place);
+}
+
+/// In a Redis.
+mod redis {
+    use celeriac_sync::cluster::Cluster;
+
+    fn place() -> Cluster {
+        Cluster::connect(&super::redis_url()).unwrap()
+    }
+
+    super::scope::scope!(super::place);
+}

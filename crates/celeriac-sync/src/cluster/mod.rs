@@ -50,6 +50,8 @@ mod handle;
 mod items;
 mod list;
 mod lock;
+#[cfg(feature = "manager")]
+mod manager;
 mod memory;
 mod pipe;
 mod place;
@@ -77,6 +79,8 @@ pub use event::Event;
 pub use fence::{Fence, Late};
 pub use list::{List, ListGuard};
 pub use lock::{Lock, LockGuard};
+#[cfg(feature = "manager")]
+pub use manager::{Key as ManagerKey, Manager};
 pub use pipe::{Pipe, pipe, pipe_in};
 pub use place::{Cluster, Options};
 pub use queue::{Item, LifoQueue, PriorityQueue, Queue, Ranked};

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-#[cfg(feature = "sqlite")]
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -22,7 +21,10 @@ const LEASE: Duration = Duration::from_secs(5);
 /// The variable with the place of whoever names none.
 const DEFAULT: &str = "CELERIAC_CLUSTER";
 
-const KNOWN: &str = "redis://, sqlite: or memory:";
+/// The variable with the key file of managers, for those who were sent an object.
+const KEY_FILE: &str = "CELERIAC_KEY_FILE";
+
+const KNOWN: &str = "redis://, sqlite:, manager:// or memory:";
 
 /// A place that a program is connected with: a Redis, a file of SQLite, a served manager, or memory.
 ///
@@ -60,6 +62,7 @@ impl Cluster {
     /// | --- | --- |
     /// | `redis://HOST:PORT/DB`, `rediss://…` | a Redis |
     /// | `sqlite:PATH` | a file, for the processes of one machine |
+    /// | `manager://HOST:PORT?key-file=PATH` | what `celeriac manager` serves |
     /// | `memory:NAME` | memory of this process |
     ///
     /// # Errors
@@ -142,6 +145,7 @@ impl fmt::Debug for Cluster {
 pub struct Options {
     address: String,
     lease: Duration,
+    key_file: Option<PathBuf>,
 }
 
 impl Options {
@@ -150,6 +154,7 @@ impl Options {
         Self {
             address: address.to_owned(),
             lease: LEASE,
+            key_file: None,
         }
     }
 
@@ -161,14 +166,23 @@ impl Options {
         self
     }
 
+    /// The file with the key of a manager. `?key-file=` of the address says the same, and the variable
+    /// `CELERIAC_KEY_FILE` if neither does.
+    #[must_use]
+    pub fn key_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.key_file = Some(path.as_ref().to_owned());
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
     ///
     /// See [`Error`].
     pub fn connect(self) -> Result<Cluster, Error> {
-        let address = without_password(&self.address);
-        let store = store(&self.address, &address)?;
+        let (bare, query) = self.address.split_once('?').unwrap_or((&self.address, ""));
+        let address = without_password(bare);
+        let store = self.store(bare, query, &address)?;
         let session = Session::start(store, self.lease)?;
         let place = Arc::new(Place {
             address: address.clone(),
@@ -179,22 +193,33 @@ impl Options {
         known.insert(address, Arc::downgrade(&place));
         Ok(Cluster(place))
     }
-}
 
-/// Opens the store of an address, which is `shown` in errors.
-fn store(address: &str, shown: &str) -> Result<Box<dyn Store>, Error> {
-    let (scheme, rest) = address.split_once(':').unwrap_or(("", address));
-    let rest = rest.strip_prefix("//").unwrap_or(rest);
-    match scheme {
-        "memory" => Ok(Box::new(Memory::open(rest))),
-        #[cfg(feature = "redis")]
-        "redis" | "rediss" => Ok(Box::new(super::redis::Redis::open(address, shown)?)),
-        #[cfg(feature = "sqlite")]
-        "sqlite" => Ok(Box::new(super::sqlite::Sqlite::open(Path::new(rest))?)),
-        _ => Err(Error::Address {
-            address: shown.to_owned(),
-            known: KNOWN,
-        }),
+    fn store(&self, bare: &str, query: &str, shown: &str) -> Result<Box<dyn Store>, Error> {
+        let (scheme, rest) = bare.split_once(':').unwrap_or(("", bare));
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        match scheme {
+            "memory" => Ok(Box::new(Memory::open(rest))),
+            #[cfg(feature = "redis")]
+            "redis" | "rediss" => Ok(Box::new(super::redis::Redis::open(&self.address, shown)?)),
+            #[cfg(feature = "sqlite")]
+            "sqlite" => Ok(Box::new(super::sqlite::Sqlite::open(Path::new(rest))?)),
+            #[cfg(feature = "manager")]
+            "manager" => {
+                let key = self.key_path(query);
+                let key = key.map(|path| super::ManagerKey::read(&path)).transpose()?;
+                Ok(Box::new(super::manager::Client::open(rest, key)?))
+            }
+            _ => Err(Error::Address {
+                address: shown.to_owned(),
+                known: KNOWN,
+            }),
+        }
+    }
+
+    fn key_path(&self, query: &str) -> Option<PathBuf> {
+        let named = query.strip_prefix("key-file=").map(PathBuf::from);
+        let of_program = || std::env::var_os(KEY_FILE).map(PathBuf::from);
+        self.key_file.clone().or(named).or_else(of_program)
     }
 }
 

@@ -46,3 +46,23 @@ mod redis {
 
     super::scope::scope!(super::place);
 }
+
+/// At a manager.
+mod manager {
+    use std::sync::LazyLock;
+    use std::thread;
+
+    use celeriac_sync::cluster::{Cluster, Manager};
+
+    fn place() -> Cluster {
+        static ADDRESS: LazyLock<String> = LazyLock::new(|| {
+            let manager = Manager::bind("127.0.0.1:0", None).unwrap();
+            let address = manager.address();
+            thread::spawn(|| manager.run());
+            format!("manager://{address}")
+        });
+        Cluster::connect(&ADDRESS).unwrap()
+    }
+
+    super::scope::scope!(super::place);
+}

@@ -46,6 +46,12 @@ pub enum SyncError {
     /// What was to be shared cannot be encoded.
     #[error("it cannot be encoded to be shared")]
     NotEncodable,
+    /// It takes more bytes when it is encoded than can be shared at once.
+    #[error("it takes more than {most} bytes when it is encoded")]
+    TooLarge {
+        /// How many it may take.
+        most: usize,
+    },
     /// It was to be for more than it can be for.
     #[error("it can be for {most} at most")]
     TooMany {

@@ -11,8 +11,20 @@ pub trait Shareable: Serialize + DeserializeOwned {}
 
 impl<T: Serialize + DeserializeOwned> Shareable for T {}
 
+/// How many bytes a value may take, and all that a guard puts back together.
+const LARGEST: usize = 8 << 20;
+
+/// That so many bytes can be shared at once.
+pub(super) fn fits(length: usize) -> Result<(), SyncError> {
+    if length > LARGEST {
+        return Err(SyncError::TooLarge { most: LARGEST });
+    }
+    Ok(())
+}
+
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, SyncError> {
     let encoded = rmp_serde::to_vec_named(value).map_err(|_| SyncError::NotEncodable)?;
+    fits(encoded.len())?;
     Ok(encoded.into())
 }
 

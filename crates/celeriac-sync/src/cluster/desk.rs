@@ -31,6 +31,8 @@ pub(super) struct Desk {
     /// The objects with something to send.
     ready: Vec<Arc<str>>,
     failing: Option<Failing>,
+    /// When the keeper looks after all this next.
+    planned: Option<Instant>,
 }
 
 /// What the session has to do with one object.
@@ -83,6 +85,7 @@ impl Desk {
             shares: HashMap::new(),
             ready: Vec::new(),
             failing: None,
+            planned: None,
         }
     }
 
@@ -235,7 +238,8 @@ impl Desk {
         let lapses = lapses
             .filter(|hold| hold.is_held())
             .map(|hold| hold.until());
-        dues.chain(lapses).chain(failing).min()
+        self.planned = dues.chain(lapses).chain(failing).min();
+        self.planned
     }
 
     /// Tells those who hold something longer than they may be sure to have it.
@@ -332,9 +336,16 @@ impl Desk {
         }
     }
 
-    /// Hands out what the place has answered to batches that were sent at `start`.
-    pub(super) fn settle(&mut self, batches: Vec<Batch>, outcomes: Vec<Outcome>, start: Instant) {
+    /// Hands out what the place has answered to batches that were sent at `start`. Whether something is due
+    /// before the keeper looks.
+    pub(super) fn settle(
+        &mut self,
+        batches: Vec<Batch>,
+        outcomes: Vec<Outcome>,
+        start: Instant,
+    ) -> bool {
         self.failing = None;
+        let mut earlier = false;
         for (batch, outcome) in batches.into_iter().zip(outcomes) {
             let name: Arc<str> = batch.object.as_str().into();
             let lease = self.lease;
@@ -349,6 +360,10 @@ impl Desk {
                 let other = next.filter(|_| !share.waits.is_empty());
                 start + other.map_or(own, |other| own.min(other + LATE))
             });
+            let planned = self.planned;
+            earlier |= share
+                .due
+                .is_some_and(|due| planned.is_none_or(|planned| due < planned));
             let idle = !share.is_of_use();
             if again {
                 self.is_ready(&name);
@@ -357,6 +372,7 @@ impl Desk {
                 self.shares.remove(&name);
             }
         }
+        earlier
     }
 }
 

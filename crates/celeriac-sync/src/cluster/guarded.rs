@@ -128,6 +128,7 @@ macro_rules! guarded {
             fn back(&self) -> Result<super::state::Op, $crate::SyncError> {
                 use super::guarded::Content as _;
                 let data = self.changed.then(|| self.data.encode()).transpose()?;
+                data.as_ref().map_or(Ok(()), super::state::Data::fits)?;
                 Ok(self.stake.release(data.map(super::state::Ask::Replace)))
             }
 

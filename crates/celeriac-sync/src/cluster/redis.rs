@@ -222,7 +222,11 @@ impl Store for Redis {
 
     fn listen(&mut self, session: Session) -> Result<Box<dyn Ear>, Error> {
         let connection = connect(&self.client).and_then(|mut connection| {
-            connection.as_pubsub().subscribe(channel(session))?;
+            let subscribe = redis::cmd("SUBSCRIBE")
+                .arg(channel(session))
+                .get_packed_command();
+            connection.send_packed_command(&subscribe)?;
+            connection.recv_response()?;
             Ok(connection)
         });
         Ok(Box::new(Subscription {
@@ -232,6 +236,7 @@ impl Store for Redis {
     }
 }
 
+/// A connection that stays subscribed as long as it lives.
 struct Subscription {
     connection: Connection,
     address: String,
@@ -239,14 +244,20 @@ struct Subscription {
 
 impl Ear for Subscription {
     fn hear(&mut self, most: Duration) -> Result<Vec<String>, Error> {
-        let heard = self.connection.set_read_timeout(Some(most)).and_then(|()| {
-            let mut subscription = self.connection.as_pubsub();
-            subscription.get_message()?.get_payload()
-        });
-        match heard {
-            Ok(object) => Ok(vec![object]),
+        let heard = self.connection.set_read_timeout(Some(most));
+        match heard.and_then(|()| self.connection.recv_response()) {
+            Ok(message) => Ok(payload(&message).into_iter().collect()),
             Err(error) if error.is_timeout() => Ok(Vec::new()),
             Err(error) => Err(Error::unreachable(&self.address, error)),
         }
+    }
+}
+
+/// The last word of a message, which is the object.
+fn payload(message: &Value) -> Option<String> {
+    match message {
+        Value::Array(words) => redis::from_redis_value_ref(words.last()?).ok(),
+        Value::Push { data, .. } => redis::from_redis_value_ref(data.last()?).ok(),
+        _ => None,
     }
 }

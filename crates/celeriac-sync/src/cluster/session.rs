@@ -144,7 +144,11 @@ impl Session {
             return;
         }
         match store.apply(&batches) {
-            Ok(outcomes) => self.desk().settle(batches, outcomes, start),
+            Ok(outcomes) => {
+                if self.desk().settle(batches, outcomes, start) {
+                    self.ring();
+                }
+            }
             Err(error) => {
                 *lock(&self.trouble) = Some(error);
                 self.desk().put_back(batches, Instant::now(), new_id());

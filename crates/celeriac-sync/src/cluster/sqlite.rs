@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior};
 
 use super::Error;
 use super::memory::wall_ms;
@@ -56,14 +56,7 @@ impl Sqlite {
         let away = |error: rusqlite::Error| Error::unreachable(&shown, error);
         let connection = Connection::open(path).map_err(away)?;
         connection.busy_timeout(PATIENCE).map_err(away)?;
-        connection
-            .pragma_update(None, "journal_mode", "WAL")
-            .map_err(away)?;
-        // What a power failure takes was held by nobody any more.
-        connection
-            .pragma_update(None, "synchronous", "NORMAL")
-            .map_err(away)?;
-        connection.execute(TABLE, ()).map_err(away)?;
+        prepare(&connection).map_err(away)?;
         let mouth = UnixDatagram::unbound().and_then(|mouth| {
             mouth.set_nonblocking(true)?;
             Ok(mouth)
@@ -93,6 +86,39 @@ impl Sqlite {
             }
         }
     }
+}
+
+/// Makes the file ready to be shared, which others may be doing just then.
+fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let start = Instant::now();
+    loop {
+        match arrange(connection) {
+            // SQLite does not wait by itself for who changes the mode of the file.
+            Err(error) if is_busy(&error) && start.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            arranged => return arranged,
+        }
+    }
+}
+
+fn arrange(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode != "wal" {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+    }
+    // What a power failure takes was held by nobody any more.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.execute(TABLE, ())?;
+    Ok(())
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }
 
 fn address(session: Session) -> std::io::Result<SocketAddr> {

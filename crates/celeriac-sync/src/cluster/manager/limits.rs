@@ -14,8 +14,8 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long the bytes of a frame may be on their way.
 pub(super) const FRAME: Duration = Duration::from_secs(30);
 
-/// The largest frame, in bytes.
-pub(super) const LARGEST: usize = 16 << 20;
+/// The largest frame, in bytes. It is a multiple of what one call may say, as calls travel together.
+pub(super) const LARGEST: usize = 64 << 20;
 
 /// How many words may wait for who is told them.
 pub(super) const WORDS: usize = 4096;

@@ -62,6 +62,9 @@ impl Manager {
             });
         }
         let listener = std::net::TcpListener::bind(&addresses[..]).map_err(away)?;
+        // As many may knock as may be in their handshake; the system keeps them until they are taken in.
+        let knock = i32::try_from(HALF_OPEN).unwrap_or(i32::MAX);
+        rustix::net::listen(&listener, knock).map_err(|error| away(error.into()))?;
         listener.set_nonblocking(true).map_err(away)?;
         Ok(Self {
             address: listener.local_addr().map_err(away)?,

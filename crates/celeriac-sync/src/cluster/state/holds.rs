@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::super::codec::fits;
 use super::{Answer, Ask, Kind, Op, Plan, Reply, Session, Who};
 use crate::SyncError;
 
@@ -132,6 +133,17 @@ pub(super) fn of_session(who: Who, ticket: u64) -> Who {
 }
 
 impl Data {
+    /// That it can be sent at once.
+    pub(in crate::cluster) fn fits(&self) -> Result<(), SyncError> {
+        fits(match self {
+            Self::Items(items) => items.iter().map(Bytes::len).sum(),
+            Self::Entries(entries) => entries
+                .iter()
+                .map(|(key, value)| key.len() + value.len())
+                .sum(),
+        })
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Items(items) => items.len(),

@@ -1,5 +1,7 @@
 //! The scope of clusters, with each of its stores.
 
+mod attacks;
+mod kills;
 mod scope;
 
 /// The URL of the Redis that all tests share.
@@ -27,10 +29,14 @@ mod sqlite {
 
     use celeriac_sync::cluster::Cluster;
 
-    fn place() -> Cluster {
+    pub(super) fn address() -> String {
         static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
         let path = FOLDER.path().join("shared.db");
-        Cluster::connect(&format!("sqlite:{}", path.display())).unwrap()
+        format!("sqlite:{}", path.display())
+    }
+
+    fn place() -> Cluster {
+        Cluster::connect(&address()).unwrap()
     }
 
     super::scope::scope!(super::place);
@@ -54,14 +60,18 @@ mod manager {
 
     use celeriac_sync::cluster::{Cluster, Manager};
 
-    fn place() -> Cluster {
+    pub(super) fn address() -> String {
         static ADDRESS: LazyLock<String> = LazyLock::new(|| {
             let manager = Manager::bind("127.0.0.1:0", None).unwrap();
             let address = manager.address();
             thread::spawn(|| manager.run());
             format!("manager://{address}")
         });
-        Cluster::connect(&ADDRESS).unwrap()
+        ADDRESS.clone()
+    }
+
+    fn place() -> Cluster {
+        Cluster::connect(&address()).unwrap()
     }
 
     super::scope::scope!(super::place);

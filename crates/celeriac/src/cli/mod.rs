@@ -21,6 +21,7 @@ mod dead;
 mod duration;
 mod exit;
 mod logs;
+mod manager;
 mod output;
 mod place;
 mod pool;
@@ -153,6 +154,8 @@ enum Command {
     /// Tries out places where tasks run
     #[command(subcommand)]
     Place(place::PlaceCommand),
+    /// Holds locks, queues and values for programs on other machines, until it is told to stop
+    Manager(manager::ManagerArgs),
     /// Looks after SQLite files
     #[cfg(feature = "sqlite")]
     #[command(subcommand)]
@@ -280,6 +283,7 @@ async fn dispatch(
         Command::Dead(command) => dead::run(command, global, output).await,
         Command::Purge(args) => purge::run(args, global, output).await,
         Command::Tasks => tasks::run(output),
+        Command::Manager(args) => manager::run(args, output).await,
         Command::Place(command) => place::run(command, output).await,
         #[cfg(feature = "sqlite")]
         Command::Db(command) => db::run(command, output),

@@ -334,3 +334,149 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const LEASE: u64 = 1000;
+
+    fn plan(kind: Kind) -> Plan {
+        Plan {
+            kind,
+            size: 2,
+            shape: String::new(),
+            named: false,
+        }
+    }
+
+    fn batch(kind: Kind, session: Session, calls: &[(Ticket, Op)]) -> Batch {
+        let call = |(ticket, op): &(Ticket, Op)| Call {
+            ticket: *ticket,
+            op: op.clone(),
+            waits: true,
+            quiet: false,
+        };
+        Batch {
+            object: "it".to_owned(),
+            plan: plan(kind),
+            session,
+            lease_ms: LEASE,
+            member: false,
+            looks: false,
+            seen: Vec::new(),
+            calls: calls.iter().map(call).collect(),
+        }
+    }
+
+    fn put(byte: u8) -> Op {
+        Op::Put {
+            item: Bytes::from(vec![byte]),
+            rank: Bytes::new(),
+        }
+    }
+
+    fn fence_of(outcome: &Outcome) -> (u64, bool) {
+        match outcome.answers[0].1 {
+            Ok(Reply::Held {
+                fence, recovered, ..
+            }) => (fence, recovered),
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    const TAKE: Op = Op::Acquire { ask: None };
+
+    #[test]
+    fn a_call_that_is_sent_again_is_carried_out_once() {
+        let mut queue = Object::new(plan(Kind::Queue), 0);
+        let sent = batch(Kind::Queue, 1, &[(1, put(1)), (2, put(2)), (3, put(3))]);
+        let (first, _) = queue.apply(&sent, 0);
+        let (again, _) = queue.apply(&sent, 10);
+        assert_eq!((first.answers.len(), again.answers.len()), (2, 2));
+        let (count, _) = queue.apply(&batch(Kind::Queue, 2, &[(1, Op::Count)]), 20);
+        assert_eq!(count.answers[0].1.as_ref().unwrap().number(), Ok(2));
+    }
+
+    #[test]
+    fn the_next_holder_after_a_lease_is_told_and_has_a_greater_number() {
+        let mut lock = Object::new(plan(Kind::Lock), 0);
+        let (first, _) = lock.apply(&batch(Kind::Lock, 1, &[(1, TAKE)]), 0);
+        let (fence, recovered) = fence_of(&first);
+        assert!(!recovered);
+        let waits = batch(Kind::Lock, 2, &[(1, TAKE)]);
+        let (nothing, _) = lock.apply(&waits, 900);
+        assert_eq!((nothing.answers.len(), nothing.next_ms), (0, Some(100)));
+        let (second, _) = lock.apply(&batch(Kind::Lock, 2, &[]), 1001);
+        let (greater, recovered) = fence_of(&second);
+        assert!(recovered && greater > fence);
+        let late = batch(
+            Kind::Lock,
+            1,
+            &[(
+                2,
+                Op::Release {
+                    of: 1,
+                    dirty: false,
+                    ask: None,
+                },
+            )],
+        );
+        let late = Batch {
+            member: true,
+            ..late
+        };
+        let (told, _) = lock.apply(&late, 1100);
+        assert!(told.lapsed);
+        assert!(matches!(told.answers[0].1, Err(SyncError::Lost)));
+    }
+
+    #[test]
+    fn who_waits_is_told_in_the_order_of_coming() {
+        let mut lock = Object::new(plan(Kind::Lock), 0);
+        for session in 1..=3 {
+            lock.apply(&batch(Kind::Lock, session, &[(1, TAKE)]), session);
+        }
+        for session in 1..=2 {
+            let release = Op::Release {
+                of: 1,
+                dirty: false,
+                ask: None,
+            };
+            let (_, told) = lock.apply(&batch(Kind::Lock, session, &[(2, release)]), 10);
+            assert_eq!(told.into_iter().collect::<Vec<_>>(), [session + 1]);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_kept_for_who_comes_late_and_what_was_put_is_not_put_again() {
+        let mut queue = Object::new(plan(Kind::Queue), 0);
+        queue.apply(
+            &batch(Kind::Queue, 1, &[(1, put(1)), (2, put(2)), (3, put(3))]),
+            0,
+        );
+        queue.apply(&batch(Kind::Queue, 2, &[(1, Op::Get)]), 10);
+        // The third was put by now, and its session stands still for longer than its lease.
+        queue.apply(&batch(Kind::Queue, 2, &[]), 5000);
+        let again = Batch {
+            member: true,
+            ..batch(Kind::Queue, 1, &[(3, put(3))])
+        };
+        let (late, _) = queue.apply(&again, 5010);
+        assert!(late.lapsed && !late.forgotten);
+        assert_eq!(late.answers.len(), 3);
+        let (count, _) = queue.apply(&batch(Kind::Queue, 3, &[(1, Op::Count)]), 5020);
+        // The one that was got has come back, as its session stood still as well.
+        assert_eq!(count.answers[0].1.as_ref().unwrap().number(), Ok(3));
+    }
+
+    #[test]
+    fn another_type_is_refused_and_changes_nothing() {
+        let mut lock = Object::new(plan(Kind::Lock), 0);
+        let (refused, _) = lock.apply(&batch(Kind::Queue, 1, &[(1, put(1))]), 0);
+        assert!(matches!(refused.answers[0].1, Err(SyncError::OtherType)));
+        assert!(lock.is_idle(0));
+    }
+}

@@ -1,0 +1,66 @@
+//! `manager`: holds what machines share, in its memory.
+
+use std::path::PathBuf;
+
+use celeriac_sync::cluster::{Error, Manager, ManagerKey};
+use clap::Args;
+use serde_json::json;
+
+use super::exit::{Exit, Failure};
+use super::output::Output;
+
+#[derive(Debug, Args)]
+pub(super) struct ManagerArgs {
+    /// Where it listens; without a key, only this machine may reach it
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7420")]
+    bind: String,
+    /// The file with the key that clients must know: 32 bytes or more that only its owner can read
+    #[arg(long, value_name = "FILE", env = "CELERIAC_KEY_FILE")]
+    key_file: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: ManagerArgs, output: Output) -> Result<Exit, Failure> {
+    let key = args.key_file.as_deref().map(ManagerKey::read).transpose();
+    let manager = Manager::bind(&args.bind, key.map_err(failure)?).map_err(failure)?;
+    let place = format!("manager://{}", manager.address());
+    output.print(&json!({ "place": place }), || {
+        format!("listening at {place}")
+    })?;
+    // What it holds is in its memory, so there is nothing to be saved when it is told to stop.
+    tokio::select! {
+        served = manager.serve() => served.map_err(failure)?,
+        stopped = stopped() => stopped?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Waits until it is told to stop.
+async fn stopped() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminates = signal(SignalKind::terminate())?;
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminates.recv() => {}
+        _ = interrupts.recv() => {}
+    }
+    Ok(())
+}
+
+fn failure(error: Error) -> Failure {
+    let (exit, help) = match &error {
+        Error::KeyFile { .. } => (
+            Exit::Configuration,
+            "make one with: (umask 077; head -c 48 /dev/urandom | base64 > FILE)",
+        ),
+        Error::Refused { .. } => (Exit::Configuration, "give it a key with --key-file"),
+        _ => (
+            Exit::StoreUnavailable,
+            "check that the address is of this machine and free",
+        ),
+    };
+    let failure = Failure::new(exit, error.to_string()).help(help);
+    match std::error::Error::source(&error) {
+        Some(source) => failure.because(std::io::Error::other(source.to_string())),
+        None => failure,
+    }
+}

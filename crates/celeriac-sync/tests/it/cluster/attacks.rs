@@ -215,6 +215,12 @@ fn nonsense_and_promises_cost_nothing() {
     assert!(more < 50 << 20, "{more}");
 }
 
+/// The time that 99 of 100 do not exceed.
+fn slowest(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
 #[test]
 fn half_open_connections_make_room_and_good_clients_do_not_notice() {
     let served = Served::start();
@@ -223,6 +229,14 @@ fn half_open_connections_make_room_and_good_clients_do_not_notice() {
         Queue::named(&good, "good", 100).unwrap(),
         Dict::<u32, u32>::named(&good, "dict").unwrap(),
     );
+    let round = || {
+        let start = Instant::now();
+        queue.put(7).unwrap();
+        assert_eq!(*queue.get().unwrap(), 7);
+        dict.set(1, 2).unwrap();
+        start.elapsed()
+    };
+    let calm: Vec<_> = (0..500).map(|_| round()).collect();
     let before = served.memory();
     let (mut times, mut open) = (Vec::new(), Vec::new());
     thread::scope(|scope| {
@@ -236,20 +250,13 @@ fn half_open_connections_make_room_and_good_clients_do_not_notice() {
             });
         });
         while !attack.is_finished() || times.len() < 500 {
-            let start = Instant::now();
-            queue.put(7).unwrap();
-            assert_eq!(*queue.get().unwrap(), 7);
-            dict.set(1, 2).unwrap();
-            times.push(start.elapsed());
+            times.push(round());
         }
     });
-    times.sort_unstable();
-    let slow = times[times.len() * 99 / 100];
-    assert!(
-        slow <= Duration::from_millis(50),
-        "{slow:?} of {}",
-        times.len()
-    );
+    // What else the machine does is as much in the way of who is not attacked.
+    let bearable = Duration::from_millis(50).max(4 * slowest(calm));
+    let slow = slowest(times);
+    assert!(slow <= bearable, "{slow:?}, not {bearable:?}");
     let more = served.memory().saturating_sub(before);
     assert!(more <= 50 << 20, "{more}");
     // Others get in all the same.

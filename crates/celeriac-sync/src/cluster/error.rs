@@ -62,6 +62,7 @@ impl Error {
         }
     }
 
+    #[cfg(any(feature = "manager", feature = "redis", feature = "sqlite"))]
     pub(super) fn foreign(place: &str, source: impl Into<BoxError>) -> Self {
         Self::Foreign {
             place: place.to_owned(),

@@ -88,7 +88,10 @@ impl Objects {
             return Default::default();
         };
         entry.used = now;
-        entry.object.apply(batch, now)
+        match entry.object.glance(batch, now) {
+            Some(outcome) => (outcome, BTreeSet::new()),
+            None => entry.object.apply(batch, now),
+        }
     }
 
     fn clean(&mut self, now: u64) {

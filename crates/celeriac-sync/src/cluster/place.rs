@@ -22,6 +22,7 @@ const LEASE: Duration = Duration::from_secs(5);
 const DEFAULT: &str = "CELERIAC_CLUSTER";
 
 /// The variable with the key file of managers, for those who were sent an object.
+#[cfg(feature = "manager")]
 const KEY_FILE: &str = "CELERIAC_KEY_FILE";
 
 const KNOWN: &str = "redis://, sqlite:, manager:// or memory:";
@@ -180,9 +181,8 @@ impl Options {
     ///
     /// See [`Error`].
     pub fn connect(self) -> Result<Cluster, Error> {
-        let (bare, query) = self.address.split_once('?').unwrap_or((&self.address, ""));
-        let address = without_password(bare);
-        let store = self.store(bare, query, &address)?;
+        let address = without_password(self.bare());
+        let store = self.store(&address)?;
         let session = Session::start(store, self.lease)?;
         let place = Arc::new(Place {
             address: address.clone(),
@@ -194,7 +194,14 @@ impl Options {
         Ok(Cluster(place))
     }
 
-    fn store(&self, bare: &str, query: &str, shown: &str) -> Result<Box<dyn Store>, Error> {
+    /// The address without what follows a `?`.
+    fn bare(&self) -> &str {
+        self.address.split('?').next().unwrap_or(&self.address)
+    }
+
+    /// Opens the store of the address, which is `shown` in errors.
+    fn store(&self, shown: &str) -> Result<Box<dyn Store>, Error> {
+        let bare = self.bare();
         let (scheme, rest) = bare.split_once(':').unwrap_or(("", bare));
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         match scheme {
@@ -205,7 +212,7 @@ impl Options {
             "sqlite" => Ok(Box::new(super::sqlite::Sqlite::open(Path::new(rest))?)),
             #[cfg(feature = "manager")]
             "manager" => {
-                let key = self.key_path(query);
+                let key = self.key_path();
                 let key = key.map(|path| super::ManagerKey::read(&path)).transpose()?;
                 Ok(Box::new(super::manager::Client::open(rest, key)?))
             }
@@ -216,8 +223,11 @@ impl Options {
         }
     }
 
-    fn key_path(&self, query: &str) -> Option<PathBuf> {
-        let named = query.strip_prefix("key-file=").map(PathBuf::from);
+    #[cfg(feature = "manager")]
+    fn key_path(&self) -> Option<PathBuf> {
+        let query = self.address.split_once('?').map(|(_, query)| query);
+        let named = query.and_then(|query| query.strip_prefix("key-file="));
+        let named = named.map(PathBuf::from);
         let of_program = || std::env::var_os(KEY_FILE).map(PathBuf::from);
         self.key_file.clone().or(named).or_else(of_program)
     }

@@ -43,15 +43,6 @@ pub enum SyncError {
     /// The store could not be reached for as long as a lease runs; it did what was asked or it did not.
     #[error("the place where it is shared cannot be reached")]
     Unreachable,
-    /// What was to be shared cannot be encoded.
-    #[error("it cannot be encoded to be shared")]
-    NotEncodable,
-    /// It takes more bytes when it is encoded than can be shared at once.
-    #[error("it takes more than {most} bytes when it is encoded")]
-    TooLarge {
-        /// How many it may take.
-        most: usize,
-    },
     /// It was to be for more than it can be for.
     #[error("it can be for {most} at most")]
     TooMany {

@@ -23,7 +23,7 @@ pub(super) fn fits(length: usize) -> Result<(), SyncError> {
 }
 
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, SyncError> {
-    let encoded = rmp_serde::to_vec_named(value).map_err(|_| SyncError::NotEncodable)?;
+    let encoded = rmp_serde::to_vec_named(value).map_err(|_| SyncError::Encoding)?;
     fits(encoded.len())?;
     Ok(encoded.into())
 }

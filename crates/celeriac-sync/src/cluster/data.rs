@@ -46,7 +46,7 @@ impl<T: Shareable> Value<T> {
     ///
     /// # Errors
     ///
-    /// [`Unreachable`](SyncError::Unreachable), and [`NotEncodable`](SyncError::NotEncodable).
+    /// [`Unreachable`](SyncError::Unreachable), and [`Encoding`](SyncError::Encoding).
     pub fn new_in(place: &Cluster, value: T) -> Result<Self, SyncError> {
         Self::make(place, None, 1)?.begin(value)
     }
@@ -80,7 +80,7 @@ impl<T: Shareable> Value<T> {
     ///
     /// # Errors
     ///
-    /// [`NotEncodable`](SyncError::NotEncodable), and as [`lock`](Self::lock).
+    /// [`Encoding`](SyncError::Encoding), and as [`lock`](Self::lock).
     #[expect(clippy::needless_pass_by_value, reason = "as in the other scopes")]
     pub fn set(&self, value: T) -> Result<T, SyncError> {
         let bytes = self
@@ -140,7 +140,7 @@ impl<T: Shareable> Array<T> {
     ///
     /// # Errors
     ///
-    /// [`Unreachable`](SyncError::Unreachable), and [`NotEncodable`](SyncError::NotEncodable).
+    /// [`Unreachable`](SyncError::Unreachable), and [`Encoding`](SyncError::Encoding).
     pub fn new_in(place: &Cluster, items: impl Into<Box<[T]>>) -> Result<Self, SyncError> {
         Self::begin(place, None, items.into())
     }

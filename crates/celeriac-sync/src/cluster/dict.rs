@@ -107,7 +107,7 @@ impl<K: Key, V: Shareable> Dict<K, V> {
     ///
     /// # Errors
     ///
-    /// [`NotEncodable`](SyncError::NotEncodable), and as [`lock`](Self::lock).
+    /// [`Encoding`](SyncError::Encoding), and as [`lock`](Self::lock).
     pub fn get<Q>(&self, key: &Q) -> Result<Option<V>, SyncError>
     where
         K: Borrow<Q>,

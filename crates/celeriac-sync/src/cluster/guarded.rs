@@ -119,7 +119,7 @@ macro_rules! guarded {
             ///
             /// [`Lost`](crate::SyncError::Lost) if the lease ran out: nothing is changed then.
             /// [`Unreachable`](crate::SyncError::Unreachable), and
-            /// [`NotEncodable`](crate::SyncError::NotEncodable).
+            /// [`Encoding`](crate::SyncError::Encoding).
             pub fn release(mut self) -> Result<(), $crate::SyncError> {
                 let op = self.back()?;
                 self.stake.finish(op).map(drop)

@@ -35,7 +35,7 @@ macro_rules! items {
         /// # Errors
         ///
         /// [`OutOfRange`](crate::SyncError::OutOfRange),
-        /// [`NotEncodable`](crate::SyncError::NotEncodable), and as [`lock`](Self::lock).
+        /// [`Encoding`](crate::SyncError::Encoding), and as [`lock`](Self::lock).
         pub fn set(&self, index: usize, item: $item) -> Result<$item, $crate::SyncError> {
             let item = super::codec::encode(&item)?;
             self.item(super::state::Ask::Put(index as u64, item))

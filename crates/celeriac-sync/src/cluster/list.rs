@@ -67,7 +67,7 @@ impl<T: Shareable> List<T> {
     ///
     /// # Errors
     ///
-    /// [`NotEncodable`](SyncError::NotEncodable), and [`Unreachable`](SyncError::Unreachable).
+    /// [`Encoding`](SyncError::Encoding), and [`Unreachable`](SyncError::Unreachable).
     #[expect(clippy::needless_pass_by_value, reason = "as in the other scopes")]
     pub fn push(&self, item: T) -> Result<(), SyncError> {
         self.shared.use_data(Ask::Push(encode(&item)?)).map(drop)

@@ -107,7 +107,7 @@ impl<T: Shareable> Pipe<T> {
     /// # Errors
     ///
     /// With the item: [`Closed`](SyncError::Closed) if the other end is gone,
-    /// [`NotEncodable`](SyncError::NotEncodable), and [`Unreachable`](SyncError::Unreachable), after which
+    /// [`Encoding`](SyncError::Encoding), and [`Unreachable`](SyncError::Unreachable), after which
     /// it is sent or it is not.
     pub fn send(&self, item: T) -> Result<(), PutError<T>> {
         self.send_until(item, None)

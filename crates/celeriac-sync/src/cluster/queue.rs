@@ -198,7 +198,7 @@ macro_rules! queue {
             ///
             /// # Errors
             ///
-            /// With the item: [`Closed`](SyncError::Closed), [`NotEncodable`](SyncError::NotEncodable), and
+            /// With the item: [`Closed`](SyncError::Closed), [`Encoding`](SyncError::Encoding), and
             /// [`Unreachable`](SyncError::Unreachable), after which it is put or it is not.
             pub fn put(&self, item: T) -> Result<(), PutError<T>> {
                 self.put_until(item, None)

@@ -14,7 +14,7 @@ pub(super) fn rank<T: Serialize>(value: &T) -> Result<Bytes, SyncError> {
     let mut writer = Writer(Vec::new());
     value
         .serialize(&mut writer)
-        .map_err(|_| SyncError::NotEncodable)?;
+        .map_err(|_| SyncError::Encoding)?;
     Ok(writer.0.into())
 }
 

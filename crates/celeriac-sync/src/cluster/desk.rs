@@ -414,7 +414,7 @@ impl Share {
         }));
     }
 
-    /// The place has taken back what this session had there. What waits joins the end of the line, unless
+    /// The place has taken back what was held here. What waits joins the end of the line, unless
     /// it may have been answered.
     fn resume(&mut self, batch: &Batch, forgotten: bool) -> bool {
         let sent: HashSet<_> = batch

@@ -163,10 +163,9 @@ impl Ear for Heard {
         match self.0.recv_timeout(most) {
             Ok(object) => Ok(std::iter::once(object).chain(self.0.try_iter()).collect()),
             Err(RecvTimeoutError::Timeout) => Ok(Vec::new()),
-            Err(RecvTimeoutError::Disconnected) => Err(Error::unreachable(
-                "memory",
-                "another listens for this session",
-            )),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(Error::unreachable("memory", "another listens in its place"))
+            }
         }
     }
 }

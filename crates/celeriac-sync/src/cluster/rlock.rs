@@ -36,7 +36,7 @@ pub struct RLock {
 
 handle!(RLock[], RLock);
 
-/// The threads of this session that hold recursive locks, by the locks' names.
+/// The threads of this process that hold recursive locks, by the locks' names.
 pub(super) type Owners = HashMap<Arc<str>, Owner>;
 
 /// A thread that holds a lock.

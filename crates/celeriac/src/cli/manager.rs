@@ -21,14 +21,15 @@ pub(super) struct ManagerArgs {
 
 pub(super) async fn run(args: ManagerArgs, output: Output) -> Result<Exit, Failure> {
     let key = args.key_file.as_deref().map(ManagerKey::read).transpose();
-    let manager = Manager::bind(&args.bind, key.map_err(failure)?).map_err(failure)?;
+    let key = key.map_err(|error| failure(&error))?;
+    let manager = Manager::bind(&args.bind, key).map_err(|error| failure(&error))?;
     let place = format!("manager://{}", manager.address());
     output.print(&json!({ "place": place }), || {
         format!("listening at {place}")
     })?;
     // What it holds is in its memory, so there is nothing to be saved when it is told to stop.
     tokio::select! {
-        served = manager.serve() => served.map_err(failure)?,
+        served = manager.serve() => served.map_err(|error| failure(&error))?,
         stopped = stopped() => stopped?,
     }
     Ok(Exit::Done)
@@ -46,8 +47,8 @@ async fn stopped() -> Result<(), Failure> {
     Ok(())
 }
 
-fn failure(error: Error) -> Failure {
-    let (exit, help) = match &error {
+fn failure(error: &Error) -> Failure {
+    let (exit, help) = match error {
         Error::KeyFile { .. } => (
             Exit::Configuration,
             "make one with: (umask 077; head -c 48 /dev/urandom | base64 > FILE)",
@@ -59,7 +60,7 @@ fn failure(error: Error) -> Failure {
         ),
     };
     let failure = Failure::new(exit, error.to_string()).help(help);
-    match std::error::Error::source(&error) {
+    match std::error::Error::source(error) {
         Some(source) => failure.because(std::io::Error::other(source.to_string())),
         None => failure,
     }

@@ -28,7 +28,10 @@ async fn a_consumer_that_settles_all_the_time_keeps_its_lease() {
     };
     let all = NonZeroUsize::new(ALL).unwrap();
     let mortal = store.consume(subscription("mortal", "jobs")).await.unwrap();
-    assert_eq!(within(mortal.receive(all)).await.unwrap().len(), ALL);
+    let mut taken = 0;
+    while taken < ALL {
+        taken += within(mortal.receive(all)).await.unwrap().len();
+    }
     place.kill("mortal").await;
     // Takes nothing, and looks after the leases of others.
     let other = place.store().await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::codec::Shareable;
 use super::forms::after;
-use super::handle::handle;
+use super::handle::{handle, makers};
 use super::place::Cluster;
 use super::session::Shared;
 use super::state::Op;
@@ -44,33 +44,7 @@ pub struct Condition {
 handle!(Condition[], Condition);
 
 impl Condition {
-    /// A condition on which nobody waits, at the place that the variable `CELERIAC_CLUSTER` names.
-    ///
-    /// # Errors
-    ///
-    /// [`Unreachable`](SyncError::Unreachable) if it names none that can be connected.
-    pub fn new() -> Result<Self, SyncError> {
-        Self::new_in(&Cluster::of_program()?)
-    }
-
-    /// A condition on which nobody waits, at this place.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn new_in(place: &Cluster) -> Result<Self, SyncError> {
-        Self::make(place, None, 0)
-    }
-
-    /// The condition of this name at this place; whoever names it has the same one.
-    ///
-    /// # Errors
-    ///
-    /// [`OtherType`](SyncError::OtherType) if something else has this name, and
-    /// [`Unreachable`](SyncError::Unreachable).
-    pub fn named(place: &Cluster, name: &str) -> Result<Self, SyncError> {
-        Self::make(place, Some(name), 0)
-    }
+    makers!("A condition on which nobody waits", "The condition", 0);
 
     /// Gives `guard` back, waits for a notification, and takes the lock again.
     ///

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::codec::{Shareable, decode, encode};
 use super::guarded::guarded;
-use super::handle::handle;
+use super::handle::{handle, makers};
 use super::place::Cluster;
 use super::session::Shared;
 use super::stake::Stake;
@@ -48,33 +48,7 @@ handle!(Dict[K, V], Dict);
 guarded!(Dict, DictGuard [K: Key, V: Shareable] HashMap<K, V> => HashMap<K, V>, |entries| entries, |entries| entries);
 
 impl<K: Key, V: Shareable> Dict<K, V> {
-    /// A dictionary without entries, at the place that the variable `CELERIAC_CLUSTER` names.
-    ///
-    /// # Errors
-    ///
-    /// [`Unreachable`](SyncError::Unreachable) if it names none that can be connected.
-    pub fn new() -> Result<Self, SyncError> {
-        Self::new_in(&Cluster::of_program()?)
-    }
-
-    /// A dictionary without entries, at this place.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn new_in(place: &Cluster) -> Result<Self, SyncError> {
-        Self::make(place, None, 0)
-    }
-
-    /// The dictionary of this name at this place; whoever names it has the same one.
-    ///
-    /// # Errors
-    ///
-    /// [`OtherType`](SyncError::OtherType) if something else has this name, and
-    /// [`Unreachable`](SyncError::Unreachable).
-    pub fn named(place: &Cluster, name: &str) -> Result<Self, SyncError> {
-        Self::make(place, Some(name), 0)
-    }
+    makers!("A dictionary without entries", "The dictionary", 0);
 
     /// How many entries it has.
     ///

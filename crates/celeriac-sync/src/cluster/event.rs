@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::forms::forms;
-use super::handle::handle;
+use super::handle::{handle, makers};
 use super::place::Cluster;
 use super::session::{Answered, Shared};
 use super::state::Op;
@@ -33,33 +33,7 @@ pub struct Event {
 handle!(Event[], Event);
 
 impl Event {
-    /// An event that is not set, at the place that the variable `CELERIAC_CLUSTER` names.
-    ///
-    /// # Errors
-    ///
-    /// [`Unreachable`](SyncError::Unreachable) if it names none that can be connected.
-    pub fn new() -> Result<Self, SyncError> {
-        Self::new_in(&Cluster::of_program()?)
-    }
-
-    /// An event that is not set, at this place.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn new_in(place: &Cluster) -> Result<Self, SyncError> {
-        Self::make(place, None, 0)
-    }
-
-    /// The event of this name at this place; whoever names it has the same one.
-    ///
-    /// # Errors
-    ///
-    /// [`OtherType`](SyncError::OtherType) if something else has this name, and
-    /// [`Unreachable`](SyncError::Unreachable).
-    pub fn named(place: &Cluster, name: &str) -> Result<Self, SyncError> {
-        Self::make(place, Some(name), 0)
-    }
+    makers!("An event that is not set", "The event", 0);
 
     /// Whether it is set.
     ///

@@ -110,3 +110,39 @@ macro_rules! handle {
     };
 }
 pub(super) use handle;
+
+/// Writes the constructors of a type that is made of nothing but a place, of the size `$size`.
+///
+/// `$new` says what is made, and `$named` what has a name.
+macro_rules! makers {
+    ($new:literal, $named:literal, $size:expr) => {
+        #[doc = concat!($new, ", at the place that the variable `CELERIAC_CLUSTER` names.")]
+        ///
+        /// # Errors
+        ///
+        /// [`Unreachable`](crate::SyncError::Unreachable) if it names none that can be connected.
+        pub fn new() -> Result<Self, $crate::SyncError> {
+            Self::new_in(&super::place::Cluster::of_program()?)
+        }
+
+        #[doc = concat!($new, ", at this place.")]
+        ///
+        /// # Errors
+        ///
+        /// None.
+        pub fn new_in(place: &super::place::Cluster) -> Result<Self, $crate::SyncError> {
+            Self::make(place, None, $size)
+        }
+
+        #[doc = concat!($named, " of this name at this place; whoever names it has the same one.")]
+        ///
+        /// # Errors
+        ///
+        /// [`OtherType`](crate::SyncError::OtherType) if something else has this name, and
+        /// [`Unreachable`](crate::SyncError::Unreachable).
+        pub fn named(place: &super::place::Cluster, name: &str) -> Result<Self, $crate::SyncError> {
+            Self::make(place, Some(name), $size)
+        }
+    };
+}
+pub(super) use makers;

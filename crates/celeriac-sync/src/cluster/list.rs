@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::codec::{Shareable, decode, encode};
 use super::guarded::{Content as _, guarded};
-use super::handle::handle;
+use super::handle::{handle, makers};
 use super::items::items;
 use super::place::Cluster;
 use super::session::Shared;
@@ -35,33 +35,7 @@ handle!(List[T], List);
 guarded!(List, ListGuard [T: Shareable] Vec<T> => Vec<T>, |items| items, |items| items);
 
 impl<T: Shareable> List<T> {
-    /// A list without items, at the place that the variable `CELERIAC_CLUSTER` names.
-    ///
-    /// # Errors
-    ///
-    /// [`Unreachable`](SyncError::Unreachable) if it names none that can be connected.
-    pub fn new() -> Result<Self, SyncError> {
-        Self::new_in(&Cluster::of_program()?)
-    }
-
-    /// A list without items, at this place.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn new_in(place: &Cluster) -> Result<Self, SyncError> {
-        Self::make(place, None, 0)
-    }
-
-    /// The list of this name at this place; whoever names it has the same one.
-    ///
-    /// # Errors
-    ///
-    /// [`OtherType`](SyncError::OtherType) if something else has this name, and
-    /// [`Unreachable`](SyncError::Unreachable).
-    pub fn named(place: &Cluster, name: &str) -> Result<Self, SyncError> {
-        Self::make(place, Some(name), 0)
-    }
+    makers!("A list without items", "The list", 0);
 
     /// Adds an item at the end.
     ///

@@ -7,7 +7,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use super::forms::after;
-use super::handle::handle;
+use super::handle::{handle, makers};
 use super::place::Cluster;
 use super::session::{Answered, Shared};
 use super::slot::Hold;
@@ -47,33 +47,7 @@ pub(super) struct Owner {
 }
 
 impl RLock {
-    /// A lock that nobody holds, at the place that the variable `CELERIAC_CLUSTER` names.
-    ///
-    /// # Errors
-    ///
-    /// [`Unreachable`](SyncError::Unreachable) if it names none that can be connected.
-    pub fn new() -> Result<Self, SyncError> {
-        Self::new_in(&Cluster::of_program()?)
-    }
-
-    /// A lock that nobody holds, at this place.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn new_in(place: &Cluster) -> Result<Self, SyncError> {
-        Self::make(place, None, 1)
-    }
-
-    /// The lock of this name at this place; whoever names it has the same one.
-    ///
-    /// # Errors
-    ///
-    /// [`OtherType`](SyncError::OtherType) if something else has this name, and
-    /// [`Unreachable`](SyncError::Unreachable).
-    pub fn named(place: &Cluster, name: &str) -> Result<Self, SyncError> {
-        Self::make(place, Some(name), 1)
-    }
+    makers!("A lock that nobody holds", "The lock", 1);
 
     /// Takes it, and gives it back when as many guards are dropped as were taken.
     ///

@@ -11,6 +11,7 @@ mod line;
 mod mend;
 mod pipe;
 mod shelf;
+mod side;
 mod slots;
 
 use std::fmt;

@@ -22,15 +22,16 @@ use super::super::arena::Arena;
 use super::super::encoding::{self, Encoded};
 use super::super::gate::{ALL, Attempt, Gate, open};
 use super::super::segment::{Address, Kind, Plan, Segment};
-use super::super::word::{self, Held};
+use super::super::word;
 use super::ends::{self, End};
 use super::layout::{
-    ARENA, BEFORE, BROKEN, CAPACITY, CLOSED, COMPLETED, DONE, DONE_BEGIN, DONE_END, EMPTIED,
-    FILLED, FINISHED, FIRST, GET_LOCK, ITEMS, KNOWN, LINE, MAP, MOST, NEXT, PUT, PUT_LOCK,
-    RESERVED, ROOM, SIZE, SMALL, SPARE, SPARES, TABLES, WORDS,
+    ARENA, BEFORE, BROKEN, CAPACITY, CLOSED, COMPLETED, DONE, DONE_END, EMPTIED, FILLED, FINISHED,
+    FIRST, GET_LOCK, ITEMS, LINE, MAP, MOST, NEXT, PUT, PUT_LOCK, RESERVED, ROOM, SIZE, SMALL,
+    SPARE, TABLES, WORDS,
 };
 use super::line::{Line, Order};
 use super::mend;
+use super::side::Side;
 use super::slots::{self, Slot, State};
 use crate::SyncError;
 
@@ -42,12 +43,6 @@ const MIDDLE: u64 = 1 << 62;
 pub(super) struct Shelf {
     segment: Arc<Segment>,
     order: Order,
-}
-
-/// A side of a shelf while nobody else is there.
-pub(super) struct Side<'a> {
-    shelf: &'a Shelf,
-    _held: Held<'a>,
 }
 
 pub(super) fn plan(kind: Kind, shape: u32) -> Plan {
@@ -100,6 +95,11 @@ impl Shelf {
 
     pub(super) fn address(&self) -> Address {
         self.segment.address()
+    }
+
+    /// This process's place among those who have it.
+    pub(super) fn seat(&self) -> u32 {
+        self.segment.seat()
     }
 
     pub(super) fn order(&self) -> Order {
@@ -182,7 +182,7 @@ impl Shelf {
         let Some(slot) = self.line().first() else {
             return closed.then_some(Err(SyncError::Closed));
         };
-        self.slot(slot).set_state(State::Got(self.segment.seat()));
+        self.slot(slot).set_state(State::Got(self.seat()));
         self.line().advance();
         drop(side);
         self.emptied();
@@ -239,12 +239,12 @@ impl Shelf {
 
     /// Counts one more of an end of a pipe here.
     pub(super) fn join_end(&self, end: End) {
-        ends::join(self.words(), self.segment.seat(), end);
+        ends::join(self.words(), self.seat(), end);
     }
 
     /// Counts one less, and closes with the last one.
     pub(super) fn leave_end(&self, end: End) {
-        if ends::leave(self.words(), self.segment.seat(), end) {
+        if ends::leave(self.words(), self.seat(), end) {
             self.close();
         }
     }
@@ -315,7 +315,7 @@ impl Shelf {
     }
 
     /// Takes the side of those who put.
-    fn putting(&self) -> Side<'_> {
+    pub(super) fn putting(&self) -> Side<'_> {
         match self.order {
             Order::First => self.side(PUT_LOCK),
             Order::Last | Order::Least(_) => self.side(GET_LOCK),
@@ -335,7 +335,7 @@ impl Shelf {
             }
             if self.words()[BROKEN].load(Ordering::Acquire) == 0 {
                 let shelf = self;
-                return Side { shelf, _held: held };
+                return Side::new(shelf, held);
             }
             drop(held);
             self.both(|| {});
@@ -420,13 +420,13 @@ impl Shelf {
     }
 
     /// One place of a table that goes round.
-    fn entry(&self, table: usize, at: u32) -> &AtomicU32 {
+    pub(super) fn entry(&self, table: usize, at: u32) -> &AtomicU32 {
         let index = at & self.size().wrapping_sub(1);
         &self.words()[table + index as usize % MOST]
     }
 
     /// Gives the number that is there, and makes it one more or less.
-    fn count(&self, which: usize, by: i64) -> u64 {
+    pub(super) fn count(&self, which: usize, by: i64) -> u64 {
         let words = &self.words()[which..];
         let number = slots::number(words);
         slots::set_number(words, number.wrapping_add_signed(by));
@@ -449,103 +449,5 @@ impl Shelf {
 
     pub(super) fn set(&self, which: usize, value: u32) {
         self.words()[which].store(value, Ordering::Release);
-    }
-}
-
-/// What those do who put.
-impl<'a> Side<'a> {
-    /// Takes a slot in which nothing is.
-    fn spare(&self) -> Option<u32> {
-        let shelf = self.shelf;
-        if shelf.get(SPARE) == 0 {
-            self.harvest();
-        }
-        if let Some(count) = shelf.get(SPARE).checked_sub(1) {
-            shelf.set(SPARE, count);
-            return Some(shelf.entry(SPARES, count).load(Ordering::Relaxed));
-        }
-        let known = shelf.get(KNOWN);
-        (known < shelf.size()).then(|| {
-            shelf.set(KNOWN, known.saturating_add(1));
-            known
-        })
-    }
-
-    /// Takes back the slots of what was finished, and the room of that.
-    fn harvest(&self) {
-        let shelf = self.shelf;
-        let end = shelf.words()[DONE_END].load(Ordering::Acquire);
-        let begin = shelf.get(DONE_BEGIN);
-        // They are no more than the table is for.
-        for step in 0..end.wrapping_sub(begin).min(shelf.size()) {
-            let entry = shelf.entry(DONE, begin.wrapping_add(step));
-            self.put_by(entry.load(Ordering::Relaxed));
-        }
-        shelf.set(DONE_BEGIN, end);
-    }
-
-    /// Makes a slot a spare one.
-    fn put_by(&self, slot: u32) {
-        let known = self.shelf.slot(slot);
-        if let Some(unit) = known.place() {
-            self.shelf.arena().free(unit, known.len());
-        }
-        known.set_bytes(0, None);
-        let count = self.shelf.get(SPARE);
-        let entry = self.shelf.entry(SPARES, count);
-        entry.store(slot, Ordering::Relaxed);
-        self.shelf.set(SPARE, count.saturating_add(1));
-    }
-
-    /// Takes room for an item that is written before it is put.
-    fn reserve(&self, slot: u32, bytes: usize) -> Result<Reserved<'a>, SyncError> {
-        let shelf = self.shelf;
-        let unit = match shelf.arena().take(bytes) {
-            Ok(unit) => unit,
-            Err(why) => {
-                self.put_by(slot);
-                return Err(why);
-            }
-        };
-        let known = shelf.slot(slot);
-        known.set_bytes(bytes, Some(unit));
-        known.set_state(State::Written(shelf.segment.seat()));
-        shelf.set(RESERVED, shelf.get(RESERVED).saturating_add(1));
-        Ok(Reserved { shelf, slot })
-    }
-
-    /// Has the item in a slot put.
-    fn publish(&self, slot: u32) {
-        let shelf = self.shelf;
-        let known = shelf.slot(slot);
-        known.set_number(shelf.count(NEXT, 1));
-        known.set_state(State::Ready);
-        shelf.set(PUT, shelf.get(PUT).wrapping_add(1));
-        shelf.line().push(slot);
-    }
-}
-
-/// A slot that is being written to; a spare one again if that is not ended.
-struct Reserved<'a> {
-    shelf: &'a Shelf,
-    slot: u32,
-}
-
-impl Reserved<'_> {
-    /// Leaves it to who puts the item.
-    fn keep(self, side: &Side<'_>) {
-        let shelf = side.shelf;
-        shelf.set(RESERVED, shelf.get(RESERVED).saturating_sub(1));
-        let _kept = std::mem::ManuallyDrop::new(self);
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        let side = self.shelf.putting();
-        let reserved = self.shelf.get(RESERVED);
-        self.shelf.set(RESERVED, reserved.saturating_sub(1));
-        self.shelf.slot(self.slot).set_state(State::Free);
-        side.put_by(self.slot);
     }
 }

@@ -55,6 +55,7 @@ mod fetch;
 mod hold;
 mod keeper;
 mod keys;
+mod leaving;
 mod link;
 mod outgoing;
 mod pace;

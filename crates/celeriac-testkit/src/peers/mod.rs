@@ -21,9 +21,11 @@ mod encrypted;
 mod http;
 mod mail;
 mod proxy;
+mod pump;
 mod redis_server;
 mod spare;
 mod virtual_host;
+mod weather;
 
 pub use celery::{CeleryApp, CeleryScript, CeleryVersion, CeleryWorker};
 pub use child::OwnedChild;

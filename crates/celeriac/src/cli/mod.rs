@@ -30,6 +30,7 @@ mod queues;
 mod remote;
 mod result;
 mod send;
+mod shm;
 mod size;
 mod status;
 mod tasks;
@@ -156,6 +157,9 @@ enum Command {
     Place(place::PlaceCommand),
     /// Holds locks, queues and values for programs on other machines, until it is told to stop
     Manager(manager::ManagerArgs),
+    /// Looks after what processes of this machine share by name
+    #[command(subcommand)]
+    Shm(shm::ShmCommand),
     /// Looks after SQLite files
     #[cfg(feature = "sqlite")]
     #[command(subcommand)]
@@ -284,6 +288,7 @@ async fn dispatch(
         Command::Purge(args) => purge::run(args, global, output).await,
         Command::Tasks => tasks::run(output),
         Command::Manager(args) => manager::run(args, output).await,
+        Command::Shm(command) => shm::run(command, output),
         Command::Place(command) => place::run(command, output).await,
         #[cfg(feature = "sqlite")]
         Command::Db(command) => db::run(command, output),

@@ -8,6 +8,7 @@ mod exchanges;
 mod frozen;
 mod health;
 mod routes;
+mod sharing;
 mod statsd;
 mod stopping;
 

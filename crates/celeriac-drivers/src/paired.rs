@@ -6,6 +6,7 @@
 //!   call and loses nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
@@ -122,6 +123,10 @@ impl Consumer for PairedConsumer {
             }
             self.consumer.settle(settlements).await
         })
+    }
+
+    fn turn(&self) -> Duration {
+        self.consumer.turn()
     }
 
     fn revoked(&self) -> BoxFuture<'_, Result<Vec<TaskId>, BrokerError>> {

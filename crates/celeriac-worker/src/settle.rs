@@ -154,7 +154,7 @@ impl Settler {
                     .filter(|(_, how)| *how == Settled::LeaseLost);
                 self.retry.succeeded();
                 Carried {
-                    took: Some(self.carrying_since.elapsed()),
+                    took: Some(self.carrying_since.elapsed().max(self.store.turn())),
                     lost: lost.map(|(tag, _)| tag).collect(),
                     ..Carried::default()
                 }

@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use celeriac_core::{
     Broker, BrokerError, ChordStore, Consumer, Destination, EncodedResult, Joined, Message,
@@ -49,6 +50,11 @@ impl Store {
             results,
             router,
         }
+    }
+
+    /// How long the broker takes to answer, where what was carried out does not tell.
+    pub(crate) fn turn(&self) -> Duration {
+        self.consumer.turn()
     }
 
     /// Carries out `batch`; what is done is taken out of it even if a later step fails.

@@ -228,6 +228,12 @@ pub trait Consumer: fmt::Debug + Send + Sync {
         settlements: Vec<Settlement>,
     ) -> BoxFuture<'_, Result<Vec<Settled>, BrokerError>>;
 
+    /// How long a question and its answer take, where a settlement may be done without an answer and its own
+    /// time tells nothing. Zero where it tells.
+    fn turn(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Waits for calls that were revoked since the last time.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use celeriac_core::broker::Subscription;
 use celeriac_core::{
@@ -139,6 +140,12 @@ impl Consumer for AmqpConsumer {
             self.check_open()?;
             runtime::run(settle(self.intake.clone(), settlements)).await
         })
+    }
+
+    /// Acknowledgements are not answered.
+    fn turn(&self) -> Duration {
+        let channel = self.intake.channel();
+        channel.map_or(Duration::ZERO, |channel| channel.turn())
     }
 
     fn revoked(&self) -> BoxFuture<'_, Result<Vec<TaskId>, BrokerError>> {

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Deref, DerefMut};
+use std::time::Instant;
 
 use celeriac_core::QueueName;
 
@@ -19,6 +20,8 @@ pub(crate) struct Lane {
     pub(super) since: u64,
     /// How many unsettled deliveries the server allows it; 0 if there is no subscription.
     pub(super) window: usize,
+    /// When the present subscription of it began.
+    pub(super) begun: Instant,
 }
 
 /// All of them. A number stays that of its queue, even if nothing is taken from it any more: what was
@@ -34,6 +37,7 @@ impl Lane {
             ready: BTreeMap::new(),
             since: 0,
             window: 0,
+            begun: Instant::now(),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use celeriac_core::{Delivery, Message, QueueName, RevokedCalls, TaskId};
@@ -43,7 +44,7 @@ pub(crate) struct Handed {
     pub(crate) id: TaskId,
     pub(crate) raw: Raw,
     /// When the server handed it to us.
-    pub(crate) since: std::time::Instant,
+    pub(crate) since: Instant,
 }
 
 /// Whether a message was delivered before, and never settled.
@@ -81,6 +82,9 @@ pub(crate) struct Shelf {
 
 /// Windows up to this size are as asked for; larger ones are rounded up, so that they seldom change.
 const EXACT: usize = 16;
+
+/// A window that is too small again so soon after it was fitted is one of short tasks.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The window for a credit.
 fn window(credit: usize) -> usize {
@@ -128,6 +132,10 @@ impl Shelf {
 
     /// The queues whose window does not fit a worker that could take `credit` more, with the window
     /// each should have.
+    ///
+    /// What an older subscription delivered is not counted in a new window, so that long tasks are not
+    /// hoarded: the window grows with each that ends. Where they end so soon that it would be fitted
+    /// again and again, it has room for what the present subscription delivered too.
     pub(crate) fn misfits(&self, credit: usize) -> Vec<(usize, usize)> {
         let mut used = vec![0; self.lanes.len()];
         let handed = self.handed.values().map(|it| (it.queue, it.tag));
@@ -140,7 +148,9 @@ impl Shelf {
             let need = used[index] + credit;
             let too_small = need > lane.window;
             let too_large = lane.window > EXACT && need < lane.window / 4;
-            (too_small || too_large).then(|| (index, window(credit)))
+            let is_short = too_small && lane.begun.elapsed() < SOON;
+            let enough = if is_short { need } else { credit };
+            (too_small || too_large).then(|| (index, window(enough)))
         };
         self.lanes.taken_from().filter_map(misfit).collect()
     }
@@ -149,6 +159,7 @@ impl Shelf {
     pub(crate) fn subscribed(&mut self, queue: usize, window: usize) {
         self.lanes[queue].since = self.numbers.last() + 1;
         self.lanes[queue].window = window;
+        self.lanes[queue].begun = Instant::now();
     }
 
     /// The name of a queue by its number.
@@ -284,7 +295,7 @@ impl Shelf {
             deliveries: item.deliveries,
             id,
             raw: item.raw,
-            since: std::time::Instant::now(),
+            since: Instant::now(),
         };
         self.suspects_held += usize::from(is_suspect(handed.deliveries));
         if let Some(before) = self.handed.insert(tag, handed) {
@@ -321,7 +332,7 @@ impl Shelf {
     /// Gives what the worker holds another number of the server's.
     pub(crate) fn renumber(&mut self, tag: i64, new: u64) -> Option<u64> {
         let handed = self.handed.get_mut(&tag)?;
-        handed.since = std::time::Instant::now();
+        handed.since = Instant::now();
         Some(std::mem::replace(&mut handed.tag, new))
     }
 
@@ -473,6 +484,8 @@ mod tests {
         assert_eq!(shelf.misfits(11), [(0, 11)]);
         put(&mut shelf, 1, 0, 0, 1);
         shelf.take(1);
+        assert_eq!(shelf.misfits(10), [(0, 11)]);
+        shelf.lanes[0].begun -= SOON;
         assert_eq!(shelf.misfits(10), [(0, 10)]);
         assert_eq!(shelf.misfits(900), [(0, 1024)]);
         shelf.put_bulky(0, 2);

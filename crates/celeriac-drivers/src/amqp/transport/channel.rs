@@ -10,7 +10,7 @@ use bytes::Bytes;
 use celeriac_core::ExchangeKey;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::confirms::Confirms;
 use super::connection::Handle;
@@ -316,12 +316,14 @@ impl Channel {
     ) -> Result<Stream, LinkError> {
         check(&[queue, tag])?;
         let table = table_of(arguments)?;
+        let begun = Instant::now();
         let limiting = self.ask("basic.qos", id::QOS, |out| {
             out.extend([0; 4]);
             out.extend(prefetch.to_be_bytes());
             out.push(0);
         });
         limiting.await?;
+        self.shared().turned(begun.elapsed());
         let deliveries = {
             let mut switchboard = self.shared().switchboard();
             let (lane, _) = switchboard.lane(self.number())?;
@@ -375,6 +377,11 @@ impl Channel {
     /// Waits until all that was said before on this connection is sent, or never will be.
     pub(crate) async fn sent(&self) {
         self.shared().sent().await;
+    }
+
+    /// How long the server took to answer when it was last asked to deliver.
+    pub(crate) fn turn(&self) -> Duration {
+        self.shared().turn()
     }
 
     /// Gives a delivery back to its queue.

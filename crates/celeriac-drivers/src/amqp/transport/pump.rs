@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// Until when it may take to end politely.
     hurry: watch::Sender<Option<Instant>>,
     alive: Mutex<Alive>,
+    /// How long the server took to answer when it had nothing to do for it.
+    turn: Mutex<Duration>,
 }
 
 /// What tells that this program stood still, and the server may have given up the connection.
@@ -76,7 +78,18 @@ impl Shared {
                 heartbeat: None,
                 stood_still: false,
             }),
+            turn: Mutex::default(),
         }
+    }
+
+    /// How long the server takes to answer.
+    pub(super) fn turn(&self) -> Duration {
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It took so long.
+    pub(super) fn turned(&self, took: Duration) {
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = took;
     }
 
     /// Whether this program has stood still for longer than a heartbeat, and the server has not answered

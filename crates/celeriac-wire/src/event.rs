@@ -7,7 +7,10 @@
 //!
 //! Celery 5.7's events, field by field as its workers sent them.
 
-use celeriac_core::TaskId;
+use std::time::SystemTime;
+
+use celeriac_core::{Message, TaskId, moment};
+use jiff::Zoned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -126,6 +129,25 @@ pub struct Received {
     pub expires: Option<String>,
 }
 
+impl Received {
+    /// The call of a message, as its headers tell of it.
+    pub fn of(message: &Message) -> Self {
+        let headers = &message.headers;
+        let text = |name: &str| headers.extra.get(name).and_then(Value::as_str);
+        Self {
+            uuid: headers.id.clone(),
+            name: headers.task.clone(),
+            args: text("argsrepr").map(ToOwned::to_owned),
+            kwargs: text("kwargsrepr").map(ToOwned::to_owned),
+            root_id: headers.root_id.clone(),
+            parent_id: headers.parent_id.clone(),
+            retries: headers.retries,
+            eta: headers.eta.map(|at| moment::show(at).to_string()),
+            expires: headers.expires.map(|at| moment::show(at).to_string()),
+        }
+    }
+}
+
 /// A call as its client sent it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
@@ -192,6 +214,18 @@ impl Event {
     pub fn routing_key(&self) -> String {
         self.name().replace('-', ".")
     }
+}
+
+/// Unix time in seconds.
+pub fn now_s() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Hours west of UTC here, by which monitors compare clocks.
+pub fn utcoffset() -> f64 {
+    let east = f64::from(Zoned::now().offset().seconds()) / 3600.0;
+    0.0 - east
 }
 
 /// Why bytes are no events. It does not repeat them.

@@ -52,19 +52,35 @@ pub fn payload(payload: &Payload) -> String {
     if payload.bytes.len() > MOST_READ_BYTES {
         return beginning(payload);
     }
-    match payload.content_type {
-        ContentType::Json => match serde_json::from_slice(&payload.bytes) {
-            Ok(decoded) => value(&decoded),
-            Err(_) => unread(payload),
-        },
-        _ => match celeriac_core::Tree::decode(payload.content_type, &payload.bytes) {
-            Ok(tree) => {
-                let decoded = serde_json::from_str(&tree.to_json());
-                decoded.map_or_else(|_| unread(payload), |decoded| value(&decoded))
-            }
-            Err(_) => unread(payload),
-        },
+    decoded(payload).map_or_else(|| unread(payload), |decoded| value(&decoded))
+}
+
+/// The arguments of a call and its named ones, if its body can be read without running anything and is
+/// not large.
+///
+/// ```
+/// use celeriac_core::{ContentType, Payload};
+/// use celeriac_wire::repr;
+///
+/// let body = Payload::encode(ContentType::Json, &serde_json::json!([[2, "x"], {"y": null}, {}]))?;
+/// let shown = ("(2, 'x')".to_owned(), "{'y': None}".to_owned());
+/// assert_eq!(repr::call(&body), Some(shown));
+/// # Ok::<(), celeriac_core::PayloadError>(())
+/// ```
+pub fn call(body: &Payload) -> Option<(String, String)> {
+    if body.bytes.len() > MOST_READ_BYTES {
+        return None;
     }
+    let decoded = decoded(body)?;
+    Some((arguments(decoded.get(0)?), value(decoded.get(1)?)))
+}
+
+fn decoded(payload: &Payload) -> Option<Value> {
+    if payload.content_type == ContentType::Json {
+        return serde_json::from_slice(&payload.bytes).ok();
+    }
+    let tree = celeriac_core::Tree::decode(payload.content_type, &payload.bytes).ok()?;
+    serde_json::from_str(&tree.to_json()).ok()
 }
 
 fn beginning(payload: &Payload) -> String {

@@ -83,11 +83,13 @@ mod tests {
 
     use crate::error::Error;
     use crate::format::BodyFormat;
+    use crate::outlet::Outlet;
 
     fn client(name: &str) -> Arc<BrokerClient> {
         let broker = MemoryBroker::named(name, &DriverOptions::default());
         let (format, retry) = (BodyFormat::default(), PublishRetry::NEVER);
-        BrokerClient::new(broker, Arc::default(), format, retry).unwrap()
+        let outlet = Outlet::new(broker, false).unwrap();
+        BrokerClient::new(outlet, Arc::default(), format, retry).unwrap()
     }
 
     async fn store(client: &BrokerClient, call: &Call<u32>) {

@@ -218,7 +218,7 @@ impl<V: Send + 'static> Batch<V> {
     /// Stores the messages, and has the outcomes brought to the calls.
     async fn publish(mut self, broker: &BrokerClient) -> Stored<V> {
         let messages = std::mem::take(&mut self.messages);
-        let Err(error) = broker.broker().publish(messages).await else {
+        let Err(error) = broker.publish(messages).await else {
             return (self.follow(broker), None);
         };
         let (taken, open) = error.part(self.calls.into_iter().zip(self.ignored).collect());

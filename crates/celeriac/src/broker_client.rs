@@ -21,13 +21,14 @@ use crate::Origin;
 use crate::error::{Error, Result};
 use crate::follower::{Followed, Follower, Following, chain};
 use crate::format::BodyFormat;
+use crate::outlet::Outlet;
 
 /// How many chunks a map may have under way, as if each were a slot.
 const SLOTS: NonZeroUsize = NonZeroUsize::new(16).expect("it is not zero");
 
 /// A connection to a broker and its results.
 pub(crate) struct BrokerClient {
-    broker: Arc<dyn Broker>,
+    outlet: Outlet,
     following: Following,
     submit: mpsc::UnboundedSender<Submitted>,
     unpublished: watch::Sender<usize>,
@@ -41,11 +42,12 @@ type Submitted = (Invocation, Origin);
 
 impl BrokerClient {
     pub(crate) fn new(
-        broker: Arc<dyn Broker>,
+        outlet: Outlet,
         routes: Arc<Routes>,
         format: BodyFormat,
         publish_retry: PublishRetry,
     ) -> Result<Arc<Self>> {
+        let broker = outlet.broker();
         let results = broker.results().ok_or_else(|| BrokerError::Unsupported {
             address: format!("{broker:?}"),
             what: "keep results".to_owned(),
@@ -54,7 +56,7 @@ impl BrokerClient {
         let following = Following::new(follow, results.goes_to_sender());
         let (submit, submitted) = mpsc::unbounded_channel();
         let client = Arc::new(Self {
-            broker: broker.clone(),
+            outlet: outlet.clone(),
             following: following.clone(),
             submit,
             unpublished: watch::Sender::new(0),
@@ -67,7 +69,7 @@ impl BrokerClient {
             reactor().spawn(follower);
         }
         let unpublished = client.unpublished.clone();
-        let publishing = publish_all(broker, submitted, following, unpublished, routes, format);
+        let publishing = publish_all(outlet, submitted, following, unpublished, routes, format);
         reactor().spawn(publishing);
         Ok(client)
     }
@@ -81,12 +83,20 @@ impl BrokerClient {
     }
 
     pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
-        &self.broker
+        self.outlet.broker()
+    }
+
+    /// Stores messages, without a second attempt.
+    pub(crate) async fn publish(
+        &self,
+        messages: Vec<(Destination, Message)>,
+    ) -> Result<(), BrokerError> {
+        self.outlet.publish(messages).await
     }
 
     /// What counts the parts of chords, if anything does.
     pub(crate) fn chords(&self) -> Option<Arc<dyn ChordStore>> {
-        self.broker.results()?.chords()
+        self.broker().results()?.chords()
     }
 
     /// Stores messages, and tries again with those that were not confirmed if the reason may pass: as
@@ -100,7 +110,7 @@ impl BrokerClient {
         let (mut open, mut sent) = (messages, Vec::new());
         let mut attempts = 1;
         loop {
-            let Err(error) = self.broker.publish(open.clone()).await else {
+            let Err(error) = self.outlet.publish(open.clone()).await else {
                 return Ok(());
             };
             let (taken, rest) = error.part(open);
@@ -171,7 +181,7 @@ impl BrokerClient {
 
     /// What is stored of a call.
     pub(crate) async fn result(&self, id: &TaskId) -> Result<Option<StoredResult>> {
-        let Some(results) = self.broker.results() else {
+        let Some(results) = self.broker().results() else {
             return Ok(None);
         };
         let mut found = results.fetch(std::slice::from_ref(id)).await?;
@@ -180,7 +190,7 @@ impl BrokerClient {
 
     /// Has calls revoked.
     pub(crate) async fn revoke(&self, ids: &[TaskId]) -> Result<()> {
-        Ok(self.broker.revoke(ids).await?)
+        Ok(self.broker().revoke(ids).await?)
     }
 }
 
@@ -218,7 +228,7 @@ impl fmt::Debug for BrokerClient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("BrokerClient")
-            .field("broker", &self.broker)
+            .field("broker", self.broker())
             .finish_non_exhaustive()
     }
 }
@@ -251,7 +261,7 @@ fn unsent(
 
 /// Publishes invocations in order, all that wait at a time.
 async fn publish_all(
-    broker: Arc<dyn Broker>,
+    outlet: Outlet,
     mut submitted: mpsc::UnboundedReceiver<Submitted>,
     following: Following,
     unpublished: watch::Sender<usize>,
@@ -273,7 +283,7 @@ async fn publish_all(
             .iter()
             .map(|(_, message)| message.headers.ignore_result == Some(true))
             .collect();
-        let published = broker.publish(messages).await;
+        let published = outlet.publish(messages).await;
         let count = batch.len();
         let calls = batch
             .drain(..)

@@ -14,6 +14,7 @@ use crate::broker_client::BrokerClient;
 use crate::error::{Error, Result};
 use crate::format::BodyFormat;
 use crate::launcher::Launcher;
+use crate::outlet::Outlet;
 
 /// Opens an [`App`] with settings other than the default.
 #[derive(Debug, Clone)]
@@ -24,6 +25,7 @@ pub struct AppBuilder {
     format: BodyFormat,
     queues: Vec<Queue>,
     publish_retry: PublishRetry,
+    sent_events: bool,
 }
 
 impl Default for AppBuilder {
@@ -35,6 +37,7 @@ impl Default for AppBuilder {
             format: BodyFormat::default(),
             queues: Vec::new(),
             publish_retry: PublishRetry::DEFAULT,
+            sent_events: false,
         }
     }
 }
@@ -101,6 +104,17 @@ impl AppBuilder {
         self
     }
 
+    /// Whether monitors are told of each call that is sent, as by Celery's `task_send_sent_event`; no
+    /// unless set. On Redis and RabbitMQ.
+    ///
+    /// Each sending then waits until the broker has the event too. One that it does not take is logged,
+    /// and the call is sent all the same.
+    #[must_use]
+    pub fn sent_events(mut self, tells: bool) -> Self {
+        self.sent_events = tells;
+        self
+    }
+
     /// What arguments are encoded in on a broker, unless a call says otherwise: JSON by default.
     ///
     /// A worker in Python must be set to accept it (`accept_content`). Results are always kept in
@@ -124,7 +138,7 @@ impl AppBuilder {
     /// # Errors
     ///
     /// As [`App::on`]; [`Error::Queues`] if the queues cannot be defined so, [`Error::Broker`] if the
-    /// broker has no exchanges for them; [`Error::Broker`] if this build cannot encode or compress as it was told;
+    /// broker has no exchanges for them, or nobody to tell what was sent; [`Error::Broker`] if this build cannot encode or compress as it was told;
     /// [`Error::Place`] if the text for results is no URL of a broker.
     pub async fn on<P>(self, place: P) -> Result<App>
     where
@@ -147,7 +161,8 @@ impl AppBuilder {
                 let results = results.map_err(Error::Place)?;
                 let broker = open_with_results(url, results.as_ref(), &options).await?;
                 let routes = Arc::new(self.routes.through(topology));
-                let client = BrokerClient::new(broker, routes, self.format, self.publish_retry)?;
+                let outlet = Outlet::new(broker, self.sent_events)?;
+                let client = BrokerClient::new(outlet, routes, self.format, self.publish_retry)?;
                 (
                     Launcher::new(client.clone(), registry.clone()),
                     Some(client),

@@ -62,6 +62,7 @@ mod lookup;
 mod map;
 #[cfg(not(feature = "otel"))]
 mod origin;
+mod outlet;
 mod sent_calls;
 mod session;
 mod slot;

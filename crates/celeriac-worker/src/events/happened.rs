@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use celeriac_core::{
-    Conclusion, Delivery, End, ErrorKind, Payload, TaskError, TaskId, Told, moment,
-};
+use celeriac_core::{Conclusion, Delivery, End, ErrorKind, Payload, TaskError, TaskId, Told};
 use celeriac_wire::event::{Event, Failed, Received};
 use celeriac_wire::{repr, result};
 use serde_json::Value;
@@ -15,21 +13,7 @@ use crate::signal;
 impl News {
     /// A call was received, and may run here.
     pub(crate) fn received(&self, delivery: &Delivery) {
-        self.tell(|| {
-            let headers = &delivery.message.headers;
-            let text = |name: &str| headers.extra.get(name).and_then(Value::as_str);
-            Event::TaskReceived(Received {
-                uuid: headers.id.clone(),
-                name: headers.task.clone(),
-                args: text("argsrepr").map(ToOwned::to_owned),
-                kwargs: text("kwargsrepr").map(ToOwned::to_owned),
-                root_id: headers.root_id.clone(),
-                parent_id: headers.parent_id.clone(),
-                retries: headers.retries,
-                eta: headers.eta.map(|at| moment::show(at).to_string()),
-                expires: headers.expires.map(|at| moment::show(at).to_string()),
-            })
-        });
+        self.tell(|| Event::TaskReceived(Received::of(&delivery.message)));
     }
 
     /// A call begins to run.

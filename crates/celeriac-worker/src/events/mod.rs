@@ -10,10 +10,9 @@ mod teller;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use celeriac_wire::Clock;
-use celeriac_wire::event::Event;
+use celeriac_wire::event::{Event, now_s};
 use tokio::sync::Notify;
 
 pub(crate) use teller::{Teller, Vitals};
@@ -54,12 +53,6 @@ struct Told {
     event: Event,
     clock: u64,
     timestamp: f64,
-}
-
-/// Unix time in seconds.
-pub(crate) fn now_s() -> f64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0.0, |since| since.as_secs_f64())
 }
 
 impl News {

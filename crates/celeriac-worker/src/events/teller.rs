@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use celeriac_core::{Address, Bus, Notice};
 use celeriac_wire::Clock;
-use celeriac_wire::event::{BATCH_KEY, Event, Pulse, Stamped};
-use jiff::Zoned;
+use celeriac_wire::event::{self, BATCH_KEY, Event, Pulse, Stamped, now_s};
 use serde::Serialize;
 use serde_json::{Map, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::{News, Told, now_s};
+use super::{News, Told};
 use crate::dispatcher::Operator;
 use crate::linux;
 
@@ -63,8 +62,6 @@ impl Teller {
         operator: Operator,
         heartbeat: Option<Duration>,
     ) -> Self {
-        // Hours west of UTC, where the clocks of monitors are compared with ours.
-        let east = f64::from(Zoned::now().offset().seconds()) / 3600.0;
         Self {
             node,
             bus,
@@ -72,7 +69,7 @@ impl Teller {
             clock,
             operator,
             heartbeat,
-            utcoffset: 0.0 - east,
+            utcoffset: event::utcoffset(),
             complained: None,
             dropped: 0,
         }

@@ -11,6 +11,7 @@ mod mixed;
 mod python_to_rust;
 mod routing;
 mod rust_to_python;
+mod sent_events;
 mod tagged;
 mod tasks;
 mod workflows;

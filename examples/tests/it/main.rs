@@ -11,6 +11,7 @@ mod filters;
 mod hasher;
 mod hybrid;
 mod primes;
+mod sharing;
 mod sum;
 mod thumbnails;
 mod titles;

@@ -53,6 +53,7 @@ pub(crate) fn example(name: &str, folder: &Path) -> Command {
     let mut command = Command::new(path(name));
     command
         .timeout(Duration::from_secs(120))
+        .env_remove("CELERIAC_CLUSTER")
         .env_remove("CELERIAC_ON")
         .current_dir(folder);
     command

@@ -26,6 +26,10 @@ macro_rules! in_every_scope {
 
 in_every_scope! {
     a_bank_loses_deposits_without_a_lock_and_none_with_it
+    a_withdrawer_waits_until_the_balance_suffices
+    ping_and_pong_alternate
+    runners_start_together_and_three_pass_at_a_time
+    a_recursive_lock_is_refused_to_another_owner
 }
 
 /// Who shares, and where.
@@ -63,6 +67,82 @@ fn a_bank_loses_deposits_without_a_lock_and_none_with_it(who: &Who) {
     let (found, lost) = (found, lost.strip_suffix(" deposits are lost").unwrap());
     let [found, lost]: [u32; 2] = [found, lost].map(|count| count.parse().unwrap());
     assert!(lost > 0 && found + lost == 100, "{lines:?}");
+}
+
+fn a_withdrawer_waits_until_the_balance_suffices(who: &Who) {
+    let lines = who.run("bank_condition", &[], "served 10 withdrawers by 15 ");
+    let (account, withdrawals) = lines.split_last().unwrap();
+    let mut sum = 0;
+    for line in withdrawals {
+        let (amount, left) = line
+            .strip_prefix("withdrew ")
+            .and_then(|line| line.strip_suffix(" left")?.split_once(", "))
+            .unwrap();
+        let [amount, left]: [i64; 2] = [amount, left].map(|amount| amount.parse().unwrap());
+        assert!((10..=30).contains(&amount) && left >= 0, "{lines:?}");
+        sum += amount;
+    }
+    assert_eq!(withdrawals.len(), 10, "{lines:?}");
+    let words: Vec<_> = account.split(' ').collect();
+    let [
+        "deposited",
+        "-",
+        _,
+        "withdrawn",
+        "=",
+        _,
+        "in",
+        "the",
+        "account",
+    ] = words[1..]
+    else {
+        panic!("{account}");
+    };
+    let [deposited, withdrawn, balance] = [0, 3, 6].map(|at| words[at].parse::<i64>().unwrap());
+    // 5 depositors of 12 deposits of 5 to 10.
+    assert!((300..=600).contains(&deposited), "{account}");
+    assert_eq!(withdrawn, sum, "{lines:?}");
+    assert_eq!(deposited - withdrawn, balance, "{account}");
+}
+
+fn ping_and_pong_alternate(who: &Who) {
+    let lines = who.run("pingpong", &[], "printed 10 lines by 2 ");
+    assert_eq!(lines, ["Ping", "Pong"].repeat(5));
+}
+
+fn runners_start_together_and_three_pass_at_a_time(who: &Who) {
+    let lines = who.run("starter", &[], "10 runners were started by 10 ");
+    assert_eq!(lines.len(), 41, "{lines:?}");
+    assert_eq!(lines[0], "the starter says go");
+    // The line is left when all have heard it.
+    assert!(
+        lines[1..=10].iter().all(|line| line.ends_with(" hears it")),
+        "{lines:?}"
+    );
+    let (mut inside, mut most) = (0, 0);
+    for line in &lines[11..] {
+        if line.ends_with(" enters the gate") {
+            inside += 1;
+        } else if line.ends_with(" is through the gate") {
+            inside -= 1;
+        } else {
+            assert!(line.ends_with(" leaves the line"), "{lines:?}");
+        }
+        most = most.max(inside);
+    }
+    assert_eq!((inside, most), (0, 3), "{lines:?}");
+}
+
+fn a_recursive_lock_is_refused_to_another_owner(who: &Who) {
+    let lines = who.run("recursive_lock", &[], "took a lock 5 deep by 1 ");
+    assert_eq!(
+        lines,
+        [
+            "another owner is refused",
+            "taken 5 deep",
+            "another owner has it"
+        ]
+    );
 }
 
 #[test]

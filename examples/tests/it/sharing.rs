@@ -28,6 +28,8 @@ in_every_scope! {
     a_bank_loses_deposits_without_a_lock_and_none_with_it
     a_withdrawer_waits_until_the_balance_suffices
     ping_and_pong_alternate
+    what_is_produced_is_consumed_once
+    a_pipe_carries_messages_and_ends_when_it_is_closed
     runners_start_together_and_three_pass_at_a_time
     a_recursive_lock_is_refused_to_another_owner
 }
@@ -108,6 +110,35 @@ fn a_withdrawer_waits_until_the_balance_suffices(who: &Who) {
 fn ping_and_pong_alternate(who: &Who) {
     let lines = who.run("pingpong", &[], "printed 10 lines by 2 ");
     assert_eq!(lines, ["Ping", "Pong"].repeat(5));
+}
+
+fn what_is_produced_is_consumed_once(who: &Who) {
+    let lines = who.run(
+        "producer_consumer",
+        &["--items", "50"],
+        "handed over 50 items by 4 ",
+    );
+    let (joined, consumed) = lines.split_first().unwrap();
+    assert_eq!(joined, "joined");
+    assert_eq!(consumed.len(), 3, "{lines:?}");
+    let lists = consumed
+        .iter()
+        .map(|line| line.strip_prefix("consumed ").unwrap());
+    let mut items: Vec<u32> = lists.flat_map(numbers).collect();
+    items.sort_unstable();
+    assert_eq!(items, (1..=50).collect::<Vec<_>>());
+}
+
+/// What `[1, 2, 3]` lists.
+fn numbers(list: &str) -> Vec<u32> {
+    let inside = list.strip_prefix('[').unwrap().strip_suffix(']').unwrap();
+    let numbers = inside.split(", ").filter(|number| !number.is_empty());
+    numbers.map(|number| number.parse().unwrap()).collect()
+}
+
+fn a_pipe_carries_messages_and_ends_when_it_is_closed(who: &Who) {
+    let lines = who.run("pipe", &["one", "two"], "exchanged 4 messages by 1 ");
+    assert_eq!(lines, ["one: ONE", "two: TWO", "closed after 2 answers"]);
 }
 
 fn runners_start_together_and_three_pass_at_a_time(who: &Who) {

@@ -30,6 +30,8 @@ in_every_scope! {
     ping_and_pong_alternate
     what_is_produced_is_consumed_once
     a_pipe_carries_messages_and_ends_when_it_is_closed
+    a_dict_is_filled_by_all
+    counts_are_exact
     runners_start_together_and_three_pass_at_a_time
     a_recursive_lock_is_refused_to_another_owner
 }
@@ -139,6 +141,21 @@ fn numbers(list: &str) -> Vec<u32> {
 fn a_pipe_carries_messages_and_ends_when_it_is_closed(who: &Who) {
     let lines = who.run("pipe", &["one", "two"], "exchanged 4 messages by 1 ");
     assert_eq!(lines, ["one: ONE", "two: TWO", "closed after 2 answers"]);
+}
+
+fn a_dict_is_filled_by_all(who: &Who) {
+    let lines = who.run("shared_dict", &[], "wrote 10 items by 10 ");
+    let expected: Vec<_> = (0..10).map(|i| format!("d[{i}] = {}", 2 * i)).collect();
+    assert_eq!(lines, expected);
+}
+
+fn counts_are_exact(who: &Who) {
+    let lines = who.run(
+        "shared_values",
+        &["--rounds", "50"],
+        "counted 4 × 50 times by 4 ",
+    );
+    assert_eq!(lines, ["total 200", "items [200, 210, 220, 230, 240]"]);
 }
 
 fn runners_start_together_and_three_pass_at_a_time(who: &Who) {

@@ -6,10 +6,12 @@ mod support;
 
 mod both_ways;
 mod coroutines;
+mod distributed;
 mod downloads;
 mod filters;
 mod hasher;
 mod hybrid;
+mod networks;
 mod primes;
 mod sharing;
 mod sum;

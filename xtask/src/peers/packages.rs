@@ -15,6 +15,7 @@ const NEEDED: &[Need] = &[
     ("rabbitmq-server", || rabbitmq::program().is_some()),
     ("python3-venv", makes_environments),
     ("make", || on_path("make").is_some()),
+    ("iproute2", || on_path("ip").is_some()),
     ("chromium", || browser::program().is_ok()),
     ("chromium-driver", || browser::driver().is_ok()),
 ];

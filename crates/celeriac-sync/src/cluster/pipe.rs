@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,15 +25,15 @@ const ROOM: u64 = 1024;
 /// One end of a pipe: what is sent here is received at the other end, in its order.
 ///
 /// An end that is dropped, or whose process dies, closes the pipe: the other one receives what was sent,
-/// and then that nothing comes any more. Whoever sends an end to another process keeps it until it has
-/// arrived; both are at this end then.
+/// and then that nothing comes any more. Whoever sends an end to another process keeps a clone of it until
+/// it has arrived; both are at this end then.
 pub struct Pipe<T> {
     sends: Shared,
     shared: Shared,
     place: Cluster,
     side: u8,
     /// Tells both directions that somebody is at this end.
-    ends: Vec<Stake>,
+    ends: Arc<[Stake; 2]>,
     items: PhantomData<fn(T) -> T>,
 }
 
@@ -89,13 +90,13 @@ impl<T> Pipe<T> {
             answered.lazy = true;
             Ok::<_, SyncError>(Stake::of(way, answered)?.0)
         };
-        let ends = vec![attach(&sends)?, attach(&shared)?];
+        let ends = [attach(&sends)?, attach(&shared)?];
         Ok(Self {
             sends,
             shared,
             place,
             side,
-            ends,
+            ends: Arc::new(ends),
             items: PhantomData,
         })
     }
@@ -169,18 +170,25 @@ impl<T: Shareable> Pipe<T> {
     }
 }
 
+impl<T> Clone for Pipe<T> {
+    fn clone(&self) -> Self {
+        Self {
+            sends: self.sends.clone(),
+            shared: self.shared.clone(),
+            place: self.place.clone(),
+            side: self.side,
+            ends: self.ends.clone(),
+            items: PhantomData,
+        }
+    }
+}
+
 impl<T> fmt::Debug for Pipe<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pipe = &mut formatter.debug_struct("Pipe");
         pipe.field("place", &self.place.address())
             .field("side", &self.side)
             .finish_non_exhaustive()
-    }
-}
-
-impl<T> Drop for Pipe<T> {
-    fn drop(&mut self) {
-        self.ends.clear();
     }
 }
 

@@ -21,6 +21,7 @@ mod results;
 mod runners;
 mod sending;
 mod session;
+mod sharing_arguments;
 mod strict;
 mod support;
 #[cfg(feature = "otel")]

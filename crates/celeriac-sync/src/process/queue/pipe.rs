@@ -1,5 +1,6 @@
 //! A pipe.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -17,11 +18,22 @@ const ROOM: usize = 1024;
 ///
 /// An end can be sent to other processes; it is the same end in all of them. When the last one that has
 /// an end drops it, or dies, the pipe is closed: the other end receives what was sent, and then that nothing
-/// comes any more.
+/// comes any more. Whoever sends an end, as the argument of a task for example, keeps a clone of it until it
+/// has arrived.
 #[derive(Debug)]
-pub struct Pipe<T> {
+pub struct Pipe<T>(Arc<Ends<T>>);
+
+/// What all clones of an end have.
+#[derive(Debug)]
+struct Ends<T> {
     sends: Queue<T>,
     receives: Queue<T>,
+}
+
+impl<T> Clone for Pipe<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
 }
 
 /// The two ends of a pipe.
@@ -52,7 +64,7 @@ impl<T> Pipe<T> {
     fn end(sends: Queue<T>, receives: Queue<T>) -> Self {
         sends.0.join_end(End::Sends);
         receives.0.join_end(End::Receives);
-        Self { sends, receives }
+        Self(Arc::new(Ends { sends, receives }))
     }
 }
 
@@ -63,7 +75,7 @@ impl<T: Serialize + DeserializeOwned> Pipe<T> {
     ///
     /// [`Closed`](SyncError::Closed) if the other end is gone, with the item.
     pub fn send(&self, item: T) -> Result<(), PutError<T>> {
-        self.sends.put(item)
+        self.0.sends.put(item)
     }
 
     /// [`send`](Self::send), but no longer than `timeout`.
@@ -72,7 +84,7 @@ impl<T: Serialize + DeserializeOwned> Pipe<T> {
     ///
     /// [`Timeout`](SyncError::Timeout), and as there.
     pub fn send_for(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
-        self.sends.put_for(item, timeout)
+        self.0.sends.put_for(item, timeout)
     }
 
     /// [`send`](Self::send), but without waiting.
@@ -81,7 +93,7 @@ impl<T: Serialize + DeserializeOwned> Pipe<T> {
     ///
     /// [`Busy`](SyncError::Busy) if too many are on their way, and as there.
     pub fn try_send(&self, item: T) -> Result<(), PutError<T>> {
-        self.sends.try_put(item)
+        self.0.sends.try_put(item)
     }
 
     /// [`send`](Self::send), as a coroutine, for which a thread waits.
@@ -94,7 +106,7 @@ impl<T: Serialize + DeserializeOwned> Pipe<T> {
     ///
     /// The item of a dropped call is dropped with it, and not sent.
     pub async fn send_async(&self, item: T) -> Result<(), PutError<T>> {
-        self.sends.put_async(item).await
+        self.0.sends.put_async(item).await
     }
 
     /// Receives an item, and waits for one.
@@ -103,7 +115,7 @@ impl<T: Serialize + DeserializeOwned> Pipe<T> {
     ///
     /// [`Closed`](SyncError::Closed) if the other end is gone and all it sent was received.
     pub fn recv(&self) -> Result<T, SyncError> {
-        self.received(self.receives.get())
+        self.received(self.0.receives.get())
     }
 
     /// [`recv`](Self::recv), but no longer than `timeout`.
@@ -112,7 +124,7 @@ impl<T: Serialize + DeserializeOwned> Pipe<T> {
     ///
     /// [`Timeout`](SyncError::Timeout), and as there.
     pub fn recv_for(&self, timeout: Duration) -> Result<T, SyncError> {
-        self.received(self.receives.get_for(timeout))
+        self.received(self.0.receives.get_for(timeout))
     }
 
     /// [`recv`](Self::recv), but without waiting.
@@ -121,7 +133,7 @@ impl<T: Serialize + DeserializeOwned> Pipe<T> {
     ///
     /// [`Busy`](SyncError::Busy) if nothing has come, and as there.
     pub fn try_recv(&self) -> Result<T, SyncError> {
-        self.received(self.receives.try_get())
+        self.received(self.0.receives.try_get())
     }
 
     /// [`recv`](Self::recv), as a coroutine, for which a thread waits.
@@ -134,7 +146,7 @@ impl<T: Serialize + DeserializeOwned> Pipe<T> {
     ///
     /// Safe: a dropped call has taken nothing.
     pub async fn recv_async(&self) -> Result<T, SyncError> {
-        self.received(self.receives.get_async().await)
+        self.received(self.0.receives.get_async().await)
     }
 }
 
@@ -142,13 +154,13 @@ impl<T> Pipe<T> {
     fn received(&self, item: Result<Item<'_, T>, SyncError>) -> Result<T, SyncError> {
         if matches!(item, Err(SyncError::Closed)) {
             // The other end is gone, so nobody receives either.
-            self.sends.0.close();
+            self.0.sends.0.close();
         }
         Ok(item?.into_inner())
     }
 }
 
-impl<T> Drop for Pipe<T> {
+impl<T> Drop for Ends<T> {
     fn drop(&mut self) {
         self.sends.0.leave_end(End::Sends);
         self.receives.0.leave_end(End::Receives);
@@ -159,7 +171,7 @@ impl<T> Serialize for Pipe<T> {
     /// As addresses that other processes of this user on this machine can open, for as long as this one
     /// keeps the end.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.sends, &self.receives).serialize(serializer)
+        (&self.0.sends, &self.0.receives).serialize(serializer)
     }
 }
 

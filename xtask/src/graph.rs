@@ -39,7 +39,7 @@ const ALLOWED: &[Rule] = &[
         &["celeriac-core"],
         &["celeriac-testkit"],
     ),
-    ("celeriac-sync", &[], &[]),
+    ("celeriac-sync", &[], &["celeriac-testkit"]),
     ("celeriac-wire", &["celeriac-core"], &[]),
     (
         "celeriac-drivers",

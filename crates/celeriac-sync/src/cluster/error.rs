@@ -44,6 +44,30 @@ pub enum Error {
         /// Why not.
         source: BoxError,
     },
+    /// A file for TLS cannot be used.
+    #[error("the file {path} cannot be used for TLS")]
+    TlsFile {
+        /// Its path.
+        path: String,
+        /// Why not.
+        source: BoxError,
+    },
+    /// Its certificate is not for this address, or of no authority that is trusted.
+    #[error("{place} has a certificate that is not trusted")]
+    Untrusted {
+        /// The place.
+        place: String,
+        /// What is wrong with it.
+        source: BoxError,
+    },
+    /// It speaks TLS and its address does not say so, or the other way round.
+    #[error("{place} {reason}")]
+    OtherSpeech {
+        /// The place.
+        place: String,
+        /// What it speaks, and how its address begins.
+        reason: &'static str,
+    },
     /// It refused, as it has too much to do or was told something wrong.
     #[error("{place} refused: {reason}")]
     Refused {

@@ -25,6 +25,10 @@ const DEFAULT: &str = "CELERIAC_CLUSTER";
 #[cfg(feature = "manager")]
 const KEY_FILE: &str = "CELERIAC_KEY_FILE";
 
+/// The same, of the file with the authorities that their certificates are of.
+#[cfg(feature = "manager")]
+const CA_FILE: &str = "CELERIAC_CA_FILE";
+
 const KNOWN: &str = "redis://, sqlite:, manager:// or memory:";
 
 /// A place that a program is connected with: a Redis, a file of SQLite, a served manager, or memory.
@@ -64,6 +68,7 @@ impl Cluster {
     /// | `redis://HOST:PORT/DB`, `rediss://…` | a Redis |
     /// | `sqlite:PATH` | a file, for the processes of one machine |
     /// | `manager://HOST:PORT?key-file=PATH` | what `celeriac manager` serves |
+    /// | `managers://HOST:PORT?key-file=PATH&ca=PATH` | the same over TLS |
     /// | `memory:NAME` | memory of this process |
     ///
     /// # Errors
@@ -147,6 +152,7 @@ pub struct Options {
     address: String,
     lease: Duration,
     key_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
 }
 
 impl Options {
@@ -156,6 +162,7 @@ impl Options {
             address: address.to_owned(),
             lease: LEASE,
             key_file: None,
+            ca_file: None,
         }
     }
 
@@ -172,6 +179,15 @@ impl Options {
     #[must_use]
     pub fn key_file(mut self, path: impl AsRef<Path>) -> Self {
         self.key_file = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The file with the authorities, in PEM, of which one has to have made the certificate of a manager that
+    /// speaks TLS. `?ca=` of the address says the same, and the variable `CELERIAC_CA_FILE` if neither
+    /// does; without any, those count that browsers trust.
+    #[must_use]
+    pub fn ca_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.ca_file = Some(path.as_ref().to_owned());
         self
     }
 
@@ -211,10 +227,14 @@ impl Options {
             #[cfg(feature = "sqlite")]
             "sqlite" => Ok(Box::new(super::sqlite::Sqlite::open(Path::new(rest))?)),
             #[cfg(feature = "manager")]
-            "manager" => {
-                let key = self.key_path();
+            "manager" | "managers" => {
+                let key = self.file(self.key_file.as_ref(), "key-file", KEY_FILE);
                 let key = key.map(|path| super::ManagerKey::read(&path)).transpose()?;
-                Ok(Box::new(super::manager::Client::open(rest, key)?))
+                let authorities = self.file(self.ca_file.as_ref(), "ca", CA_FILE);
+                let tls = (scheme == "managers")
+                    .then(|| super::manager::trust(authorities.as_deref()))
+                    .transpose()?;
+                Ok(Box::new(super::manager::Client::open(rest, key, tls)?))
             }
             _ => Err(Error::Address {
                 address: shown.to_owned(),
@@ -223,13 +243,15 @@ impl Options {
         }
     }
 
+    /// A file that was `set`, that the address names after `option`, or the program by a variable.
     #[cfg(feature = "manager")]
-    fn key_path(&self) -> Option<PathBuf> {
-        let query = self.address.split_once('?').map(|(_, query)| query);
-        let named = query.and_then(|query| query.strip_prefix("key-file="));
-        let named = named.map(PathBuf::from);
-        let of_program = || std::env::var_os(KEY_FILE).map(PathBuf::from);
-        self.key_file.clone().or(named).or_else(of_program)
+    fn file(&self, set: Option<&PathBuf>, option: &str, variable: &str) -> Option<PathBuf> {
+        let query = self.address.split_once('?').map_or("", |(_, query)| query);
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let named = pairs.find(|(name, _)| *name == option);
+        let named = named.map(|(_, path)| PathBuf::from(path));
+        let of_program = || std::env::var_os(variable).map(PathBuf::from);
+        set.cloned().or(named).or_else(of_program)
     }
 }
 

@@ -17,13 +17,23 @@ pub(super) struct ManagerArgs {
     /// The file with the key that clients must know: 32 bytes or more that only its owner can read
     #[arg(long, value_name = "FILE", env = "CELERIAC_KEY_FILE")]
     key_file: Option<PathBuf>,
+    /// Speaks TLS: the file with its certificate, and those between it and its authority, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The file with the key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: ManagerArgs, output: Output) -> Result<Exit, Failure> {
     let key = args.key_file.as_deref().map(ManagerKey::read).transpose();
     let key = key.map_err(|error| failure(&error))?;
-    let manager = Manager::bind(&args.bind, key).map_err(|error| failure(&error))?;
-    let place = format!("manager://{}", manager.address());
+    let mut manager = Manager::bind(&args.bind, key).map_err(|error| failure(&error))?;
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        let encrypted = manager.encrypted(certificate, key);
+        manager = encrypted.map_err(|error| failure(&error))?;
+    }
+    let place = manager.place();
     output.print(&json!({ "place": place }), || {
         format!("listening at {place}")
     })?;
@@ -52,6 +62,10 @@ fn failure(error: &Error) -> Failure {
         Error::KeyFile { .. } => (
             Exit::Configuration,
             "make one with: (umask 077; head -c 48 /dev/urandom | base64 > FILE)",
+        ),
+        Error::TlsFile { .. } => (
+            Exit::Configuration,
+            "give it a certificate and the key of that, both in PEM, which this user can read",
         ),
         Error::Refused { .. } => (Exit::Configuration, "give it a key with --key-file"),
         _ => (

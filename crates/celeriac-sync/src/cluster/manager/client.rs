@@ -1,13 +1,18 @@
 //! A client of a manager.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 use super::handshake::{self, Role, Verdict};
 use super::key::Key;
 use super::limits::SILENCE;
-use super::wire;
+use super::stream::Stream;
+use super::{place, wire};
 use crate::cluster::Error;
 use crate::cluster::state::{Batch, Outcome, Session};
 use crate::cluster::store::{Ear, Store};
@@ -15,18 +20,28 @@ use crate::cluster::store::{Ear, Store};
 /// How long a manager is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The first byte of what is said in TLS by who did not understand.
+const ALERT: u8 = 21;
+
 /// See the module.
 pub(in crate::cluster) struct Client {
     address: String,
     key: Key,
-    calls: Option<(Session, TcpStream)>,
+    tls: Option<Arc<ClientConfig>>,
+    calls: Option<(Session, BufReader<Stream>)>,
 }
 
 impl Client {
-    pub(in crate::cluster) fn open(address: &str, key: Option<Key>) -> Result<Self, Error> {
+    /// Connects with what is at an address; in TLS if it says what to trust.
+    pub(in crate::cluster) fn open(
+        address: &str,
+        key: Option<Key>,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self, Error> {
         let client = Self {
             address: address.to_owned(),
             key: key.unwrap_or_else(Key::none),
+            tls,
             calls: None,
         };
         client.connect(Role::Probe, 0)?;
@@ -38,7 +53,14 @@ impl Client {
     }
 
     fn place(&self) -> String {
-        format!("manager://{}", self.address)
+        place(self.tls.is_some(), &self.address)
+    }
+
+    fn other_speech(&self, reason: &'static str) -> Error {
+        Error::OtherSpeech {
+            place: self.place(),
+            reason,
+        }
     }
 
     fn reach(&self) -> io::Result<TcpStream> {
@@ -57,12 +79,50 @@ impl Client {
         Err(last)
     }
 
-    fn connect(&self, role: Role, session: Session) -> Result<TcpStream, Error> {
-        let mut stream = self.reach().map_err(|error| self.away(error))?;
+    /// Connects, and encrypts if that is wanted.
+    fn stream(&self) -> Result<Stream, Error> {
+        let tcp = self.reach().map_err(|error| self.away(error))?;
+        let Some(config) = &self.tls else {
+            return Ok(Stream::Plain(tcp));
+        };
+        let host = self
+            .address
+            .rsplit_once(':')
+            .map_or(&*self.address, |it| it.0);
+        // An address of IPv6 stands in brackets in an address, and nowhere else.
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned());
+        let name = name.map_err(|error| self.away(io::Error::other(error)))?;
+        Stream::encrypt(tcp, config.clone(), name).map_err(|error| self.mistrusted(error))
+    }
+
+    /// Why TLS was not agreed upon.
+    fn mistrusted(&self, error: io::Error) -> Error {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(rustls::Error::InvalidCertificate(_)) => Error::Untrusted {
+                place: self.place(),
+                source: error.into(),
+            },
+            Some(rustls::Error::InvalidMessage(_)) => {
+                self.other_speech("does not speak TLS; its address begins with manager://")
+            }
+            _ => self.away(error),
+        }
+    }
+
+    fn connect(&self, role: Role, session: Session) -> Result<BufReader<Stream>, Error> {
+        let away = |error| self.away(error);
+        let mut stream = self.stream()?;
+        // Who expects TLS says at once that this is none, instead of waiting for more.
+        stream.write_all(&handshake::MAGIC).map_err(away)?;
+        stream.flush().map_err(away)?;
         let mut greeting = [0; handshake::GREETING];
-        stream
-            .read_exact(&mut greeting)
-            .map_err(|error| self.away(error))?;
+        stream.read_exact(&mut greeting[..1]).map_err(away)?;
+        if greeting[0] == ALERT && self.tls.is_none() {
+            return Err(self.other_speech("speaks TLS; its address begins with managers://"));
+        }
+        stream.read_exact(&mut greeting[1..]).map_err(away)?;
         if handshake::is_same_version(&greeting) != Some(true) {
             return Err(Error::foreign(
                 &self.place(),
@@ -70,11 +130,11 @@ impl Client {
             ));
         }
         let words = handshake::answer(&self.key, &greeting, role, session);
-        stream.write_all(&words).map_err(|error| self.away(error))?;
+        let said = handshake::MAGIC.len();
+        stream.write_all(&words[said..]).map_err(away)?;
+        stream.flush().map_err(away)?;
         let mut last = [0; handshake::VERDICT];
-        stream
-            .read_exact(&mut last)
-            .map_err(|error| self.away(error))?;
+        stream.read_exact(&mut last).map_err(away)?;
         let place = self.place();
         if last[0] == Verdict::TooMany.code() {
             let reason = "it has as many clients as it bears".to_owned();
@@ -88,16 +148,17 @@ impl Client {
         {
             return Err(Error::Key { place });
         }
-        Ok(stream)
+        Ok(BufReader::new(stream))
     }
 
     fn exchange(&mut self, session: Session, batches: &[Batch]) -> Result<Vec<Outcome>, Error> {
         let known = self.calls.take().filter(|(of, _)| *of == session);
-        let stream = match known {
+        let mut stream = match known {
             Some((_, stream)) => stream,
             None => self.connect(Role::Calls, session)?,
         };
-        let outcomes = wire::send(&stream, &batches).and_then(|()| wire::receive(&stream));
+        let sent = wire::send(stream.get_mut(), &batches);
+        let outcomes = sent.and_then(|()| wire::receive(&mut stream));
         let outcomes = outcomes.map_err(|error| self.away(error))?;
         self.calls = Some((session, stream));
         Ok(outcomes)
@@ -131,18 +192,18 @@ impl Store for Client {
 
 /// What a manager tells.
 struct Words {
-    stream: TcpStream,
+    stream: BufReader<Stream>,
     place: String,
     silent: Duration,
 }
 
 impl Words {
     fn next(&mut self, most: Duration) -> io::Result<Vec<String>> {
-        self.stream.set_read_timeout(Some(most))?;
+        self.stream.get_ref().set_read_timeout(most)?;
         // A frame that has begun is waited for.
-        self.stream.peek(&mut [0])?;
-        self.stream.set_read_timeout(Some(PATIENCE))?;
-        wire::receive(&self.stream)
+        self.stream.fill_buf()?;
+        self.stream.get_ref().set_read_timeout(PATIENCE)?;
+        wire::receive(&mut self.stream)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  manager  magic, version, a number used once
-//!  client   magic, version, a number used once, role, session, proof
+//!  client   magic, at once; version, a number used once, role, session, proof
 //!  manager  verdict, proof
 //! ```
 //!
@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::key::Key;
 use crate::cluster::state::Session;
 
-const MAGIC: [u8; 8] = *b"celery\x00m";
+/// The first of what each side says. It begins no record of TLS.
+pub(super) const MAGIC: [u8; 8] = *b"celery\x00m";
 
 /// Of this side's way to speak.
 pub(super) const VERSION: u16 = 1;

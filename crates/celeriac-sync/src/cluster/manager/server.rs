@@ -1,22 +1,25 @@
 //! A manager: takes connections in, and carries out what they ask.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::handshake::{self, Role, Verdict};
 use super::key::Key;
 use super::limits::{FRAME, HALF_OPEN, HANDSHAKE, OPEN, SILENCE, WORDS};
-use super::wire;
+use super::{place, tls, wire};
 use crate::cluster::Error;
 use crate::cluster::memory::Objects;
 use crate::cluster::state::{Batch, Outcome, Session};
@@ -38,11 +41,27 @@ use crate::cluster::state::{Batch, Outcome, Session};
 /// assert_eq!(*orders.get()?, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Manager {
     listener: std::net::TcpListener,
     address: SocketAddr,
     key: Key,
+    tls: Option<TlsAcceptor>,
+}
+
+/// Bytes both ways.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+type Socket = Box<dyn Duplex>;
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut manager = formatter.debug_struct("Manager");
+        manager
+            .field("place", &self.place())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Manager {
@@ -70,7 +89,25 @@ impl Manager {
             address: listener.local_addr().map_err(away)?,
             listener,
             key: key.unwrap_or_else(Key::none),
+            tls: None,
         })
+    }
+
+    /// Speaks TLS, and nothing else: shows the certificate in one file, followed there by those between it
+    /// and its authority, by the key in another; both in PEM. They are read now and not again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TlsFile`] if one cannot be read, or the key is not that of the certificate.
+    pub fn encrypted(self, certificate: &Path, key: &Path) -> Result<Self, Error> {
+        let tls = Some(tls::acceptor(certificate, key)?);
+        Ok(Self { tls, ..self })
+    }
+
+    /// What clients on this machine connect with: `manager://`, or `managers://` if it speaks TLS, and
+    /// where it listens.
+    pub fn place(&self) -> String {
+        place(self.tls.is_some(), self.address)
     }
 
     /// Where it listens.
@@ -107,6 +144,7 @@ impl Manager {
             listener.map_err(|error| Error::unreachable(&self.address.to_string(), error))?;
         let house = Arc::new(House {
             key: self.key,
+            tls: self.tls,
             objects: Mutex::new(Objects::new()),
             ears: Mutex::default(),
             half_open: Mutex::default(),
@@ -127,6 +165,7 @@ impl Manager {
 /// What all connections have in common.
 struct House {
     key: Key,
+    tls: Option<TlsAcceptor>,
     objects: Mutex<Objects>,
     ears: Mutex<HashMap<Session, Sender<String>>>,
     /// The connections in their handshake, the oldest first, with those that are over.
@@ -183,10 +222,15 @@ impl House {
     }
 
     /// The handshake.
-    async fn receive(self: &Arc<Self>, mut stream: TcpStream) -> io::Result<Option<Admitted>> {
+    async fn receive(self: &Arc<Self>, stream: TcpStream) -> io::Result<Option<Admitted>> {
         stream.set_nodelay(true)?;
+        let mut stream: Socket = match &self.tls {
+            Some(tls) => Box::new(tls.accept(stream).await?),
+            None => Box::new(stream),
+        };
         let greeting = handshake::greet();
         stream.write_all(&greeting).await?;
+        stream.flush().await?;
         let mut words = [0; handshake::ANSWER];
         stream.read_exact(&mut words).await?;
         let judged = handshake::admit(&self.key, &greeting, &words);
@@ -202,6 +246,7 @@ impl House {
         let verdict = judged.as_ref().err().copied().unwrap_or(Verdict::Welcome);
         let last = handshake::judge(&self.key, &greeting, &words, verdict);
         stream.write_all(&last).await?;
+        stream.flush().await?;
         Ok(judged.ok().map(|admitted| Admitted {
             stream: Some(stream),
             ..admitted
@@ -221,17 +266,16 @@ impl House {
         };
     }
 
-    async fn carry_out(&self, mut stream: TcpStream, session: Session) -> io::Result<()> {
-        let (reads, mut writes) = stream.split();
-        let mut reads = BufReader::with_capacity(64 << 10, reads);
-        while let Some(length) = wire::head_async(&mut reads).await? {
-            let body = wire::body_async::<Vec<Batch>>(&mut reads, length);
+    async fn carry_out(&self, stream: Socket, session: Session) -> io::Result<()> {
+        let mut stream = BufReader::with_capacity(64 << 10, stream);
+        while let Some(length) = wire::head_async(&mut stream).await? {
+            let body = wire::body_async::<Vec<Batch>>(&mut stream, length);
             let batches = timeout(FRAME, body).await??;
             if batches.iter().any(|batch| batch.session != session) {
                 return Err(io::Error::other("it asks in the name of another"));
             }
             let outcomes = self.apply(&batches);
-            timeout(FRAME, wire::send_async(&mut writes, &outcomes)).await??;
+            timeout(FRAME, wire::send_async(&mut stream, &outcomes)).await??;
         }
         Ok(())
     }
@@ -270,7 +314,7 @@ impl House {
     }
 
     /// Tells a session of answers, until it goes.
-    async fn tell(&self, stream: TcpStream, session: Session) -> io::Result<()> {
+    async fn tell(&self, stream: Socket, session: Session) -> io::Result<()> {
         let (sender, words) = channel(WORDS);
         lock(&self.ears).insert(session, sender);
         let told = say(stream, words).await;
@@ -284,20 +328,19 @@ impl House {
 }
 
 /// Says what is to be told, until there is nobody at the other end, or nobody tells any more.
-async fn say(mut stream: TcpStream, mut words: Receiver<String>) -> io::Result<()> {
-    let (mut reads, mut writes) = stream.split();
+async fn say(mut stream: Socket, mut words: Receiver<String>) -> io::Result<()> {
     let mut byte = [0];
     loop {
         let said = tokio::select! {
             names = next(&mut words) => names,
             // Nothing is to be said here, so whatever comes is the end.
-            _ = reads.read(&mut byte) => None,
+            _ = stream.read(&mut byte) => None,
             () = sleep(SILENCE) => Some(Vec::new()),
         };
         let Some(names) = said else {
             return Ok(());
         };
-        timeout(FRAME, wire::send_async(&mut writes, &names)).await??;
+        timeout(FRAME, wire::send_async(&mut stream, &names)).await??;
     }
 }
 
@@ -315,7 +358,7 @@ async fn next(words: &mut Receiver<String>) -> Option<Vec<String>> {
 
 /// A connection whose client knows the key.
 struct Admitted {
-    stream: Option<TcpStream>,
+    stream: Option<Socket>,
     role: Role,
     session: Session,
     _guest: Guest,

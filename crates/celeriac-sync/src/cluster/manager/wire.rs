@@ -1,7 +1,6 @@
 //! Frames: a length of four bytes, the highest first, and so many bytes of `MessagePack`.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,11 +40,12 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], length: usize) -> io::Result<T> {
     rmp_serde::from_slice(bytes).map_err(io::Error::other)
 }
 
-pub(super) fn send<T: Serialize>(mut stream: &TcpStream, value: &T) -> io::Result<()> {
-    stream.write_all(&encode(value)?)
+pub(super) fn send<T: Serialize>(stream: &mut impl Write, value: &T) -> io::Result<()> {
+    stream.write_all(&encode(value)?)?;
+    stream.flush()
 }
 
-pub(super) fn receive<T: DeserializeOwned>(mut stream: &TcpStream) -> io::Result<T> {
+pub(super) fn receive<T: DeserializeOwned>(stream: &mut impl Read) -> io::Result<T> {
     let mut head = [0; 4];
     stream.read_exact(&mut head)?;
     let length = length_of(head)?;
@@ -58,7 +58,8 @@ pub(super) async fn send_async<T: Serialize>(
     stream: &mut (impl AsyncWrite + Unpin),
     value: &T,
 ) -> io::Result<()> {
-    stream.write_all(&encode(value)?).await
+    stream.write_all(&encode(value)?).await?;
+    stream.flush().await
 }
 
 /// The length of the next frame; `None` if none comes.

@@ -1,8 +1,10 @@
 //! The scope of clusters, with each of its stores.
 
 mod attacks;
+mod encrypted;
 mod kills;
 mod scope;
+mod served;
 
 /// The URL of the Redis that all tests share.
 fn redis_url() -> String {

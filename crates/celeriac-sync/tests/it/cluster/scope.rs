@@ -43,7 +43,7 @@ macro_rules! made_at {
 pub(crate) use made_at;
 
 /// Writes the module `scope` for a place.
-macro_rules! scope {
+macro_rules! types {
     ($place:path) => {
         #[allow(dead_code, reason = "the suite does not ask everything of every type")]
         mod scope {
@@ -92,7 +92,14 @@ macro_rules! scope {
         fn made<T>(made: T) -> T {
             made
         }
+    };
+}
+pub(crate) use types;
 
+/// Runs the suite at a place.
+macro_rules! scope {
+    ($place:path) => {
+        $crate::cluster::scope::types!($place);
         $crate::suite::locks!();
         $crate::suite::meetings!();
         $crate::suite::data!();

@@ -16,6 +16,7 @@ fn the_help_is_as_reviewed() {
         &["worker", "--help"],
         &["send", "--help"],
         &["dead", "--help"],
+        &["manager", "--help"],
     ] {
         let name = format!("help_{}", words[0].trim_start_matches('-'));
         let help = shop.done(words);

@@ -7,6 +7,7 @@ mod commands;
 mod exchanges;
 mod frozen;
 mod health;
+mod manager;
 mod routes;
 mod sharing;
 mod statsd;

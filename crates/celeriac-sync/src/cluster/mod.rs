@@ -18,6 +18,11 @@
 //! reached is waited for as long as a lease runs; then all that was held is lost, and all who wait get
 //! [`Unreachable`](crate::SyncError::Unreachable).
 //!
+//! A lease is counted by the clock of its place: the server's of Redis, the machine's for SQLite, and for memory
+//! and a manager one that never jumps. One that is set back gives nobody what another has, and keeps what the
+//! dead had for a lease more at most. One that is set forwards ends leases before their time: their
+//! holders are told when they renew them, and until then only the fencing numbers tell old from new.
+//!
 //! Blocking forms must not be used on threads that drive coroutines; the `_async` forms are for those. What
 //! they got gives back without keeping its thread waiting.
 //!

@@ -187,7 +187,7 @@ pub(in crate::cluster) enum Ask {
 pub(in crate::cluster) type Answer = Result<Reply, SyncError>;
 
 /// What a call gives.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::cluster) enum Reply {
     Done,
     Flag(bool),

@@ -10,14 +10,26 @@
 //! - Who waits is answered in the order of coming.
 //! - What a member has is its own as long as its lease runs. The first call after that, whoever makes it,
 //!   takes it all back.
+//!
+//! # Clocks that jump
+//!
+//! The time is that of the place. If its clock is set back, every lease runs on for no longer than a whole one
+//! from the first call after that: nobody has what another still holds, and what the dead hold comes back
+//! in time. If it is set forwards, leases run out before their time, as if all members had been silent for as
+//! long: two may believe then to hold the same, until the first of them renews its lease and is told. Only
+//! the fencing numbers, which grow in any case, tell what came from whom. If it is more than a minute, a call
+//! that was under way may be carried out twice.
 
 mod ask;
 mod holds;
 mod meeting;
+mod members;
+#[cfg(test)]
+mod model;
 mod plan;
 mod shelf;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,12 +39,10 @@ pub(super) use self::ask::{
 pub(super) use self::holds::Data;
 use self::holds::Holds;
 use self::meeting::{Meeting, Notices};
+use self::members::Members;
 pub(super) use self::plan::{Kind, Plan};
 use self::shelf::Shelf;
 use crate::SyncError;
-
-/// How long answers are kept for a session whose lease has run out, in milliseconds.
-const REMEMBERED: u64 = 60_000;
 
 /// See the module.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,17 +51,8 @@ pub(super) struct Object {
     state: State,
     /// The greatest number that was given with a hold.
     fence: u64,
-    members: BTreeMap<Session, Member>,
+    members: Members,
     waiters: VecDeque<Waiter>,
-}
-
-/// A session that has something here, or has asked lately.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Member {
-    until: u64,
-    /// Whether its lease has run out, and what it had was taken back.
-    lapsed: bool,
-    answers: BTreeMap<Ticket, Answer>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -85,27 +86,20 @@ impl Object {
             state,
             // Greater than any number of an object of this name that was removed before.
             fence: now.saturating_mul(1000),
-            members: BTreeMap::new(),
+            members: Members::default(),
             waiters: VecDeque::new(),
         }
     }
 
     /// Whether nobody has anything here at `now`.
     pub(super) fn is_idle(&self, now: u64) -> bool {
-        self.members.values().all(|member| member.until < now)
-    }
-
-    /// Whether the lease of somebody has run out of whom that was not noticed.
-    fn has_lapsed(&self, now: u64) -> bool {
-        let mut members = self.members.values();
-        members.any(|member| !member.lapsed && member.until < now)
+        self.members.are_idle(now)
     }
 
     /// The answers for who only looks, if there is nothing to change for that.
     pub(super) fn glance(&self, batch: &Batch, now: u64) -> Option<Outcome> {
-        let member = self.members.get(&batch.session)?;
-        let fresh = !member.lapsed && member.until.saturating_sub(now) > batch.lease_ms / 2;
-        (batch.looks && fresh && !self.has_lapsed(now)).then(|| self.outcome(batch, now))
+        let fresh = batch.looks && self.members.are_fresh(batch, now);
+        fresh.then(|| self.outcome(batch, now))
     }
 
     /// Carries a batch out, and gives the other sessions that have answers now.
@@ -117,18 +111,7 @@ impl Object {
             return (Outcome::of(answers), told);
         }
         self.sweep(now, &mut told);
-        let until = now.saturating_add(batch.lease_ms);
-        let forgotten = batch.member && !self.members.contains_key(&batch.session);
-        let member = self.members.entry(batch.session).or_insert(Member {
-            until,
-            lapsed: false,
-            answers: BTreeMap::new(),
-        });
-        let lapsed = std::mem::replace(&mut member.lapsed, false) || forgotten;
-        member.until = until;
-        for ticket in &batch.seen {
-            member.answers.remove(ticket);
-        }
+        let (lapsed, forgotten) = self.members.renew(batch, now);
         for call in &batch.calls {
             self.carry_out(batch.session, call, &mut told);
         }
@@ -142,21 +125,15 @@ impl Object {
     }
 
     fn outcome(&self, batch: &Batch, now: u64) -> Outcome {
-        let answers = self.members.get(&batch.session).map(|member| {
+        let answers = self.members.get(batch.session).map(|member| {
             let answers = member.answers.iter();
             answers.map(|(ticket, answer)| (*ticket, answer.clone()))
         });
-        let others = self.members.iter();
-        let others =
-            others.filter(|(session, member)| !member.lapsed && **session != batch.session);
-        let next = others
-            .map(|(_, member)| member.until.saturating_sub(now))
-            .min();
         Outcome {
             answers: answers.into_iter().flatten().collect(),
             lapsed: false,
             forgotten: false,
-            next_ms: next,
+            next_ms: self.members.next(batch.session, now),
         }
     }
 
@@ -196,7 +173,7 @@ impl Object {
     }
 
     fn is_known(&self, who: Who) -> bool {
-        let member = self.members.get(&who.session);
+        let member = self.members.get(who.session);
         member.is_some_and(|member| member.answers.contains_key(&who.ticket))
             || self.waiters.iter().any(|waiter| waiter.who == who)
     }
@@ -205,7 +182,7 @@ impl Object {
         if quiet {
             return;
         }
-        if let Some(member) = self.members.get_mut(&who.session) {
+        if let Some(member) = self.members.get_mut(who.session) {
             member.answers.insert(who.ticket, answer);
             told.insert(who.session);
         }
@@ -275,28 +252,17 @@ impl Object {
         Reply::Flag(true)
     }
 
-    /// Takes back what those have whose lease has run out.
+    /// Takes back what those have whose lease has run out, and forgets them later.
     fn sweep(&mut self, now: u64, told: &mut BTreeSet<Session>) {
-        self.members
-            .retain(|_, member| member.until.saturating_add(REMEMBERED) >= now);
-        if !self.has_lapsed(now) {
-            return;
-        }
-        let mut lapsed = Vec::new();
-        for (session, member) in &mut self.members {
-            if !member.lapsed && member.until < now {
-                member.lapsed = true;
-                // What it was given is taken back, so it may ask for that again.
-                let given =
-                    |answer: &Answer| matches!(answer, Ok(Reply::Held { .. } | Reply::Item { .. }));
-                member.answers.retain(|_, answer| !given(answer));
-                lapsed.push(*session);
-            }
-        }
-        for session in lapsed {
+        let lapsed = self.members.lapse(now);
+        self.members.forget(now);
+        // All of them go before anything is given on, so that none of them is the next.
+        for session in &lapsed {
             let before = self.waiters.len();
-            self.waiters.retain(|waiter| waiter.who.session != session);
-            self.state.bury(session, before != self.waiters.len());
+            self.waiters.retain(|waiter| waiter.who.session != *session);
+            self.state.bury(*session, before != self.waiters.len());
+        }
+        if !lapsed.is_empty() {
             self.settle(told);
         }
     }

@@ -16,7 +16,7 @@ mod table;
 use std::fs;
 use std::process::{Command, ExitCode};
 
-use self::catalogue::MEASURES;
+use self::catalogue::measures;
 use self::measure::{Figure, Measure, Peer};
 use self::sample::{Count, Samples};
 use self::sides::Sides;
@@ -45,18 +45,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
-    let measures = choice::picked(&args.names)?;
+    let chosen = choice::picked(&args.names)?;
     if args.list {
-        for measure in measures {
+        for measure in chosen {
             println!("{:18} {}", measure.name, measure.title);
         }
         return Ok(ExitCode::SUCCESS);
     }
     let interrupts = Interrupts::watch()?;
-    let mut sides = Sides::build(workspace, &interrupts, &measures)?;
+    let mut sides = Sides::build(workspace, &interrupts, &chosen)?;
     let mut rows = Vec::new();
     let mut failed = Vec::new();
-    for measure in measures {
+    for measure in chosen {
         sides.servers.arrange(measure.servers)?;
         match rows_of(measure, &sides, args.rounds) {
             Ok(found) => rows.extend(found),
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     println!("\n{}", table::plain(&rows));
     if args.markdown {
         let path = workspace.root.join(DOCUMENT);
-        let names: Vec<_> = MEASURES.iter().map(|measure| measure.name).collect();
+        let names: Vec<_> = measures().map(|measure| measure.name).collect();
         let document = table::put_into(&fs::read_to_string(&path)?, &rows, &names, &machine())?;
         fs::write(&path, document)?;
         println!("{DOCUMENT} is up to date");

@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import signal
 import sys
+from multiprocessing.managers import BaseManager
+from queue import Queue
 
 from pools import repetitions
 
@@ -19,6 +21,7 @@ SMALL_ITEMS = 100_000
 SMALL_BYTES = 64
 LARGE_ITEMS = 500
 LARGE_BYTES = 1_000_000
+SERVED_ITEMS = 5_000
 
 # How many items a queue holds at most: small, large.
 ROOM = 1024
@@ -115,6 +118,29 @@ def changes():
     return CHANGES, work
 
 
+class Manager(BaseManager):
+    """Serves a queue over TCP to who knows its key."""
+
+
+Manager.register("queue", Queue)
+
+
+def served():
+    """A queue of a manager: each item put, then got."""
+    manager = Manager(address=("127.0.0.1", 0), authkey=b"k" * 32)
+    manager.start()
+    items = manager.queue(512)
+
+    def work():
+        for number in range(SERVED_ITEMS):
+            items.put(number)
+            assert items.get() == number
+
+    # The manager ends with what is kept here.
+    work.manager = manager
+    return SERVED_ITEMS, work
+
+
 def start(target, *args):
     """Another process, which ends with this one."""
     multiprocessing.Process(target=target, args=args, daemon=True).start()
@@ -137,6 +163,8 @@ def measure(name):
         return increments()
     if name == "process-dict":
         return changes()
+    if name == "manager-queue":
+        return served()
     sys.exit(f"no measure {name!r}")
 
 

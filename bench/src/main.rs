@@ -12,10 +12,12 @@
 )]
 
 mod brokers;
+mod cluster;
 mod faults;
 mod latency;
 mod marks;
 mod our_side;
+mod parts_side;
 mod rayon_side;
 mod repetitions;
 mod sharing;
@@ -49,6 +51,14 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
         {
             sharing::run(measure)?.map(|report| report.to_string())
         }
+        [cluster::MANAGER, address] => return cluster::serve(address),
+        [measure, "ours"]
+            if ["manager-", "cluster-"]
+                .iter()
+                .any(|of| measure.starts_with(of)) =>
+        {
+            cluster::run(measure)?.map(|report| report.to_string())
+        }
         [measure, "ours"] if measure.starts_with("sqlite") => {
             sqlite_side::run(measure)?.map(|report| report.to_string())
         }
@@ -57,6 +67,7 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
             (None, Some(report)) => Some(report),
             (None, None) => our_side::run(measure)?.map(|report| report.to_string()),
         },
+        [measure, "parts"] => parts_side::run(measure).map(|report| report.to_string()),
         [measure, "quiet"] => brokers::quiet(measure)?,
         [measure, "rayon"] => rayon_side::run(measure).map(|report| report.to_string()),
         [measure, "std"] => std_side::run(measure).map(|report| report.to_string()),

@@ -85,6 +85,7 @@ const ALLOWED: &[Rule] = &[
             "celeriac-core",
             "celeriac-drivers",
             "celeriac-executor",
+            "celeriac-sync",
             "celeriac-testkit",
             "celeriac-wire",
         ],

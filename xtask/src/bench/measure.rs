@@ -26,9 +26,11 @@ impl Measure {
             .any(|family| self.name.starts_with(family))
     }
 
-    /// Whether it is about what processes share.
+    /// Whether it is about what processes or machines share.
     pub(super) fn is_of_sharing(&self) -> bool {
-        self.name.starts_with("process-")
+        ["process-", "manager-"]
+            .iter()
+            .any(|family| self.name.starts_with(family))
     }
 }
 

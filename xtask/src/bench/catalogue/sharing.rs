@@ -65,15 +65,39 @@ pub(super) const MEASURES: &[Measure] = &[
         "a lock of threads, taken by one",
         "locks",
         None,
-        &[of_std("std::sync::Mutex")],
+        &[
+            of_parts("an atomic and an event, by hand"),
+            of_std("std::sync::Mutex"),
+        ],
     ),
     shared(
         "thread-queue",
         "numbers through a queue from thread to thread",
         "items",
         None,
-        &[of_std("std::sync::mpsc::sync_channel")],
+        &[
+            of_parts("a Mutex of a VecDeque and two events, by hand"),
+            of_std("std::sync::mpsc::sync_channel"),
+        ],
     ),
+    shared(
+        "manager-queue",
+        "numbers put into a queue of a manager on this machine and got, 512 under way",
+        "items",
+        Some(100_000.0),
+        &[of_multiprocessing(
+            "queue.Queue of a multiprocessing.managers",
+            Some(10.0),
+        )],
+    ),
+    Measure {
+        name: "cluster-lock",
+        title: "a lock at a Redis of this machine, taken by one",
+        figure: Figure::Milliseconds,
+        target: Some(Bound::AtMost(0.3)),
+        servers: true,
+        peers: &[],
+    },
 ];
 
 /// What processes share in Python, and whom it is compared with there.
@@ -103,6 +127,16 @@ const fn of_multiprocessing(title: &'static str, ratio: Option<f64>) -> Peer {
         language: Language::Python,
         side: "multiprocessing",
         ratio,
+    }
+}
+
+/// What ours is built on, put together for just this.
+const fn of_parts(title: &'static str) -> Peer {
+    Peer {
+        title,
+        language: Language::Rust,
+        side: "parts",
+        ratio: Some(0.91),
     }
 }
 

@@ -26,6 +26,7 @@ const PLAN: Plan = Plan {
     kind: Kind::Barrier,
     shape: 0,
     words: STATE + WAITING + MOST,
+    more: 0,
     recover: |words, seat| {
         let state = &words[STATE..];
         if waiting_in(state, seat) > 0 {

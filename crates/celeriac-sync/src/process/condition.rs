@@ -13,6 +13,7 @@ const PLAN: Plan = Plan {
     kind: Kind::Condition,
     shape: 0,
     words: STATE,
+    more: 0,
     recover: monitor::recover,
 };
 

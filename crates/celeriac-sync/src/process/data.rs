@@ -26,6 +26,7 @@ fn plan<T: Pod>(kind: Kind, count: usize) -> Plan {
         kind,
         shape: shape::<T>(),
         words: DATA + words_of::<T>() * count,
+        more: 0,
         recover: |words, seat| word::recover(&words[0], seat),
     }
 }

@@ -16,6 +16,7 @@ const PLAN: Plan = Plan {
     kind: Kind::Event,
     shape: 0,
     words: STATE + 1,
+    more: 0,
     recover: monitor::recover,
 };
 

@@ -13,6 +13,7 @@ const PLAN: Plan = Plan {
     kind: Kind::Lock,
     shape: 0,
     words: 1,
+    more: 0,
     recover: |words, seat| word::recover(&words[0], seat),
 };
 

@@ -7,8 +7,10 @@
 //! - A place is always seen in one width: the first words as [`Memory::wide`] ones, then come narrow ones, and
 //!   from a word on that the type in the segment knows wide ones again.
 //!
-//! Words that nobody has stored to take no memory, so a type may have as many as it could ever need, and
-//! has them [backed](Memory::back) before it uses them: a word without memory behind it could not say so.
+//! - No word is used that is not [backed](Memory::back): one without memory behind it could not say that there is
+//!   none, and would end the process with SIGBUS.
+//!
+//! Words that are not backed take no memory, so a type may have as many as it could ever need.
 #![allow(unsafe_code, reason = "shared mappings have no safe interface")]
 
 use std::fs::File;
@@ -93,6 +95,8 @@ impl Memory {
     /// Puts memory behind so many words from `start` on.
     pub(super) fn back(&self, start: usize, words: usize) -> io::Result<()> {
         let (start, len) = (start as u64 * 4, words as u64 * 4);
+        #[cfg(test)]
+        super::shortage::take(&self.file, start, len)?;
         // A signal may come meanwhile.
         retry_on_intr(|| fallocate(&self.file, FallocateFlags::empty(), start, len))?;
         Ok(())
@@ -101,6 +105,8 @@ impl Memory {
     /// Gives back the memory behind so many words from `start` on, which are zero afterwards.
     pub(super) fn give_back(&self, start: usize, words: usize) {
         let (start, len) = (start as u64 * 4, words as u64 * 4);
+        #[cfg(test)]
+        super::shortage::give_back(&self.file, start, len);
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         // What the system does not take back is used again.
         let _ = fallocate(&self.file, flags, start, len);

@@ -24,7 +24,8 @@
 //! finished; the items of one queue, dictionary or list take 4 GiB, one item 1 GiB, a key 32 KiB. So much of
 //! the address space each of these three takes at once, but memory only as it is used; what they had is
 //! used again, and what is more than 16 MiB is given back when none of it is in use. A process that may not have so much address space
-//! or so large files is told [`NoMemory`](crate::SyncError::NoMemory).
+//! or so large files is told [`NoMemory`](crate::SyncError::NoMemory). So is one that makes something or puts something in when
+//! memory is short: it is had from the system before it is used, and what was there before stays as it is.
 //!
 //! A lock that nobody else wants costs two atomic operations, and one round through a queue about 200 ns. The
 //! system is called only to sleep and to wake who sleeps. Items are encoded as MessagePack with the names
@@ -64,6 +65,8 @@ mod rlock;
 mod segment;
 mod semaphore;
 pub mod shm;
+#[cfg(test)]
+mod shortage;
 mod table;
 mod watch;
 mod word;

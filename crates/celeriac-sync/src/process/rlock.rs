@@ -24,6 +24,7 @@ const PLAN: Plan = Plan {
     kind: Kind::RLock,
     shape: 0,
     words: 3,
+    more: 0,
     recover: |words, seat| {
         // Nobody else writes here while the dead one's word stands.
         if word::is_of(&words[0], seat) {

@@ -49,8 +49,10 @@ pub(super) struct Plan {
     pub(super) kind: Kind,
     /// A number for the type of the items; 0 if there are none.
     pub(super) shape: u32,
-    /// How many words the type needs.
+    /// How many words the type needs from the start.
     pub(super) words: usize,
+    /// How many more it could need, which it has [backed](Segment::back) before it uses them.
+    pub(super) more: usize,
     /// Recovers what the process in a seat held.
     pub(super) recover: fn(&[AtomicU32], u32),
 }
@@ -144,7 +146,12 @@ fn known() -> MutexGuard<'static, HashMap<u64, Weak<Segment>>> {
 impl Segment {
     /// A new one. It ends with the last process that uses it.
     pub(super) fn create(plan: Plan) -> Result<Arc<Self>, SyncError> {
-        let memory = Memory::new(HEAD * 2 + plan.words).map_err(|_| SyncError::NoMemory)?;
+        let words = HEAD * 2 + plan.words;
+        let memory = Memory::new(words + plan.more).and_then(|memory| {
+            memory.back(0, words)?;
+            Ok(memory)
+        });
+        let memory = memory.map_err(|_| SyncError::NoMemory)?;
         let head = memory.wide(HEAD);
         let id = RandomState::new().hash_one(Member::me());
         head[KIND].store(plan.word(), Ordering::Relaxed);
@@ -343,7 +350,7 @@ fn check(memory: &Memory, plan: Plan) -> Result<(), SyncError> {
     if head[KIND].load(Ordering::Relaxed) != plan.word() {
         return Err(SyncError::OtherType);
     }
-    if memory.narrow(HEAD * 2).len() < plan.words {
+    if memory.narrow(HEAD * 2).len() < plan.words + plan.more {
         return Err(SyncError::Foreign);
     }
     Ok(())

@@ -25,6 +25,7 @@ const PLAN: Plan = Plan {
     kind: Kind::Semaphore,
     shape: 0,
     words: STATE + HELD + MOST,
+    more: 0,
     recover: |words, seat| {
         words[STATE + HELD + seat as usize - 1].store(0, Ordering::Release);
         monitor::open_for(words, u32::MAX >> 1);

@@ -49,7 +49,8 @@ pub(super) fn plan(kind: Kind, shape: u32) -> Plan {
     Plan {
         kind,
         shape,
-        words: WORDS,
+        words: LINE,
+        more: WORDS - LINE,
         recover,
     }
 }
@@ -73,7 +74,6 @@ impl Shelf {
             return Err(SyncError::TooMany { most });
         }
         let segment = Segment::create(plan)?;
-        segment.back(0, LINE)?;
         let shelf = Self { segment, order };
         shelf.back_tables(0, FIRST)?;
         #[expect(clippy::cast_possible_truncation, reason = "it is no more than most")]

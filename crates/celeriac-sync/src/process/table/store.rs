@@ -47,7 +47,8 @@ pub(super) fn plan(kind: Kind, shape: u32) -> Plan {
     Plan {
         kind,
         shape,
-        words: WORDS,
+        words: MAP,
+        more: WORDS - MAP,
         recover: |words, seat| word::recover(&words[LOCK], seat),
     }
 }
@@ -55,7 +56,6 @@ pub(super) fn plan(kind: Kind, shape: u32) -> Plan {
 impl Store {
     pub(super) fn create(plan: Plan, walk: fn(&Self)) -> Result<Self, SyncError> {
         let segment = Segment::create(plan)?;
-        segment.back(0, MAP)?;
         let store = Self { segment, walk };
         let seed = RandomState::new().hash_one(NUMBERS);
         #[expect(clippy::cast_possible_truncation, reason = "one half and the other")]

@@ -1,22 +1,16 @@
 //! Where those wait, in whatever process, whose turn has not come.
 //!
-//! ```text
-//!  word   bit 0   somebody may be asleep
-//!         above   how often the gate was opened for somebody asleep
-//! ```
-//!
 //! # Invariants
 //!
-//! - Who opens says so after what it opens for, and who sleeps looks after it has said that it does: one of
-//!   them sees the other.
 //! - Whoever was asleep says again that somebody may be, before it tries: others may be asleep beside it. If
 //!   it leaves something for them it opens the gate for the next one.
-//! - Nobody is woken a second time before it has run: the opening that woke it has cleared the bit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::door;
+pub(super) use super::door::{ALL, open};
 use super::futex;
 use super::segment::Segment;
 use crate::SyncError;
@@ -26,12 +20,6 @@ const SLICE: Duration = Duration::from_millis(50);
 
 /// What one try gave: nothing yet, or the end of waiting.
 pub(super) type Attempt<T> = Option<Result<T, SyncError>>;
-
-const ASLEEP: u32 = 1;
-const OPENED: u32 = 2;
-
-/// All who wait.
-pub(super) const ALL: u32 = u32::MAX >> 1;
 
 /// See the module.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +40,7 @@ impl<'a> Gate<'a> {
 
     /// Whether somebody may be asleep that has not been woken yet.
     pub(super) fn is_awaited(self) -> bool {
-        is_awaited(self.word())
+        door::is_awaited(self.word())
     }
 
     /// Lets so many try again that sleep.
@@ -70,7 +58,7 @@ impl<'a> Gate<'a> {
             return done;
         }
         loop {
-            let seen = self.announce();
+            let seen = door::announce(self.word());
             if let Some(done) = attempt() {
                 return done;
             }
@@ -92,7 +80,7 @@ impl<'a> Gate<'a> {
         }
         let waits = Arc::new(());
         loop {
-            let seen = self.announce();
+            let seen = door::announce(self.word());
             if let Some(done) = attempt() {
                 return done;
             }
@@ -105,25 +93,12 @@ impl<'a> Gate<'a> {
                 }
                 if wanted.strong_count() == 0 {
                     // It may have been woken in the place of another.
-                    gate.announce();
+                    door::announce(gate.word());
                     gate.open(1);
                 }
             })
             .await;
         }
-    }
-
-    /// Says that somebody may be asleep soon: what to sleep on.
-    fn announce(self) -> u32 {
-        let word = self.word();
-        let seen = word.load(Ordering::Relaxed);
-        let seen = if seen & ASLEEP == 0 {
-            word.fetch_or(ASLEEP, Ordering::SeqCst) | ASLEEP
-        } else {
-            seen
-        };
-        fence(Ordering::SeqCst);
-        seen
     }
 
     /// Sleeps until the gate is opened, but not longer than `most`; looks then whether somebody has died.
@@ -133,26 +108,4 @@ impl<'a> Gate<'a> {
             self.segment.sweep();
         }
     }
-}
-
-/// The same for those who have no more than the word.
-pub(super) fn open(word: &AtomicU32, count: u32) {
-    fence(Ordering::SeqCst);
-    let opened = |seen: u32| {
-        let next = (seen & !ASLEEP).wrapping_add(OPENED);
-        (seen & ASLEEP != 0).then_some(next)
-    };
-    if !is_awaited(word) {
-        return;
-    }
-    if word
-        .fetch_update(Ordering::SeqCst, Ordering::Relaxed, opened)
-        .is_ok()
-    {
-        futex::wake(word, count);
-    }
-}
-
-fn is_awaited(word: &AtomicU32) -> bool {
-    word.load(Ordering::Relaxed) & ASLEEP != 0
 }

@@ -48,6 +48,7 @@ mod arena;
 mod barrier;
 mod condition;
 mod data;
+mod door;
 mod encoding;
 mod event;
 mod forms;
@@ -58,6 +59,7 @@ mod lock;
 mod member;
 mod memory;
 mod monitor;
+mod mutex;
 mod named;
 mod names;
 mod queue;
@@ -70,6 +72,11 @@ mod shortage;
 mod table;
 mod watch;
 mod word;
+
+/// Whose primitives the states of locks and gates are made of.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU32, Ordering, fence};
+}
 
 pub use barrier::Barrier;
 pub use condition::{Condition, Guard};

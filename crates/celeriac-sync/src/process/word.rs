@@ -1,73 +1,28 @@
 //! The word of a lock in shared memory.
 //!
-//! ```text
-//!  bit 31   somebody may be waiting
-//!  bit 30   the last holder died, or panicked; only while nobody holds it
-//!  below    the seat of the process that holds it; 0 if none does
-//! ```
+//! Its states are those of a [mutex](super::mutex).
 //!
 //! # Invariants
 //!
-//! - A word that names a seat is given up by a thread of that process, or by whoever sweeps after its
-//!   death.
-//! - Who waits sleeps on a word that says so, and watches the process that holds it. Should it watch one
-//!   that has given the lock to another meanwhile, it looks again after [`SLICE`].
+//! - Who waits watches the process that holds the lock. Should it watch one that has given it to another
+//!   meanwhile, it looks again after [`SLICE`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::futex;
+use super::mutex::{self, SEAT};
+pub(super) use super::mutex::{recover, release, take};
 use super::segment::Segment;
 use super::watch::Watch;
 use crate::SyncError;
-
-const FREE: u32 = 0;
-const WAITED: u32 = 1 << 31;
-const ABANDONED: u32 = 1 << 30;
-const SEAT: u32 = ABANDONED - 1;
 
 /// How long one sleeps before it looks whom it waits for now.
 const SLICE: Duration = Duration::from_millis(100);
 
 /// How often one looks before it sleeps.
 const SPINS: u32 = 100;
-
-/// Takes it if nobody has it: whether its last holder left it unduly.
-pub(super) fn take(word: &AtomicU32, seat: u32) -> Option<bool> {
-    let quick = word.compare_exchange(FREE, seat, Ordering::Acquire, Ordering::Relaxed);
-    match quick {
-        Ok(_) => Some(false),
-        Err(state) if state & SEAT == 0 => take_as(word, state, seat),
-        Err(_) => None,
-    }
-}
-
-/// Takes it in the `state` in which it was seen, which names no holder.
-fn take_as(word: &AtomicU32, state: u32, holder: u32) -> Option<bool> {
-    let holder = holder | (state & WAITED);
-    let taken = word.compare_exchange(state, holder, Ordering::Acquire, Ordering::Relaxed);
-    taken.is_ok().then_some(state & ABANDONED != 0)
-}
-
-/// Gives it up.
-pub(super) fn release(word: &AtomicU32, abandoned: bool) {
-    let free = if abandoned { ABANDONED } else { FREE };
-    if word.swap(free, Ordering::Release) & WAITED != 0 {
-        futex::wake(word, 1);
-    }
-}
-
-/// Gives it up for a process that has died, if that held it.
-pub(super) fn recover(word: &AtomicU32, seat: u32) {
-    let abandon = |state: u32| (state & SEAT == seat).then_some(ABANDONED);
-    if word
-        .fetch_update(Ordering::AcqRel, Ordering::Relaxed, abandon)
-        .is_ok()
-    {
-        futex::wake(word, 1);
-    }
-}
 
 /// The first word of a segment, taken for whoever keeps this: a guard, or a coroutine for which a thread
 /// has waited, which may have gone meanwhile.
@@ -169,31 +124,15 @@ pub(super) fn wait(
         }
         std::hint::spin_loop();
     }
-    loop {
-        let state = word.load(Ordering::Relaxed);
-        if state & SEAT == 0 {
-            // Others may be waiting too, which nobody could tell if this one took it as if not.
-            if let Some(recovered) = take_as(word, state, seat | WAITED) {
-                return Ok(recovered);
-            }
-            continue;
-        }
-        let waited = state | WAITED;
-        let marked = word.compare_exchange(state, waited, Ordering::Relaxed, Ordering::Relaxed);
-        if marked.is_err() {
-            continue;
-        }
+    mutex::wait(word, seat, |state| {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return Err(SyncError::Timeout);
         }
-        sleep(
-            segment,
-            word,
-            waited,
-            left.map_or(SLICE, |left| left.min(SLICE)),
-        );
-    }
+        let most = left.map_or(SLICE, |left| left.min(SLICE));
+        sleep(segment, word, state, most);
+        Ok(())
+    })
 }
 
 /// Sleeps while the word stays as it is, but not longer than its holder lives.

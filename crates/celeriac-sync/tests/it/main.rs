@@ -5,6 +5,7 @@
 )]
 
 mod cluster;
+mod interleavings;
 mod killed;
 mod model;
 mod named;

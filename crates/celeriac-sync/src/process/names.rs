@@ -74,7 +74,11 @@ impl Names {
                 Err(io::ErrorKind::AlreadyExists) => return Ok(None),
                 // The last one that had the name has just let go of it.
                 Err(io::ErrorKind::NotFound) => {}
-                Err(_) => return Err(SyncError::NoMemory),
+                Err(_) => {
+                    // Where files are short, an empty folder is one too many. Not if others have the name.
+                    let _ = fs::remove_dir(&place);
+                    return Err(SyncError::NoMemory);
+                }
             }
         }
     }

@@ -9,14 +9,14 @@
 //! the worker has it, because an end that nobody has any more is closed.
 
 use celeriac::sync::{SyncError, cluster, process, thread};
-use celeriac_examples::{Kept, Result, Scope, Sharing, Team, each_scope};
+use celeriac_examples::{Result, Scope, Sharing, Team, each_scope};
 use clap::Parser;
 
 each_scope! {
     use scope::Pipe;
 
     /// Answers messages until the other end is closed, and says how many.
-    task fn answer(end: Kept<Pipe<String>>) -> Result<u32, SyncError> {
+    task fn answer(end: Pipe<String>) -> Result<u32, SyncError> {
         let mut answered = 0;
         loop {
             match end.recv() {
@@ -33,7 +33,7 @@ each_scope! {
         (here, there): (Pipe<String>, Pipe<String>),
         messages: &[String],
     ) -> Result {
-        let there = Kept::new(there);
+        // The pipe stays open from here until the worker has its end.
         let mut worker = team.start(answer::call(there.clone()))?;
         for message in messages {
             here.send(message.clone())?;

@@ -12,8 +12,8 @@ mod site;
 mod team;
 
 pub use crate::bars::Bars;
+pub use crate::scopes::Done;
 #[doc(hidden)]
 pub use crate::scopes::Here;
-pub use crate::scopes::{Done, Kept};
 pub use crate::site::{Common, Error, Result, Site, WorkerChoice};
 pub use crate::team::{Scope, Sharing, Team};

@@ -1,8 +1,5 @@
 //! One program about sharing, compiled for threads, for processes and for machines.
 
-use std::ops::Deref;
-use std::sync::Arc;
-
 use celeriac::sync::SyncError;
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -105,43 +102,6 @@ impl<T> Serialize for Here<T> {
 impl<'de, T> Deserialize<'de> for Here<T> {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         Err(D::Error::custom(STAYS))
-    }
-}
-
-/// What is sent to a worker and kept meanwhile, for what is no handle to be cloned: an end of a pipe.
-#[derive(Debug)]
-pub struct Kept<T>(Arc<T>);
-
-impl<T> Kept<T> {
-    /// Keeps `it` until the last clone is dropped.
-    pub fn new(it: T) -> Self {
-        Self(Arc::new(it))
-    }
-}
-
-impl<T> Clone for Kept<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T> Deref for Kept<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T: Serialize> Serialize for Kept<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Kept<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Self::new)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ impl<T: Ord> Order<T> for BinaryHeap<std::cmp::Reverse<T>> {
 /// What the three kinds of queue have in common.
 struct Inner<T, O> {
     state: Mutex<State<O>>,
+    /// Items that were put and are not finished.
+    open: AtomicUsize,
     /// For those who get.
     filled: Gate,
     /// For those who put.
@@ -88,8 +91,6 @@ struct Inner<T, O> {
 #[derive(Default)]
 struct State<O> {
     items: O,
-    /// Items that were put and are not finished.
-    open: usize,
     closed: bool,
 }
 
@@ -98,9 +99,9 @@ impl<T, O: Order<T>> Inner<T, O> {
         Arc::new(Self {
             state: Mutex::new(State {
                 items: O::default(),
-                open: 0,
                 closed: false,
             }),
+            open: AtomicUsize::new(0),
             filled: Gate::new(),
             emptied: Gate::new(),
             finished: Gate::new(),
@@ -126,8 +127,9 @@ impl<T, O: Order<T>> Inner<T, O> {
             let Some(item) = slot.take() else {
                 return Some(Ok(()));
             };
+            // Counted before anybody can have got it.
+            self.open.fetch_add(1, Ordering::Relaxed);
             state.items.put(item);
-            state.open += 1;
         }
         self.filled.open_for_one();
         Some(Ok(()))
@@ -146,14 +148,11 @@ impl<T, O: Order<T>> Inner<T, O> {
     }
 
     fn attempt_join(&self) -> Attempt<()> {
-        (self.state().open == 0).then_some(Ok(()))
+        (self.open.load(Ordering::Acquire) == 0).then_some(Ok(()))
     }
 
     fn finish(&self) {
-        let mut state = self.state();
-        state.open -= 1;
-        if state.open == 0 {
-            drop(state);
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.finished.open();
         }
     }
@@ -257,7 +256,7 @@ macro_rules! queue {
                 formatter
                     .debug_struct(stringify!($name))
                     .field("len", &Order::<T>::len(&state.items))
-                    .field("open", &state.open)
+                    .field("open", &self.0.open)
                     .field("closed", &state.closed)
                     .finish()
             }

@@ -1,22 +1,15 @@
 //! `manager`: what it says of its place, and how bad options end it.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Stdio};
+use std::process::{ChildStdout, Stdio};
 
-use celeriac::sync::cluster::{Lock, Options};
+use celeriac::sync::cluster::{Cluster, Lock, Options};
 use celeriac_testkit::peers::certify;
+use serde_json::{Deserializer, Value};
 
-use super::Shop;
-
-struct Serving(Child);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use super::{Shop, Worker};
 
 impl Shop {
     /// Makes the files that a manager is given.
@@ -29,33 +22,67 @@ impl Shop {
         shop
     }
 
-    /// Starts a manager, and gives what it says of its place.
-    fn manager(&self, words: &[&str]) -> (Serving, String) {
-        let options = ["manager", "--bind", "127.0.0.1:0", "--key-file", "key"];
-        let mut command = self.command(&options);
-        let mut child = command.args(words).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        let mut said = BufReader::new(child.stdout.take().unwrap());
-        said.read_line(&mut line).unwrap();
-        let place = line.trim_end().strip_prefix("listening at ").unwrap();
-        (Serving(child), place.to_owned())
+    /// Starts a manager, and gives what it prints.
+    fn manager(&self, words: &[&str]) -> (Worker, ChildStdout) {
+        let mut command = self.command(&["manager", "--bind", "127.0.0.1:0"]);
+        let log = self.path("worker.log");
+        command.args(words).stdout(Stdio::piped());
+        let mut child = command.stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let printed = child.stdout.take().unwrap();
+        (Worker { child, log }, printed)
     }
+}
+
+#[test]
+fn a_manager_is_held_by_programs_until_it_is_told_to_stop() {
+    let shop = Shop::new();
+    let (manager, printed) = shop.manager(&["--json"]);
+    let mut documents = Deserializer::from_reader(printed).into_iter::<Value>();
+    let told = documents.next().unwrap().unwrap();
+    let place = told["place"].as_str().unwrap();
+
+    // Two programs, as far as the manager knows.
+    let [first, second] = [(), ()].map(|()| Cluster::connect(place).unwrap());
+    let held = Lock::named(&first, "till").unwrap().lock().unwrap().fence();
+    let till = Lock::named(&second, "till").unwrap();
+    assert!(till.lock().unwrap().fence() > held);
+
+    manager.signal("TERM");
+    manager.ended();
+}
+
+#[test]
+fn a_manager_that_others_can_reach_needs_a_key() {
+    let shop = Shop::new();
+    let ran = shop.run(&["manager", "--bind", "0.0.0.0:0"]);
+    assert_eq!(ran.code, 3);
+    assert!(
+        ran.err.contains("give it a key with --key-file"),
+        "{}",
+        ran.err
+    );
+
+    std::fs::write(shop.path("key"), "too short").unwrap();
+    let key = shop.path("key");
+    let ran = shop.run(&["manager", "--key-file", key.to_str().unwrap()]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("umask 077"), "{}", ran.err);
 }
 
 #[test]
 fn a_manager_speaks_tls_with_the_files_that_it_is_given() {
     let shop = Shop::with_files();
     for (words, scheme) in [
-        (&[][..], "manager"),
-        (
-            &["--tls-cert", "own.pem", "--tls-key", "own.key"],
-            "managers",
-        ),
+        ("", "manager"),
+        ("--tls-cert own.pem --tls-key own.key", "managers"),
     ] {
-        let (_serving, place) = shop.manager(words);
-        let port = place
-            .strip_prefix(&format!("{scheme}://127.0.0.1:"))
-            .unwrap();
+        let words = ["--key-file key", words].join(" ");
+        let words: Vec<_> = words.split_whitespace().collect();
+        let (_manager, printed) = shop.manager(&words);
+        let mut line = String::new();
+        BufReader::new(printed).read_line(&mut line).unwrap();
+        let said = format!("listening at {scheme}://127.0.0.1:");
+        let port = line.trim_end().strip_prefix(&said).unwrap();
         let place = Options::new(&format!("{scheme}://localhost:{port}"))
             .key_file(shop.path("key"))
             .ca_file(shop.path("ca.pem"))

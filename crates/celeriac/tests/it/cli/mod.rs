@@ -9,7 +9,7 @@ mod frozen;
 mod health;
 mod manager;
 mod routes;
-mod sharing;
+mod shm;
 mod statsd;
 mod stopping;
 
